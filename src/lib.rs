@@ -13,4 +13,5 @@
 
 pub mod clock;
 pub mod domain;
+pub mod gate;
 pub mod store;

@@ -3,7 +3,7 @@
 
 use base64::{
     Engine as _,
-    engine::{GeneralPurpose, GeneralPurposeConfig, general_purpose},
+    engine::{GeneralPurpose, GeneralPurposeConfig},
 };
 
 use super::{
@@ -245,6 +245,8 @@ mod tests {
         token::TokenPrefix,
     };
     use super::*;
+
+    use base64::engine::general_purpose;
 
     const TOKEN: &str = "kg_u_AbCdEfGh0123abcdefghijklmnopqrstuvwxyzABCDEF3QN0xf";
 
