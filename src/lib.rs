@@ -11,7 +11,9 @@
 //! [`directory`] changes records for people; [`api`] and [`cli`] are the ways to it. [`config`] turns a file
 //! into settings, and [`app`] builds everything from them.
 
+pub mod adapters;
 pub mod clock;
 pub mod domain;
 pub mod gate;
+pub mod metrics;
 pub mod store;
