@@ -12,5 +12,6 @@
 //! into settings, and [`app`] builds everything from them.
 
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod store;
