@@ -13,6 +13,7 @@
 
 pub mod adapters;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod gate;
 pub mod metrics;
