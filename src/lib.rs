@@ -11,6 +11,10 @@
 //! [`directory`] changes records for people; [`api`] and [`cli`] are the ways to it. [`config`] turns a file
 //! into settings, and [`app`] builds everything from them.
 
+pub mod api;
+pub mod cli;
 pub mod clock;
+pub mod directory;
 pub mod domain;
+pub mod gate;
 pub mod store;
