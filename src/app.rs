@@ -143,9 +143,8 @@ impl App {
         let grpc = listen::tcp(settings.grpc_listen, "grpc.listen")?;
         let control_path = data_dir.join("control.sock");
         let control = listen::unix(&control_path, 0o600, "data_dir")?;
-        let local = |listener: &TcpListener| {
-            listener.local_addr().map_err(|source| StartError::Io { path: data_dir.clone(), source })
-        };
+        let local =
+            |listener: &TcpListener| listener.local_addr().map_err(|source| StartError::Io { path: data_dir.clone(), source });
         let addresses = Addresses {
             check: local(&check)?,
             check_unix: settings.check.unix.map(|unix| unix.path),
@@ -165,7 +164,7 @@ impl App {
     pub async fn run_until(self, shutdown: impl Future<Output = ()>, sources: Option<Sources>) -> io::Result<()> {
         let health = Health { store: self.store.clone(), metrics: self.metrics.clone() };
         let check = check_server(&self.wire, &health, self.check, self.check_unix)?;
-        let state = ApiState { directory: self.directory.clone(), gate: self.wire.gate.clone() };
+        let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone() };
         let control = control_server(state, &health, self.control)?;
         let (stop_grpc, stopped) = watch::channel(false);
         let grpc = serve_grpc(self.grpc, self.wire.clone(), self.store.clone(), stopped)?;
@@ -265,7 +264,9 @@ async fn healthz() -> HttpResponse {
 async fn readyz(health: web::Data<Health>) -> HttpResponse {
     match health.store.ping().await {
         Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
-        Err(error) => HttpResponse::ServiceUnavailable().content_type("text/plain").body(format!("not ready: the store: {error}\n")),
+        Err(error) => {
+            HttpResponse::ServiceUnavailable().content_type("text/plain").body(format!("not ready: the store: {error}\n"))
+        }
     }
 }
 

@@ -18,8 +18,8 @@ mod validate;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf};
 
-pub use mistake::{Mistake, Place};
 use mistake::Mistakes;
+pub use mistake::{Mistake, Place};
 pub use settings::{Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Realm, Settings, Store, UnixSocket};
 
 use crate::domain::policy::Policy;

@@ -12,9 +12,13 @@
 //! into settings, and [`app`] builds everything from them.
 
 pub mod adapters;
+pub mod api;
+pub mod app;
 pub mod clock;
 pub mod config;
+pub mod directory;
 pub mod domain;
 pub mod gate;
 pub mod metrics;
 pub mod store;
+pub mod telemetry;

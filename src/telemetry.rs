@@ -15,7 +15,8 @@ pub fn init(log: Log) {
         LogLevel::Trace => "trace",
     };
     // Libraries speak up only when something is wrong, whatever our own level.
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(format!("warn,keygate={level},tracing_actix_web={level}")));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,keygate={level},tracing_actix_web={level}")));
     let lines = fmt::layer().with_writer(std::io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     // A second call, in a test, changes nothing.

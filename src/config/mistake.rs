@@ -8,7 +8,11 @@ use crate::domain::text::printable;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// Line and column (in bytes) count from 1; line 0 is the file as a whole.
-    File { path: Arc<Path>, line: usize, column: usize },
+    File {
+        path: Arc<Path>,
+        line: usize,
+        column: usize,
+    },
     Variable(String),
     Flag(&'static str),
 }

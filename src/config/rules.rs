@@ -32,8 +32,7 @@ pub(super) fn read(rules: Option<&Node>, mistakes: &mut Mistakes) -> Option<Poli
         return None;
     };
     let mut names = BTreeMap::new();
-    let read: Vec<Option<Rule>> =
-        nodes.iter().enumerate().map(|(index, node)| rule(index, node, &mut names, mistakes)).collect();
+    let read: Vec<Option<Rule>> = nodes.iter().enumerate().map(|(index, node)| rule(index, node, &mut names, mistakes)).collect();
     read.into_iter().collect::<Option<Vec<_>>>().map(Policy::new)
 }
 
@@ -170,7 +169,9 @@ fn demand(table: &mut Table<'_, '_>, path: Option<&Option<PathPattern>>) -> Opti
             table.refuse("credentials", "with an empty list nobody could pass; leave `credentials` out for bearer and session");
             None
         }
-        kinds => kinds.map(|kinds: Option<Vec<Via>>| kinds.map_or_else(CredentialKinds::default, |kinds| CredentialKinds::new(&kinds))),
+        kinds => {
+            kinds.map(|kinds: Option<Vec<Via>>| kinds.map_or_else(CredentialKinds::default, |kinds| CredentialKinds::new(&kinds)))
+        }
     };
     let max_token_access = table.read("max_token_access", |node| one_of(node.text()?, LEVELS));
     let otherwise = table.read("otherwise", |node| match node.text()? {

@@ -53,9 +53,8 @@ fn parse(url: &str) -> Result<Backend<'_>, String> {
 /// `[user:password@]host[:port][/database]`.
 fn redis(rest: &str) -> Result<(), String> {
     if rest.contains(['?', '#']) || rest.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(
-            "the URL has no query, fragment or blanks; in a user name or password write those characters as %3F, %23, %20".to_owned()
-        );
+        return Err("the URL has no query, fragment or blanks; in a user name or password write those characters as %3F, %23, %20"
+            .to_owned());
     }
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

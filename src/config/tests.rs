@@ -420,10 +420,8 @@ fn secrets_are_read_from_files_and_shown_nowhere() {
     assert_eq!(url.expose_secret(), "redis://keygate:hunter2@db:6379/1");
     assert!(!format!("{loaded:?} {sources:?}").contains("hunter2"));
 
-    sources.environment = environment(&[
-        ("KEYGATE__CHECK__PROXY_SECRET", "hunter2"),
-        ("KEYGATE__STORE__URL", "redis://keygate:hunter2@db:6379/1"),
-    ]);
+    sources.environment =
+        environment(&[("KEYGATE__CHECK__PROXY_SECRET", "hunter2"), ("KEYGATE__STORE__URL", "redis://keygate:hunter2@db:6379/1")]);
     let loaded = load(&sources).unwrap();
     assert!(!format!("{loaded:?} {sources:?} {}", loaded.shown).contains("hunter2"));
     assert!(loaded.shown.contains("proxy_secret = \"********\"\n"));
@@ -450,7 +448,8 @@ fn a_secret_is_given_once_and_never_quoted_in_a_mistake() {
             "keygate.toml:4: store.url_file: \"/nowhere/url\" cannot be read: No such file or directory (os error 2)",
         ]
     );
-    for text in ["[check]\nproxy_secret = ['hunter2']\n", "[store]\nurl = { password = 'hunter2' }\n", "[store]\nurl = 'hunter2'\n"] {
+    for text in ["[check]\nproxy_secret = ['hunter2']\n", "[store]\nurl = { password = 'hunter2' }\n", "[store]\nurl = 'hunter2'\n"]
+    {
         let found = mistakes("twice", text, &[]);
         assert!(found.len() == 1 && !found[0].contains("hunter2"), "{found:?}");
     }
@@ -482,7 +481,8 @@ fn header_names_can_be_swapped_but_not_doubled() {
 
 #[test]
 fn listeners_and_networks_are_read_as_they_are_meant() {
-    let text = "[check]\nlisten = '127.0.0.1:9182'\ntrusted_proxies = ['::ffff:10.0.0.0/104', '192.0.2.1']\n[outage]\nnginx = 'deny'\n";
+    let text =
+        "[check]\nlisten = '127.0.0.1:9182'\ntrusted_proxies = ['::ffff:10.0.0.0/104', '192.0.2.1']\n[outage]\nnginx = 'deny'\n";
     let found = mistakes("listeners", text, &[]);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].ends_with("grpc.listen: check.listen has the same address; choose another port"), "{found:?}");
@@ -504,12 +504,43 @@ fn an_empty_rule_list_or_a_lone_table_is_understood() {
 /// Lines that look like configuration, so that chance gets past the parser.
 fn line() -> impl Strategy<Value = String> {
     let keys = prop::sample::select(vec![
-        "name", "match", "match.path", "match.query", "site", "access", "public", "credentials", "otherwise", "url", "listen",
-        "trusted_proxies", "token_prefix", "passes", "\"a.b\"", "names.account", "timeout", "unix_mode",
+        "name",
+        "match",
+        "match.path",
+        "match.query",
+        "site",
+        "access",
+        "public",
+        "credentials",
+        "otherwise",
+        "url",
+        "listen",
+        "trusted_proxies",
+        "token_prefix",
+        "passes",
+        "\"a.b\"",
+        "names.account",
+        "timeout",
+        "unix_mode",
     ]);
     let values = prop::sample::select(vec![
-        "\"\"", "'/{id}/{*t}'", "5", "-1", "true", "1.5", "2026-01-01", "[]", "['a', 5, {}]", "{}", "{ read = 'view' }",
-        "{ path = 'id' }", "{ query = 'q', host = true }", "'redis://@'", "'none'", "'\u{1F512}'", "9223372036854775807",
+        "\"\"",
+        "'/{id}/{*t}'",
+        "5",
+        "-1",
+        "true",
+        "1.5",
+        "2026-01-01",
+        "[]",
+        "['a', 5, {}]",
+        "{}",
+        "{ read = 'view' }",
+        "{ path = 'id' }",
+        "{ query = 'q', host = true }",
+        "'redis://@'",
+        "'none'",
+        "'\u{1F512}'",
+        "9223372036854775807",
     ]);
     let headers = vec!["[check]", "[store]", "[[rules]]", "[password]", "[headers.names]", "[credentials]", "[portal]", "[rules]"];
     prop_oneof![

@@ -202,10 +202,7 @@ fn check(reader: &mut Reader<'_>) -> Option<Check> {
         }
     }
     let networks = networks?;
-    let trusted_proxies = TrustedProxies {
-        unix: networks.contains(&None),
-        networks: networks.into_iter().flatten().collect(),
-    };
+    let trusted_proxies = TrustedProxies { unix: networks.contains(&None), networks: networks.into_iter().flatten().collect() };
     let unix = match unix_path? {
         Some(path) => Some(UnixSocket { path, mode: mode? }),
         None => None,
@@ -220,9 +217,8 @@ fn trusted(text: &str) -> Result<Option<ipnet::IpNet>, String> {
         return Ok(None);
     }
     let network = text.parse::<ipnet::IpNet>().ok().or_else(|| Some(text.parse::<std::net::IpAddr>().ok()?.into()));
-    let network = network.ok_or_else(|| {
-        format!("expected an address, a network such as \"10.0.0.0/8\", or \"unix\", found {}", quoted(text))
-    })?;
+    let network = network
+        .ok_or_else(|| format!("expected an address, a network such as \"10.0.0.0/8\", or \"unix\", found {}", quoted(text)))?;
     // A peer's address is compared in its IPv4 form, so a network written in the mapped form is turned into that too.
     let mapped = match network {
         ipnet::IpNet::V6(net) if net.prefix_len() >= 96 => {
