@@ -4,8 +4,8 @@
 //! or not at all, and only if nothing it read has changed. It knows the domain, the store's trait and the
 //! clock; it refuses to know HTTP, the command line, and which store it is.
 
-mod accounts;
 mod access;
+mod accounts;
 mod actor;
 mod bootstrap;
 mod edit;
@@ -22,8 +22,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use rand::{CryptoRng, rand_core::UnwrapErr, rngs::SysRng};
 
-pub use accounts::{AccountPatch, NewAccount};
 pub use access::{AccessEntry, AccessFilter};
+pub use accounts::{AccountPatch, NewAccount};
 pub use actor::Actor;
 pub use bootstrap::BootstrapError;
 pub use error::DirectoryError;

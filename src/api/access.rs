@@ -14,9 +14,8 @@ use crate::{
 };
 
 pub(super) fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::resource("/access").route(web::get().to(list))).service(
-        web::resource("/access/{login}/{site}").route(web::put().to(set)).route(web::delete().to(remove)),
-    );
+    cfg.service(web::resource("/access").route(web::get().to(list)))
+        .service(web::resource("/access/{login}/{site}").route(web::put().to(set)).route(web::delete().to(remove)));
 }
 
 #[derive(Deserialize)]

@@ -135,7 +135,9 @@ impl ListQuery {
         };
         let after = self.cursor.as_deref().map(|cursor| {
             let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
-            bytes.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| Problem::bad_query("this is no cursor of ours").on("cursor"))
+            bytes
+                .and_then(|bytes| String::from_utf8(bytes).ok())
+                .ok_or_else(|| Problem::bad_query("this is no cursor of ours").on("cursor"))
         });
         Ok(Window { after: after.transpose()?, limit })
     }
@@ -158,5 +160,7 @@ pub(super) fn site_name(text: &str) -> Result<SiteName, Problem> {
 }
 
 pub(super) fn token_id(text: &str) -> Result<TokenId, Problem> {
-    TokenId::parse(text).ok_or_else(|| Problem::new(404, "token_not_found", format!("there is no token `{text}`; a token's id has twelve characters")))
+    TokenId::parse(text).ok_or_else(|| {
+        Problem::new(404, "token_not_found", format!("there is no token `{text}`; a token's id has twelve characters"))
+    })
 }

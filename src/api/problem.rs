@@ -11,11 +11,7 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    directory::DirectoryError,
-    domain::text::Invalid,
-    store::StoreError,
-};
+use crate::{directory::DirectoryError, domain::text::Invalid, store::StoreError};
 
 /// A problem document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,10 +26,7 @@ use crate::{
 pub(super) fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/tokens").route(web::get().to(list)).route(web::post().to(create)))
         .service(
-            web::resource("/tokens/{id}")
-                .route(web::get().to(show))
-                .route(web::patch().to(update))
-                .route(web::delete().to(revoke)),
+            web::resource("/tokens/{id}").route(web::get().to(show)).route(web::patch().to(update)).route(web::delete().to(revoke)),
         )
         .service(web::resource("/tokens/{id}/rotate").route(web::post().to(rotate)));
 }
@@ -104,6 +101,7 @@ async fn update(
     caller: Caller,
     path: web::Path<String>,
     seen: Seen,
+    _: web::Query<WaitQuery>,
     Body(body): Body<PatchToken>,
 ) -> Result<HttpResponse, Problem> {
     let patch = TokenPatch {

@@ -66,7 +66,8 @@ impl Directory {
         edit.expect_same(Key::Account(account.id.clone()), &account);
         edit.expect_same(Key::Site(site.site.clone()), &site);
         edit.expect_as_read(key.clone(), old.as_ref());
-        let mut rows = old.unwrap_or_else(|| AccessRows { v: Format, account: account.id.clone(), rows: BTreeMap::new(), version: 0 });
+        let mut rows =
+            old.unwrap_or_else(|| AccessRows { v: Format, account: account.id.clone(), rows: BTreeMap::new(), version: 0 });
         for dead in self.dead_sites(&rows.rows).await? {
             rows.rows.remove(&dead);
             edit.remove_from(Index::AccessOn(dead), &account.id);

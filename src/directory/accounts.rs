@@ -57,18 +57,16 @@ impl Directory {
             AccountKind::Human => {}
             AccountKind::Service => service_has_no(new.password.is_some(), new.email.is_some())?,
             AccountKind::Anonymous => {
-                return Err(Invalid::new("account_kind", "kind", "the account `anonymous` is built in; make a human or a service").into());
+                return Err(
+                    Invalid::new("account_kind", "kind", "the account `anonymous` is built in; make a human or a service").into()
+                );
             }
         }
         let password = self.hash(new.password.clone()).await?;
         until_settled!(self, self.plan_create_account(&new, password.clone()).await?)
     }
 
-    async fn plan_create_account(
-        &self,
-        new: &NewAccount,
-        password: Option<PasswordHash>,
-    ) -> Result<Plan<Account>, DirectoryError> {
+    async fn plan_create_account(&self, new: &NewAccount, password: Option<PasswordHash>) -> Result<Plan<Account>, DirectoryError> {
         let account = Account {
             v: Format,
             id: AccountId::generate(&mut rng()),

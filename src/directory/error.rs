@@ -1,10 +1,6 @@
 //! Why a use case did not happen. Nothing of it did.
 
-use crate::{
-    domain::text::Invalid,
-    gate::hasher::Busy,
-    store::StoreError,
-};
+use crate::{domain::text::Invalid, gate::hasher::Busy, store::StoreError};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DirectoryError {

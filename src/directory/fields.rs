@@ -27,7 +27,11 @@ pub fn device(text: &str) -> Result<Label, Invalid> {
 pub fn network(text: &str) -> Result<IpNet, Invalid> {
     let bare = || text.parse::<std::net::IpAddr>().map(IpNet::from);
     text.parse::<IpNet>().or_else(|_| bare()).map(|network| network.trunc()).map_err(|_| {
-        Invalid::new("network_malformed", "networks", format!("`{text}` is no network: write 192.0.2.0/24, 2001:db8::/32 or an address"))
+        Invalid::new(
+            "network_malformed",
+            "networks",
+            format!("`{text}` is no network: write 192.0.2.0/24, 2001:db8::/32 or an address"),
+        )
     })
 }
 

@@ -138,23 +138,16 @@ impl Directory {
         }
         match old.state(owner.generation, now) {
             TokenState::Active => {}
-            TokenState::Expired => return Err(DirectoryError::refused("token_expired", "an expired token cannot be rotated; make a new one")),
+            TokenState::Expired => {
+                return Err(DirectoryError::refused("token_expired", "an expired token cannot be rotated; make a new one"));
+            }
             TokenState::Revoked | TokenState::Superseded => {
                 return Err(DirectoryError::refused("token_revoked", "a revoked token cannot be rotated; make a new one"));
             }
         }
         let grace_until = now.checked_add(grace).ok_or_else(too_far)?;
         let Minted { id, key, digest, text } = self.prefixes.mint(kind, &self.keys, &mut rng());
-        let token = Token {
-            id,
-            key,
-            digest,
-            kind,
-            created_at: now,
-            created_by: actor.as_creator(),
-            version: 1,
-            ..old.clone()
-        };
+        let token = Token { id, key, digest, kind, created_at: now, created_by: actor.as_creator(), version: 1, ..old.clone() };
         let mut edit = Edit::default();
         edit.expect_same(Key::Account(owner.id.clone()), &owner);
         edit.expect_same(Key::Token(old.id.clone()), &old);
