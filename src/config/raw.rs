@@ -88,11 +88,8 @@ impl Node {
 /// Reads a file. What cannot be read, is not UTF-8 or is not TOML is one mistake.
 pub(super) fn read(path: &Path) -> Result<Node, Mistake> {
     let shared: Arc<Path> = Arc::from(path);
-    let whole = |line, message| Mistake {
-        place: Place::File { path: Arc::clone(&shared), line, column: 0 },
-        key: String::new(),
-        message,
-    };
+    let whole =
+        |line, message| Mistake { place: Place::File { path: Arc::clone(&shared), line, column: 0 }, key: String::new(), message };
     let bytes = std::fs::read(path).map_err(|error| whole(0, format!("the configuration file cannot be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
@@ -142,10 +139,8 @@ impl Lines<'_> {
             Item::Value(value) => self.value(value),
             Item::Table(table) => Toml::Table(self.entries(table)),
             Item::ArrayOfTables(tables) => {
-                let node = |table: &toml_edit::Table| Node {
-                    place: self.place(table.span()),
-                    value: Toml::Table(self.entries(table)),
-                };
+                let node =
+                    |table: &toml_edit::Table| Node { place: self.place(table.span()), value: Toml::Table(self.entries(table)) };
                 Toml::List(tables.iter().map(node).collect())
             }
         }
