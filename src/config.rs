@@ -78,7 +78,9 @@ pub fn load(sources: &Sources) -> Result<Loaded, Vec<Mistake>> {
     let settings = validate::settings(&values, &mut mistakes);
     let policy = rules::read(rules.as_ref(), &mut mistakes);
     match (settings, policy) {
-        (Some(settings), Some(policy)) => Ok(Loaded { settings, policy, shown: show::text(&values, rules.as_ref()) }),
+        (Ok(settings), Ok(policy)) if mistakes.is_empty() => {
+            Ok(Loaded { settings, policy, shown: show::text(&values, rules.as_ref()) })
+        }
         _ => Err(mistakes.sorted()),
     }
 }

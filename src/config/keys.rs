@@ -152,9 +152,12 @@ pub(super) fn names_in(section: &str) -> Vec<&'static str> {
     names
 }
 
-/// Keys elsewhere that end in this name: a key under the wrong header is a common slip in TOML.
-pub(super) fn elsewhere(name: &str) -> Option<&'static str> {
-    let mut found = KEYS.iter().map(|key| key.path).filter(|path| path.rsplit('.').next() == Some(name));
+/// The one key elsewhere that ends in this name: a key under the wrong header is a common slip in TOML. The names under
+/// `headers.names` are too common to be meant from afar.
+pub(super) fn elsewhere(section: &str, name: &str) -> Option<&'static str> {
+    let near = |path: &&str| section == "headers" || !path.starts_with("headers.names.");
+    let paths = KEYS.iter().map(|key| key.path).filter(near);
+    let mut found = paths.filter(|path| path.rsplit('.').next() == Some(name));
     found.next().filter(|_| found.next().is_none())
 }
 

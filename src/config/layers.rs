@@ -9,7 +9,7 @@ use std::{
 
 use super::{
     keys::{self, KEYS, Key, Kind, NOT_AVAILABLE, Named},
-    mistake::{Mistakes, Place, suggestion},
+    mistake::{Mistakes, Noted, Place, quoted, suggestion},
     raw::{self, Node, Toml},
 };
 
@@ -41,19 +41,22 @@ fn take_section(section: &str, entries: Vec<(String, Node)>, layer: &mut Layer, 
         // A quoted key may hold a dot, and then is none of ours.
         let named = if name.contains('.') { Named::Unknown } else { keys::look_up(&path) };
         match named {
-            Named::Key(key) => match check_type(key, &node) {
-                Ok(()) => {
+            Named::Key(key) => {
+                if check_type(key, &node, mistakes).is_ok() {
                     layer.insert(key.path, node);
                 }
-                Err((place, message)) => mistakes.add(&place, path, message),
-            },
-            Named::Section => match node.value {
-                Toml::Table(entries) => take_section(&path, entries, layer, mistakes),
-                _ => mistakes.add(&node.place, path.as_str(), format!("expected a section [{path}], found {}", node.kind())),
-            },
+            }
+            Named::Section => {
+                if let Toml::Table(entries) = node.value {
+                    take_section(&path, entries, layer, mistakes);
+                } else {
+                    let message = format!("expected a section [{path}], found {}", node.kind());
+                    mistakes.add(&node.place, path, message);
+                }
+            }
             Named::NotBuilt => refuse_not_built(&path, &node, mistakes),
             Named::Unknown => {
-                let hint = match keys::elsewhere(&name) {
+                let hint = match keys::elsewhere(section, &name) {
                     Some(right) => format!("; did you mean `{right}`?"),
                     None => suggestion(&name, &keys::names_in(section)),
                 };
@@ -71,25 +74,27 @@ fn refuse_not_built(path: &str, node: &Node, mistakes: &mut Mistakes) {
                 refuse_not_built(&format!("{path}.{name}"), node, mistakes);
             }
         }
-        _ => mistakes.add(&node.place, path, NOT_AVAILABLE),
+        _ => {
+            mistakes.add(&node.place, path, NOT_AVAILABLE);
+        }
     }
 }
 
-fn check_type(key: &Key, node: &Node) -> Result<(), (Place, String)> {
-    let here = |message: String| (node.place.clone(), message);
-    match (key.kind, &node.value) {
-        (Kind::Secret, Toml::Text(_)) | (Kind::TextOrList, Toml::Text(_)) => Ok(()),
-        (Kind::Secret, _) => Err(here(format!("expected a text in quotes, found {}", node.kind()))),
-        (Kind::Text, _) => node.text().map(drop).map_err(here),
-        (Kind::Integer, _) => node.integer().map(drop).map_err(here),
-        (Kind::Boolean, _) => node.boolean().map(drop).map_err(here),
-        (Kind::List | Kind::TextOrList, _) => {
-            for item in node.list().map_err(here)? {
-                item.text().map_err(|message| (item.place.clone(), message))?;
-            }
-            Ok(())
+fn check_type(key: &Key, node: &Node, mistakes: &mut Mistakes) -> Result<(), Noted> {
+    let checked = match (key.kind, &node.value) {
+        (Kind::Secret | Kind::TextOrList, Toml::Text(_)) => Ok(()),
+        (Kind::Secret, _) => Err(format!("expected a text in quotes, found {}", node.kind())),
+        (Kind::Text, _) => node.text().map(drop),
+        (Kind::Integer, _) => node.integer().map(drop),
+        (Kind::Boolean, _) => node.boolean().map(drop),
+        (Kind::List | Kind::TextOrList, Toml::List(items)) => {
+            let check = |item: &Node| mistakes.keep(&item.place, key.path, item.text().map(drop));
+            return items.iter().map(check).fold(Ok(()), Result::and);
         }
-    }
+        (Kind::List, _) => node.list().map(drop),
+        (Kind::TextOrList, _) => Err(format!("expected a text in quotes or a list of them, found {}", node.described())),
+    };
+    mistakes.keep(&node.place, key.path, checked)
 }
 
 /// The variables `KEYGATE__SECTION__KEY`; others are not ours, except those that look like a slip of the pen.
@@ -110,7 +115,7 @@ pub(super) fn from_environment(environment: &BTreeMap<String, String>, mistakes:
         } else if keys::NOT_BUILT.iter().any(|section| within(&section)) {
             mistakes.add(&place, path, NOT_AVAILABLE);
         } else if let Some(key) = KEYS.iter().find(|key| keys::variable(key.path) == *name) {
-            if let Some(value) = mistakes.keep(&place, key.path, from_text(key.kind, value, &place)) {
+            if let Ok(value) = mistakes.keep(&place, key.path, from_text(key.kind, value, &place)) {
                 layer.insert(key.path, Node { place, value });
             }
         } else {
@@ -123,13 +128,8 @@ pub(super) fn from_environment(environment: &BTreeMap<String, String>, mistakes:
 pub(super) fn from_flags(data_dir: Option<&Path>, mistakes: &mut Mistakes) -> Layer {
     let Some(data_dir) = data_dir else { return Layer::new() };
     let place = Place::Flag("--data-dir");
-    match data_dir.to_str() {
-        Some(text) => Layer::from([("data_dir", Node { place, value: Toml::Text(text.to_owned()) })]),
-        None => {
-            mistakes.add(&place, "data_dir", "the path is not UTF-8 text");
-            Layer::new()
-        }
-    }
+    let text = mistakes.keep(&place, "data_dir", data_dir.to_str().ok_or_else(|| "the path is not UTF-8 text".to_owned()));
+    text.map(|text| Layer::from([("data_dir", Node { place, value: Toml::Text(text.to_owned()) })])).unwrap_or_default()
 }
 
 fn nearest_variable(name: &str) -> String {
@@ -145,7 +145,7 @@ fn from_text(kind: Kind, text: &str, place: &Place) -> Result<Toml, String> {
     if text.contains('\u{fffd}') {
         return Err("the value is not UTF-8 text".to_owned());
     }
-    let found = super::mistake::quoted(text);
+    let found = quoted(text);
     match kind {
         Kind::Text | Kind::Secret => Ok(Toml::Text(text.to_owned())),
         Kind::Integer => text.parse().map(Toml::Integer).map_err(|_| format!("expected an integer, found {found}")),
@@ -181,7 +181,7 @@ impl ::config::Source for Held {
 /// Puts each layer over the ones before it.
 pub(super) fn merge(mut layers: Vec<Layer>) -> Layer {
     let held = layers.iter().enumerate().map(|(layer, values)| Held { layer, keys: values.keys().copied().collect() });
-    let builder = held.fold(::config::Config::builder(), |builder, held| builder.add_source(held));
+    let builder = held.fold(::config::Config::builder(), ::config::ConfigBuilder::<::config::builder::DefaultState>::add_source);
     let merged = builder.build().unwrap_or_else(|error| unreachable!("keys and numbers of our own: {error}"));
     let mut values = Layer::new();
     for key in KEYS {

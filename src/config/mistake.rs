@@ -51,18 +51,23 @@ impl fmt::Display for Mistake {
 
 impl std::error::Error for Mistake {}
 
+/// Says that a mistake has been noted, so that its reader can go on with the next value.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Noted(());
+
 /// All mistakes of one run.
 #[derive(Debug, Default)]
 pub(super) struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
-    pub(super) fn add(&mut self, place: &Place, key: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn add(&mut self, place: &Place, key: impl Into<String>, message: impl Into<String>) -> Noted {
         self.0.push(Mistake { place: place.clone(), key: key.into(), message: message.into() });
+        Noted(())
     }
 
     /// Notes a failure and goes on without the value.
-    pub(super) fn keep<T>(&mut self, place: &Place, key: &str, result: Result<T, String>) -> Option<T> {
-        result.map_err(|message| self.add(place, key, message)).ok()
+    pub(super) fn keep<T>(&mut self, place: &Place, key: &str, result: Result<T, String>) -> Result<T, Noted> {
+        result.map_err(|message| self.add(place, key, message))
     }
 
     pub(super) fn is_empty(&self) -> bool {

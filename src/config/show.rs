@@ -10,7 +10,7 @@ use super::{
 };
 
 pub(super) fn text(values: &Layer, rules: Option<&Node>) -> String {
-    let mut text = String::new();
+    let mut lines = Vec::new();
     let mut section = "";
     for key in KEYS {
         let value = match (key.path, values.get(key.path)) {
@@ -25,18 +25,19 @@ pub(super) fn text(values: &Layer, rules: Option<&Node>) -> String {
         };
         let (of, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         if of != section {
-            text.push_str(&format!("\n[{of}]\n"));
+            lines.push(format!("\n[{of}]"));
             section = of;
         }
-        text.push_str(&format!("{name} = {value}\n"));
+        lines.push(format!("{name} = {value}"));
     }
     for rule in rules.and_then(|rules| rules.list().ok()).unwrap_or_default() {
-        text.push_str("\n[[rules]]\n");
+        lines.push("\n[[rules]]".to_owned());
         for (name, node) in rule.table().unwrap_or_default() {
-            text.push_str(&format!("{name} = {}\n", written(node)));
+            lines.push(format!("{name} = {}", written(node)));
         }
     }
-    text
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 fn written(node: &Node) -> Value {

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::{
     keys::NOT_AVAILABLE,
+    mistake::{Noted, quoted},
     settings::Store,
     validate::{Reader, store_timeout},
 };
@@ -19,17 +20,17 @@ enum Backend<'u> {
     Redis,
 }
 
-pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Option<Store> {
+pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<Store, Noted> {
     let url = reader.secret("store.url", "store.url_file");
     let prefix = reader.text("store.prefix", prefix);
     let timeout = reader.text("store.timeout", store_timeout);
-    let Some(url) = url? else { return Some(Store::Embedded { dir: data_dir.to_owned() }) };
+    let Some(url) = url? else { return Ok(Store::Embedded { dir: data_dir.to_owned() }) };
     match parse(url.expose_secret()) {
-        Ok(Backend::Embedded(dir)) => Some(Store::Embedded { dir: Path::new(dir).to_owned() }),
-        Ok(Backend::Redis) => Some(Store::Redis { url, prefix: prefix?, timeout: timeout? }),
+        Ok(Backend::Embedded(dir)) => Ok(Store::Embedded { dir: Path::new(dir).to_owned() }),
+        Ok(Backend::Redis) => Ok(Store::Redis { url, prefix: prefix?, timeout: timeout? }),
         Err(message) => {
-            reader.refuse(if reader.get("store.url").is_some() { "store.url" } else { "store.url_file" }, message);
-            None
+            let key = if reader.get("store.url").is_some() { "store.url" } else { "store.url_file" };
+            Err(reader.refuse(key, message))
         }
     }
 }
@@ -73,7 +74,7 @@ fn prefix(text: &str) -> Result<String, String> {
     if valid {
         Ok(text.to_owned())
     } else {
-        let found = super::mistake::quoted(text);
+        let found = quoted(text);
         Err(format!("expected 1 to 64 letters, digits or : . _ - / such as \"kg:\", found {found}"))
     }
 }

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::{
     layers::Layer,
-    mistake::{Mistakes, Place, listed, quoted, suggestion},
+    mistake::{Mistakes, Noted, Place, listed, quoted, suggestion},
     raw::{Node, Toml},
     settings::{Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Realm, Settings, UnixSocket},
     store_url,
@@ -21,15 +21,14 @@ use crate::domain::{
     trust::TrustedProxies,
 };
 
-/// `None` when there was a mistake, now or before.
-pub(super) fn settings(values: &Layer, mistakes: &mut Mistakes) -> Option<Settings> {
+pub(super) fn settings(values: &Layer, mistakes: &mut Mistakes) -> Result<Settings, Noted> {
     let mut reader = Reader { values, mistakes };
     let data_dir = reader.text("data_dir", path);
     let keys_file = reader.optional("keys.file", path);
-    let store = data_dir.as_deref().and_then(|dir| store_url::read(&mut reader, dir));
+    let store = store_url::read(&mut reader, data_dir.as_deref().unwrap_or(Path::new("")));
     let check = check(&mut reader);
     let grpc_listen = reader.text("grpc.listen", socket_address);
-    if let (Some(check), Some(grpc)) = (&check, grpc_listen)
+    if let (Ok(check), Ok(grpc)) = (&check, grpc_listen)
         && check.listen == grpc
         && grpc.port() != 0
     {
@@ -42,7 +41,7 @@ pub(super) fn settings(values: &Layer, mistakes: &mut Mistakes) -> Option<Settin
     let realm = reader.text("headers.realm", Realm::parse);
     let password_cost = password_cost(&mut reader);
     let log = log(&mut reader);
-    let settings = Settings {
+    Ok(Settings {
         data_dir: data_dir?,
         keys_file: keys_file?,
         store: store?,
@@ -55,11 +54,10 @@ pub(super) fn settings(values: &Layer, mistakes: &mut Mistakes) -> Option<Settin
         realm: realm?,
         password_cost: password_cost?,
         log: log?,
-    };
-    mistakes.is_empty().then_some(settings)
+    })
 }
 
-/// Reads values by key and notes what is wrong with them. `None` is always a mistake that has been noted.
+/// Reads values by key and notes what is wrong with them.
 pub(super) struct Reader<'a> {
     values: &'a Layer,
     mistakes: &'a mut Mistakes,
@@ -70,67 +68,62 @@ impl<'a> Reader<'a> {
         self.values.get(key)
     }
 
-    pub(super) fn refuse(&mut self, key: &str, message: impl Into<String>) {
+    pub(super) fn refuse(&mut self, key: &str, message: impl Into<String>) -> Noted {
         let place = self.values.get(key).map_or(Place::Flag("configuration"), |node| node.place.clone());
-        self.mistakes.add(&place, key, message);
+        self.mistakes.add(&place, key, message)
     }
 
-    fn keep<T>(&mut self, key: &str, result: Result<T, String>) -> Option<T> {
-        result.map_err(|message| self.refuse(key, message)).ok()
+    fn keep<T>(&mut self, key: &str, result: Result<T, String>) -> Result<T, Noted> {
+        result.map_err(|message| self.refuse(key, message))
     }
 
-    fn required(&mut self, key: &str) -> Option<&'a Node> {
-        let node = self.values.get(key);
-        if node.is_none() {
-            self.refuse(key, format!("`{key}` has no value"));
-        }
-        node
+    fn required(&mut self, key: &str) -> Result<&'a Node, Noted> {
+        self.values.get(key).ok_or_else(|| self.refuse(key, format!("`{key}` has no value")))
     }
 
-    pub(super) fn text<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    pub(super) fn text<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Noted> {
         let node = self.required(key)?;
         self.keep(key, node.text().and_then(read))
     }
 
-    pub(super) fn optional<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Option<Option<T>> {
-        if self.values.contains_key(key) { self.text(key, read).map(Some) } else { Some(None) }
+    pub(super) fn optional<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, Noted> {
+        if self.values.contains_key(key) { self.text(key, read).map(Some) } else { Ok(None) }
     }
 
-    fn boolean(&mut self, key: &str) -> Option<bool> {
+    fn boolean(&mut self, key: &str) -> Result<bool, Noted> {
         let node = self.required(key)?;
         self.keep(key, node.boolean())
     }
 
-    fn integer(&mut self, key: &str) -> Option<i64> {
+    fn integer(&mut self, key: &str) -> Result<i64, Noted> {
         let node = self.required(key)?;
         self.keep(key, node.integer())
     }
 
     /// Each item of a list of texts; a single text is a list of one.
-    fn items<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, String>) -> Option<Vec<T>> {
+    fn items<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Noted> {
         let node = self.required(key)?;
         let items = match &node.value {
             Toml::List(items) => items.as_slice(),
             _ => std::slice::from_ref(node),
         };
-        let read: Vec<Option<T>> =
+        let read: Vec<Result<T, Noted>> =
             items.iter().map(|item| self.mistakes.keep(&item.place, key, item.text().and_then(&read))).collect();
         read.into_iter().collect()
     }
 
-    fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Option<T> {
+    fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<T, Noted> {
         self.text(key, |text| one_of(text, words))
     }
 
     /// A secret given as `key`, or as the file that `key_file` names.
-    pub(super) fn secret(&mut self, key: &str, key_file: &str) -> Option<Option<SecretString>> {
+    pub(super) fn secret(&mut self, key: &str, key_file: &str) -> Result<Option<SecretString>, Noted> {
         match (self.get(key), self.get(key_file)) {
             (Some(direct), Some(file)) => {
                 // The one that stands later is shown, with the place of the other.
                 let (blamed, other, earlier) =
                     if direct.place > file.place { (key, key_file, file) } else { (key_file, key, direct) };
-                self.refuse(blamed, format!("`{other}` is given too ({}); keep one of the two", earlier.place));
-                None
+                Err(self.refuse(blamed, format!("`{other}` is given too ({}); keep one of the two", earlier.place)))
             }
             (Some(_), None) => self.optional(key, |text| Ok(SecretString::from(text))),
             (None, _) => self.optional(key_file, read_secret),
@@ -138,9 +131,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// A file's text without the newline that editors put at the end.
+/// A file's text without the newline that editors put at the end. The path is not quoted: in its place may stand, by a
+/// slip, the secret itself.
 fn read_secret(path: &str) -> Result<SecretString, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{} cannot be read: {error}", quoted(path)))?;
+    let text = std::fs::read_to_string(path).map_err(|error| format!("the file cannot be read: {error}"))?;
     let text = SecretString::from(text);
     let line = text.expose_secret();
     let line = line.strip_suffix('\n').unwrap_or(line);
@@ -181,7 +175,7 @@ pub(super) fn store_timeout(text: &str) -> Result<Duration, String> {
     Ok(timeout)
 }
 
-fn check(reader: &mut Reader<'_>) -> Option<Check> {
+fn check(reader: &mut Reader<'_>) -> Result<Check, Noted> {
     let listen = reader.text("check.listen", socket_address);
     let unix_path = reader.optional("check.unix", |text| {
         // The kernel's sockaddr_un holds 108 bytes, the last of them zero.
@@ -194,7 +188,7 @@ fn check(reader: &mut Reader<'_>) -> Option<Check> {
     });
     let networks = reader.items("check.trusted_proxies", trusted);
     let secret = reader.secret("check.proxy_secret", "check.proxy_secret_file");
-    if let Some(Some(secret)) = &secret {
+    if let Ok(Some(secret)) = &secret {
         let text = secret.expose_secret();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             let key = if reader.get("check.proxy_secret").is_some() { "check.proxy_secret" } else { "check.proxy_secret_file" };
@@ -208,7 +202,7 @@ fn check(reader: &mut Reader<'_>) -> Option<Check> {
         None => None,
     };
     mode?;
-    Some(Check { listen: listen?, unix, trusted_proxies, proxy_secret: secret? })
+    Ok(Check { listen: listen?, unix, trusted_proxies, proxy_secret: secret? })
 }
 
 /// A network or an address; `None` is whoever comes through the Unix socket.
@@ -229,14 +223,14 @@ fn trusted(text: &str) -> Result<Option<ipnet::IpNet>, String> {
     Ok(Some(mapped.map_or(network, ipnet::IpNet::V4)))
 }
 
-fn outage(reader: &mut Reader<'_>) -> Option<Outage> {
+fn outage(reader: &mut Reader<'_>) -> Result<Outage, Noted> {
     let words = [("error", OutagePolicy::Error), ("deny", OutagePolicy::Deny)];
     let keys = ["outage.nginx", "outage.envoy", "outage.traefik", "outage.caddy", "outage.haproxy"];
     let [nginx, envoy, traefik, caddy, haproxy] = keys.map(|key| reader.word(key, &words));
-    Some(Outage { nginx: nginx?, envoy: envoy?, traefik: traefik?, caddy: caddy?, haproxy: haproxy? })
+    Ok(Outage { nginx: nginx?, envoy: envoy?, traefik: traefik?, caddy: caddy?, haproxy: haproxy? })
 }
 
-fn credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
+fn credentials(reader: &mut Reader<'_>) -> Result<Credentials, Noted> {
     let allow_in_url = reader.boolean("credentials.allow_in_url");
     let query_names = reader.items("credentials.query_names", |text| {
         let valid = !text.is_empty() && !text.chars().any(char::is_control);
@@ -245,31 +239,31 @@ fn credentials(reader: &mut Reader<'_>) -> Option<Credentials> {
     let prefixes = reader.items("credentials.token_prefix", |text| {
         TokenPrefix::parse(text).map_err(|error| format!("{error}, found {}", quoted(text)))
     });
-    let token_prefixes = prefixes.map(TokenPrefixes::new);
-    if let Some(None) = token_prefixes {
-        reader.refuse("credentials.token_prefix", "the list is empty; name at least the prefix that new tokens get");
-    }
-    Some(Credentials { allow_in_url: allow_in_url?, query_names: query_names?, token_prefixes: token_prefixes?? })
+    let token_prefixes = prefixes.and_then(|prefixes| {
+        let empty = "the list is empty; name at least the prefix that new tokens get";
+        TokenPrefixes::new(prefixes).ok_or_else(|| reader.refuse("credentials.token_prefix", empty))
+    });
+    Ok(Credentials { allow_in_url: allow_in_url?, query_names: query_names?, token_prefixes: token_prefixes? })
 }
 
-fn identity_names(reader: &mut Reader<'_>) -> Option<IdentityNames> {
-    let presets: [(&str, fn() -> IdentityNames); 2] = [("x-auth", IdentityNames::default), ("remote", IdentityNames::remote)];
-    let mut names = reader.word("headers.preset", &presets)?();
+fn identity_names(reader: &mut Reader<'_>) -> Result<IdentityNames, Noted> {
+    let remote = reader.word("headers.preset", &[("x-auth", false), ("remote", true)])?;
+    let mut names = if remote { IdentityNames::remote() } else { IdentityNames::default() };
     let keys = IdentityHeader::ALL.map(|header| (header, format!("headers.names.{}", header.key())));
     let given: Vec<_> = keys.iter().filter_map(|(header, key)| Some((*header, key, reader.get(key)?.text().ok()?))).collect();
     // Old names go first, so that two headers can swap theirs.
     for (index, (header, ..)) in given.iter().enumerate() {
-        names.rename(*header, &format!("unnamed-{index}")).ok()?;
+        drop(names.rename(*header, &format!("unnamed-{index}")));
     }
-    let mut all = true;
+    let mut all = Ok(());
     for (header, key, name) in given {
         let renamed = names.rename(header, name).map_err(|error| format!("{error}, found {}", quoted(name)));
-        all &= reader.keep(key, renamed).is_some();
+        all = all.and(reader.keep(key, renamed));
     }
-    all.then_some(names)
+    all.map(|()| names)
 }
 
-fn password_cost(reader: &mut Reader<'_>) -> Option<Cost> {
+fn password_cost(reader: &mut Reader<'_>) -> Result<Cost, Noted> {
     let mut number = |key: &str, expected: &str, possible: &dyn Fn(u32) -> bool| {
         let value = reader.integer(key)?;
         let number = u32::try_from(value).ok().filter(|value| possible(*value));
@@ -279,14 +273,13 @@ fn password_cost(reader: &mut Reader<'_>) -> Option<Cost> {
     let passes = number("password.passes", "1 to 64", &|value| Cost::new(Cost::DEFAULT.memory, value, 1).is_some());
     let lanes = number("password.lanes", "1 to 16", &|value| Cost::new(Cost::DEFAULT.memory, 1, value).is_some());
     let (memory, passes, lanes) = (memory?, passes?, lanes?);
-    let cost = Cost::new(memory, passes, lanes);
-    if cost.is_none() {
-        reader.refuse("password.memory_kib", format!("expected at least {} (8 KiB for each lane), found {memory}", 8 * lanes));
-    }
-    cost
+    Cost::new(memory, passes, lanes).ok_or_else(|| {
+        let least = 8 * lanes;
+        reader.refuse("password.memory_kib", format!("expected at least {least} (8 KiB for each lane), found {memory}"))
+    })
 }
 
-fn log(reader: &mut Reader<'_>) -> Option<Log> {
+fn log(reader: &mut Reader<'_>) -> Result<Log, Noted> {
     let levels = [
         ("error", LogLevel::Error),
         ("warn", LogLevel::Warn),
@@ -296,5 +289,5 @@ fn log(reader: &mut Reader<'_>) -> Option<Log> {
     ];
     let level = reader.word("log.level", &levels);
     let format = reader.word("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
-    Some(Log { level: level?, format: format? })
+    Ok(Log { level: level?, format: format? })
 }
