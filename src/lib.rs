@@ -1,1 +1,16 @@
-//! x
+//! Keygate answers one question for a proxy: may this request pass, and who is it?
+//!
+//! The way a request takes:
+//!
+//! ```text
+//! wire in ─parse→ CheckRequest ─gather (IO)→ Snapshot ─decide (pure)→ Decision ─render→ wire out
+//! adapters/*      domain          gate          domain        domain      domain     adapters/*
+//! ```
+//!
+//! [`domain`] knows the rules and does no IO. [`store`] keeps records. [`gate`] joins the two for a check.
+//! [`directory`] changes records for people; [`api`] and [`cli`] are the ways to it. [`config`] turns a file
+//! into settings, and [`app`] builds everything from them.
+
+pub mod clock;
+pub mod domain;
+pub mod store;

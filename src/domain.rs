@@ -1,0 +1,16 @@
+//! What Keygate knows and how it decides: values, rules and one pure function.
+//!
+//! No IO, no async, no clock, no framework in here. Everything that comes from outside becomes one
+//! of these types by `parse`, once, at the edge; what cannot be represented here cannot happen.
+
+pub mod access;
+pub mod account;
+
+pub mod id;
+pub mod key;
+pub mod password;
+
+pub mod site;
+pub mod text;
+pub mod time;
+pub mod token;

@@ -1,0 +1,103 @@
+//! Who can be somebody: people, API clients, and nobody in particular.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    id::AccountId,
+    password::PasswordHash,
+    text::{Email, Label, Login},
+    time::Timestamp,
+};
+
+/// The version of a stored record's shape. A record of another version is an error of its reader, never a guess.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Format;
+
+impl Format {
+    const CURRENT: u64 = 1;
+}
+
+impl Serialize for Format {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(Self::CURRENT)
+    }
+}
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match u64::deserialize(deserializer)? {
+            Self::CURRENT => Ok(Self),
+            other => Err(serde::de::Error::custom(format_args!("record format {other}, this version reads {}", Self::CURRENT))),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AccountKind {
+    /// Has a password, may log in, counts as a user.
+    Human,
+    /// An API client: no password, no e-mail, cannot log in, is no user.
+    Service,
+    /// The built-in account of requests without a credential.
+    Anonymous,
+}
+
+impl AccountKind {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Service => "service",
+            Self::Anonymous => "anonymous",
+        }
+    }
+}
+
+impl fmt::Display for AccountKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    pub v: Format,
+    pub id: AccountId,
+    pub login: Login,
+    pub kind: AccountKind,
+    pub name: Option<Label>,
+    pub email: Option<Email>,
+    pub superuser: bool,
+    pub disabled: bool,
+    pub may_mint_tokens: bool,
+    /// Copied into each token and session when it is made; unequal is dead. "Revoke all" adds one.
+    pub generation: u64,
+    pub password: Option<PasswordHash>,
+    pub created_at: Timestamp,
+    pub version: u64,
+}
+
+impl Account {
+    /// The built-in `anonymous` account, as it stands in a new store.
+    #[must_use]
+    pub fn anonymous(created_at: Timestamp) -> Self {
+        Self {
+            v: Format,
+            id: AccountId::anonymous(),
+            login: Login::parse("anonymous").unwrap_or_else(|_| unreachable!("a valid login")),
+            kind: AccountKind::Anonymous,
+            name: None,
+            email: None,
+            superuser: false,
+            disabled: false,
+            may_mint_tokens: false,
+            generation: 0,
+            password: None,
+            created_at,
+            version: 1,
+        }
+    }
+}

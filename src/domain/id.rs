@@ -1,0 +1,82 @@
+//! Random identifiers, and the base-62 alphabet they are written in. Never derived from anything, never
+//! used again.
+
+use std::fmt;
+
+use rand::CryptoRng;
+use serde::{Deserialize, Serialize};
+
+/// The alphabet of identifiers, secrets and checksums, in the order of their base-62 values.
+pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// `N` characters of [`BASE62`], each equally likely (rejection sampling; 5.95 bits a character).
+pub fn random_base62<const N: usize>(rng: &mut impl CryptoRng) -> [u8; N] {
+    let mut text = [0; N];
+    let mut filled = 0;
+    let mut pool = [0_u8; 64];
+    while filled < N {
+        rng.fill_bytes(&mut pool);
+        for byte in pool {
+            // 248 is the largest multiple of 62 that fits a byte.
+            if byte < 248 && filled < N {
+                text[filled] = BASE62[usize::from(byte % 62)];
+                filled += 1;
+            }
+        }
+    }
+    zeroize::Zeroize::zeroize(&mut pool);
+    text
+}
+
+pub(super) fn is_base62(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_alphanumeric)
+}
+
+macro_rules! prefixed_id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Takes the generator, so that tests can be repeated.
+            pub fn generate(rng: &mut impl CryptoRng) -> Self {
+                let random = random_base62::<16>(rng);
+                let mut text = String::from($prefix);
+                text.extend(random.iter().map(|byte| char::from(*byte)));
+                Self(text)
+            }
+
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+prefixed_id!(
+    /// Names an account for ever, whatever its login becomes.
+    AccountId,
+    "acc_"
+);
+prefixed_id!(
+    /// Names a site for ever; a site that is deleted and made again under the same name is another site.
+    SiteId,
+    "sit_"
+);
+
+impl AccountId {
+    /// The built-in account that stands for nobody in particular. It exists in every store.
+    #[must_use]
+    pub fn anonymous() -> Self {
+        Self("acc_anonymous".to_owned())
+    }
+}

@@ -1,0 +1,137 @@
+//! Which records there are, under which keys, and how they are written down: versioned JSON that an
+//! operator can read. The only place that knows the stored shape.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::{StoreError, Stored};
+use crate::domain::{
+    access::AccessRows,
+    account::{Account, Format},
+    id::{AccountId, SiteId},
+    site::{Host, Site, SiteName},
+    time::Timestamp,
+    token::{Token, TokenId},
+};
+
+/// The name of a record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    Account(AccountId),
+    /// A claim on a login or e-mail address (one namespace), by its folded form.
+    Name(String),
+    Site(SiteName),
+    /// A claim on a host.
+    Host(Host),
+    Access(AccountId),
+    Token(TokenId),
+    /// What the store says about itself: which server keys it was used with.
+    Meta,
+}
+
+impl Key {
+    /// The key as every backend spells it, without the backend's prefix. Unique over all kinds.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Account(id) => format!("account:{id}"),
+            Self::Name(folded) => format!("name:{folded}"),
+            Self::Site(name) => format!("site:{name}"),
+            Self::Host(host) => format!("host:{host}"),
+            Self::Access(id) => format!("access:{id}"),
+            Self::Token(id) => format!("token:{id}"),
+            Self::Meta => "meta".to_owned(),
+        }
+    }
+}
+
+/// A sorted set of strings, for lists.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Index {
+    /// Folded logins of all accounts.
+    Accounts,
+    /// Names of all sites.
+    Sites,
+    /// Ids of all tokens.
+    Tokens,
+    TokensOf(AccountId),
+    /// Ids of the accounts that have a row on the site.
+    AccessOn(SiteId),
+    /// Ids of all superusers: the last one is never taken away.
+    Superusers,
+}
+
+impl Index {
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Accounts => "accounts".to_owned(),
+            Self::Sites => "sites".to_owned(),
+            Self::Tokens => "tokens".to_owned(),
+            Self::TokensOf(account) => format!("tokens-of:{account}"),
+            Self::AccessOn(site) => format!("access-on:{site}"),
+            Self::Superusers => "superusers".to_owned(),
+        }
+    }
+}
+
+/// A login or e-mail address that is taken, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameClaim {
+    pub v: Format,
+    pub account: AccountId,
+    pub version: u64,
+}
+
+/// A host that is taken, and by which site.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostClaim {
+    pub v: Format,
+    pub site: SiteName,
+    pub version: u64,
+}
+
+/// What the store says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meta {
+    pub v: Format,
+    /// Key id → check value, for every server key that this store has been used with.
+    pub keys: std::collections::BTreeMap<String, String>,
+    pub created_at: Timestamp,
+    pub version: u64,
+}
+
+/// A value that is stored as one record.
+pub trait Record: Serialize + DeserializeOwned {
+    /// Changes with every write.
+    fn version(&self) -> u64;
+
+    /// # Errors
+    /// `permanent` when the record is damaged or of a future format. It is never taken for an absent one.
+    fn decode(stored: &Stored) -> Result<Self, StoreError> {
+        serde_json::from_str(&stored.json)
+            .map_err(|error| StoreError::permanent(format!("a {} record cannot be read: {error}", short_name::<Self>())))
+    }
+
+    /// # Errors
+    /// Never for the records of this crate; serde has no other signature.
+    fn encode(&self) -> Result<Stored, StoreError> {
+        let json = serde_json::to_string(self)
+            .map_err(|error| StoreError::permanent(format!("a {} record cannot be written: {error}", short_name::<Self>())))?;
+        Ok(Stored { version: self.version(), json })
+    }
+}
+
+fn short_name<T>() -> &'static str {
+    std::any::type_name::<T>().rsplit("::").next().unwrap_or_default()
+}
+
+macro_rules! record {
+    ($($type:ty),+) => {
+        $(impl Record for $type {
+            fn version(&self) -> u64 {
+                self.version
+            }
+        })+
+    };
+}
+record!(Account, AccessRows, HostClaim, Meta, NameClaim, Site, Token);
