@@ -1,1 +1,6 @@
+//! The black-box suite: one binary, so that the support code is built once.
 
+mod compose;
+mod parity;
+mod proxies;
+mod support;

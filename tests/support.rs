@@ -1,0 +1,9 @@
+//! What the end-to-end tests stand on: real programs, a demo upstream, a raw HTTP client, a Keygate of their own.
+//!
+//! Nothing here knows what is right: the case table does.
+
+pub mod cases;
+pub mod http;
+pub mod keygate;
+pub mod programs;
+pub mod upstream;
