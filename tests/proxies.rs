@@ -345,7 +345,7 @@ const GUARDS: &[Guard] = &[
     Guard {
         what: "strip",
         proxy: Proxy::Traefik,
-        lines: &["aliasHeadersStrategy", "authResponseHeadersRegex", "[-_.]Auth[-_.]", ")$\""],
+        lines: &["aliasHeadersStrategy", "authResponseHeadersRegex", "[^a-z0-9]Auth[^a-z0-9]", ")$\""],
         instead: &[],
         row: "forged identity, other spellings",
     },

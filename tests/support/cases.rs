@@ -360,7 +360,7 @@ impl House {
         if let Some((name, value)) = headers.iter().find(|(_, value)| value.contains(FORGED)) {
             return Err(format!("the client's own {name}: {value} got through"));
         }
-        if let Some((name, _)) = headers.iter().find(|(name, _)| name.contains(['_', '.'])) {
+        if let Some((name, _)) = headers.iter().find(|(name, _)| name.contains(|c: char| c != '-' && !c.is_ascii_alphanumeric())) {
             return Err(format!("{name} is an identity header to some"));
         }
         let value = |wanted: &str| -> Result<String, String> {
@@ -397,9 +397,9 @@ impl House {
     }
 }
 
-/// Whether some application takes that header for one of ours.
+/// Whether some application takes that header for one of ours: CGI and its kin read every sign as the same one.
 pub fn is_identity(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace(['_', '.'], "-");
+    let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     IDENTITY.iter().any(|identity| identity.eq_ignore_ascii_case(&name))
 }
 
