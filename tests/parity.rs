@@ -176,7 +176,7 @@ fn judge(house: &House, dialect: &str, case: &Case) -> Result<(), String> {
             house.check_identity(case, &identity)?;
         }
         let told = |name: &str| verdict.removed.iter().any(|removed| removed.eq_ignore_ascii_case(name));
-        if matches!(dialect, "envoy" | "grpc" | "grpc-merged") && case.credential.is_some() && !told("authorization") {
+        if matches!(dialect, "envoy" | "grpc" | "grpc-merged") && case.identity.is_some() && !told("authorization") {
             return Err(format!("Envoy is not told to keep the credential: {:?}", verdict.removed));
         }
         // Setting comes before removing in Envoy: a name in both would be lost.

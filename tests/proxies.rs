@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::support::cases::{CLIENT, Furnish, House, POLICY, assert_none, assert_red};
+use crate::support::cases::{CLIENT, Furnish, House, POLICY, assert_none, assert_red, is_identity};
 use crate::support::http::{Answer, Request, connect};
 use crate::support::programs::{Folder, Program, free_address, from_debian, from_venv, wait_for};
 use crate::support::upstream::{ID, WEBSOCKET_KEY, sha256};
@@ -402,6 +402,31 @@ fn the_table_sees_a_guard_that_is_gone_from_an_example() {
         assert!(changed.load(Ordering::Relaxed), "{} of {} is not in the example", guard.what, guard.proxy.name());
         let failures = house.run(guard.proxy.name(), running.address);
         assert_red(&failures, guard.row, &format!("{}: {}", guard.what, running.whom()));
+    }
+}
+
+/// What of a made-up identity reaches the application through an Envoy that lets requests in without an answer.
+fn made_up_identity_when_failing_open(proxy: Proxy, strip: bool) -> Vec<(String, String)> {
+    let mut house = House::new();
+    let running = proxy.start_edited(&house, |text| {
+        let text = text.replace("failure_mode_allow: false", "failure_mode_allow: true");
+        let gone = |line: &&str| !strip && (line.contains("remove_on_match") || line.contains("headers_with_underscores_action"));
+        text.lines().filter(|line| !gone(line)).map(|line| format!("{line}\n")).collect()
+    });
+    house.keygate.kill();
+    let request = ["X-Auth-Account", "x_auth_access", "X.Auth.Email", "X~Auth~Site"]
+        .into_iter()
+        .fold(Request::new("GET", "/admin/panel").header("Host", "shop.example.com"), |request, name| request.header(name, "forged"));
+    let (answer, seen) = house.send(request, running.address).expect("Envoy answers");
+    assert_eq!((answer.status, seen.len()), (200, 1), "{}", running.whom());
+    seen[0].headers.iter().filter(|(name, _)| is_identity(name)).cloned().collect()
+}
+
+#[test]
+fn an_identity_is_not_made_up_even_where_somebody_chose_to_fail_open() {
+    for proxy in [Proxy::EnvoyHttp, Proxy::EnvoyGrpc] {
+        assert_eq!(made_up_identity_when_failing_open(proxy, true), [], "{}", proxy.name());
+        assert_ne!(made_up_identity_when_failing_open(proxy, false), [], "{} without the guard", proxy.name());
     }
 }
 
