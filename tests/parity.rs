@@ -48,7 +48,8 @@ fn describing(dialect: &str) -> [&'static str; 4] {
 /// The call that a proxy makes for a row.
 fn call(house: &House, dialect: &str, case: &Case) -> Request {
     let client = house.request(case);
-    let url = || format!("http://{}{}", case.host, client.target).bytes().fold(String::new(), |url, byte| url + &format!("%{byte:02X}"));
+    let url =
+        || format!("http://{}{}", case.host, client.target).bytes().fold(String::new(), |url, byte| url + &format!("%{byte:02X}"));
     let mut call = match dialect {
         "envoy" => Request::new(&client.method, &format!("/auth/envoy{}", client.target)).header("Host", &case.host),
         "check" => Request::new("GET", &format!("/auth/check?method={}&url={}", client.method, url())).header("Host", "localhost"),
@@ -90,7 +91,8 @@ fn check_request(house: &House, case: &Case, merged: bool) -> CheckRequest {
     };
     let pseudo = [(":method", &client.method), (":path", &client.target), (":authority", &case.host)];
     let pseudo = pseudo.into_iter().map(|(name, value)| (name.to_owned(), value.clone()));
-    let headers = client.headers.iter().filter(|(name, _)| name != "Host").map(|(name, value)| (name.to_lowercase(), value.clone()));
+    let headers =
+        client.headers.iter().filter(|(name, _)| name != "Host").map(|(name, value)| (name.to_lowercase(), value.clone()));
     let headers = pseudo.chain(headers);
     if merged {
         for (name, value) in headers {
@@ -101,9 +103,8 @@ fn check_request(house: &House, case: &Case, merged: bool) -> CheckRequest {
             joined.push_str(&value);
         }
     } else {
-        let headers = headers
-            .map(|(key, value)| HeaderValue { key, raw_value: value.into_bytes(), ..HeaderValue::default() })
-            .collect();
+        let headers =
+            headers.map(|(key, value)| HeaderValue { key, raw_value: value.into_bytes(), ..HeaderValue::default() }).collect();
         http.header_map = Some(HeaderMap { headers });
     }
     let address = SocketAddress {
@@ -125,7 +126,8 @@ fn ask_grpc(house: &House, case: &Case, merged: bool) -> Result<Verdict, String>
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
     let response: CheckResponse = runtime
         .block_on(async {
-            let mut client = AuthorizationClient::connect(format!("http://{}", house.keygate.grpc)).await.map_err(|error| error.to_string())?;
+            let mut client =
+                AuthorizationClient::connect(format!("http://{}", house.keygate.grpc)).await.map_err(|error| error.to_string())?;
             client.check(check_request(house, case, merged)).await.map_err(|status| status.to_string())
         })
         .map_err(|error| format!("no answer: {error}"))?
@@ -134,7 +136,14 @@ fn ask_grpc(house: &House, case: &Case, merged: bool) -> Result<Verdict, String>
     let code = response.status.map_or(-1, |status| status.code);
     let plain = |headers: Vec<envoy_types::pb::envoy::config::core::v3::HeaderValueOption>| -> Vec<(String, String)> {
         let headers = headers.into_iter().filter_map(|option| option.header);
-        headers.map(|header| (header.key, if header.value.is_empty() { String::from_utf8_lossy(&header.raw_value).into_owned() } else { header.value })).collect()
+        headers
+            .map(|header| {
+                (
+                    header.key,
+                    if header.value.is_empty() { String::from_utf8_lossy(&header.raw_value).into_owned() } else { header.value },
+                )
+            })
+            .collect()
     };
     match response.http_response {
         Some(HttpResponse::OkResponse(ok)) if code == OK => {
@@ -270,7 +279,7 @@ fn believed_from_a_stranger(house: &House) -> Vec<&'static str> {
     let dialects = ["nginx", "traefik", "caddy", "haproxy", "envoy"].into_iter();
     dialects
         .filter(|dialect| {
-            let answer = call(house, dialect, &allowed).send(CLIENT, house.keygate.check).unwrap();
+            let answer = call(house, dialect, &allowed).send(CLIENT, house.keygate.check).expect("Keygate answers");
             (answer.status, answer.header("X-Auth-Reason")) != (403, Some("untrusted_peer"))
         })
         .collect()

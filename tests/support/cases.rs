@@ -347,7 +347,8 @@ impl House {
         if let Some(value) = seen.all("authorization").next() {
             return Err(format!("the application got the credential: {value}"));
         }
-        let cookies: Vec<_> = seen.all("cookie").flat_map(|line| line.split(';')).map(str::trim).filter(|c| !c.is_empty()).collect();
+        let cookies: Vec<_> =
+            seen.all("cookie").flat_map(|line| line.split(';')).map(str::trim).filter(|c| !c.is_empty()).collect();
         let wanted = case.cookie.as_deref().unwrap_or_default();
         if cookies.join("; ") != wanted {
             return Err(format!("cookies {cookies:?} instead of {wanted:?}"));

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Nothing here takes that long; it keeps a hanging proxy from hanging the suite.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A request, as bytes. Characters above U+007F are sent as one byte each (Latin-1).
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! The application behind the proxy: it writes down every request that reaches it, exactly as it came.
 //!
-//! It answers with the same as JSON, and echoes WebSockets. That a request was *not* let in is asked here.
+//! It answers with the same as JSON, and echoes a `WebSocket`. That a request was *not* let in is asked here.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
