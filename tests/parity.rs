@@ -10,7 +10,8 @@ use envoy_types::pb::envoy::service::auth::v3::authorization_client::Authorizati
 use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, CheckResponse};
 
-use crate::support::cases::{CLIENT, Case, Failure, Furnish, House, Only, POLICY, assert_none, assert_red, is_identity, table};
+use crate::support::cases::{Case, Failure, Only, assert_none, assert_red, is_identity, table};
+use crate::support::house::{CLIENT, Furnish, House, POLICY};
 use crate::support::http::Request;
 
 /// Where proxies call from, in `tests/data/keygate.toml`.

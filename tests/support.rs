@@ -3,7 +3,9 @@
 //! Nothing here knows what is right: the case table does.
 
 pub mod cases;
+pub mod house;
 pub mod http;
 pub mod keygate;
 pub mod programs;
+pub mod proxy;
 pub mod upstream;
