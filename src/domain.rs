@@ -5,12 +5,17 @@
 
 pub mod access;
 pub mod account;
-
+pub mod decide;
+pub mod decision;
 pub mod id;
+pub mod identity;
 pub mod key;
 pub mod password;
-
+pub mod policy;
+pub mod presented;
+pub mod request;
 pub mod site;
 pub mod text;
 pub mod time;
 pub mod token;
+pub mod trust;

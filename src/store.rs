@@ -29,6 +29,15 @@ pub struct Stored {
     pub json: String,
 }
 
+impl Stored {
+    /// Versions stay below this, where every backend, and every reader of JSON, compares them exactly.
+    pub const VERSION_LIMIT: u64 = 1 << 53;
+
+    fn check_version(&self) -> Result<(), StoreError> {
+        if self.version < Self::VERSION_LIMIT { Ok(()) } else { Err(StoreError::permanent("a record's version is beyond 2^53")) }
+    }
+}
+
 /// What must be true of a key for a change to apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
@@ -75,12 +84,14 @@ impl StoreError {
     }
 }
 
-/// Why a change was not applied. Nothing of it was.
+/// Why a change was not acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
-    /// This key was not as the change expected: somebody else was faster.
+    /// This key was not as the change expected: somebody else was faster. Nothing was applied.
     #[error("the record has changed meanwhile")]
     Conflict(Key),
+    /// Never applied in part. Where the answer was lost on its way, the message says that the whole of it may
+    /// or may not have been applied.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,6 +1,10 @@
-//! The black-box suite: one binary, so that the support code is built once.
+//! One binary for all black-box tests.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod compose;
+mod conformance;
+mod crash;
 mod guards;
 mod parity;
 mod proxies;

@@ -1,4 +1,4 @@
-//! What the end-to-end tests stand on: real programs, a demo upstream, a raw HTTP client, a Keygate of their own.
+//! What several tests need: real programs, a demo upstream, a raw HTTP client, a Keygate of their own.
 //!
 //! Nothing here knows what is right: the case table does.
 
@@ -8,4 +8,5 @@ pub mod http;
 pub mod keygate;
 pub mod programs;
 pub mod proxy;
+pub mod redis;
 pub mod upstream;

@@ -1,1 +1,174 @@
-//! The embedded store: SQLite in the data directory.
+//! The embedded store: `SQLite` in the data directory, for one process.
+//!
+//! Owns the directory, the lock on it and the schema; `writer` holds the one connection that changes
+//! anything, `readers` the ones that look. A record is a key, a version and a text here; what it means is
+//! not known. An operator reads `keygate.db` with `sqlite3` while the server runs.
+
+mod readers;
+mod writer;
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use self::{readers::Readers, writer::Writer};
+use super::{Change, CommitError, Index, Key, Page, Store, StoreError, Stored};
+
+const DATABASE: &str = "keygate.db";
+const LOCK: &str = "keygate.lock";
+
+/// Raised with every change of the schema, together with a migration from the one before.
+const SCHEMA_VERSION: i64 = 1;
+/// Text compares by its UTF-8 bytes (collation BINARY), which is the order that [`Store::page`] promises.
+const SCHEMA: &str = "
+    CREATE TABLE record (
+        key TEXT NOT NULL PRIMARY KEY,
+        version INTEGER NOT NULL,
+        json TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE member (
+        idx TEXT NOT NULL,
+        member TEXT NOT NULL,
+        PRIMARY KEY (idx, member)
+    ) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 1;
+";
+
+/// How long a statement waits for a lock that another program (`sqlite3`, a backup) holds on the file.
+/// Readers wait inside an async task and hardly ever have to: in WAL mode a writer is not in their way.
+const WRITER_PATIENCE: Duration = Duration::from_secs(2);
+const READER_PATIENCE: Duration = Duration::from_millis(100);
+
+/// Why a data directory could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Two writers would each believe to be alone.
+    #[error("data directory {} is held by another process", .0.display())]
+    Held(PathBuf),
+    /// A newer Keygate has been here; guessing at its tables could destroy them.
+    #[error("{} has schema version {found}, this version of Keygate knows up to {SCHEMA_VERSION}", path.display())]
+    Future { path: PathBuf, found: i64 },
+    #[error("data directory: {}: {source}", path.display())]
+    Directory { path: PathBuf, source: io::Error },
+    #[error("database {}: {source}", path.display())]
+    Database { path: PathBuf, source: rusqlite::Error },
+}
+
+/// `SQLite` in a data directory that no other process uses meanwhile.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    // In this order: the writer connection closes last and so folds the log into the database file, and
+    // the directory is let go only when nothing writes to it any more.
+    readers: Readers,
+    writer: Writer,
+    _lock: File,
+}
+
+impl EmbeddedStore {
+    /// Opens the store in `directory`, and makes both (the directory for its owner only) where they are missing.
+    ///
+    /// Dropping the store waits for the changes that were handed to it.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing was changed then, except that the directory may have been made.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let directory_error = |source| OpenError::Directory { path: directory.to_owned(), source };
+        let made: Vec<&Path> = directory.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(directory_error)?;
+        let lock = hold(directory)?;
+
+        let path = directory.join(DATABASE);
+        let database_error = |source| OpenError::Database { path: path.clone(), source };
+        // SQLite would make it readable for everybody; its log and index take over the mode of the file.
+        private_file(&path).map_err(|source| OpenError::Directory { path: path.clone(), source })?;
+        let connection = writing_connection(&path).map_err(database_error)?;
+        let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(database_error)?;
+        match found {
+            0 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;")).map_err(database_error)?,
+            SCHEMA_VERSION => {}
+            found => return Err(OpenError::Future { path, found }),
+        }
+        // A file whose name is not on the disk is lost with everything in it.
+        sync_directory(directory).map_err(directory_error)?;
+        for path in made {
+            path.parent().map_or(Ok(()), sync_directory).map_err(directory_error)?;
+        }
+
+        let readers = Readers::open(&path).map_err(database_error)?;
+        let writer = Writer::start(connection).map_err(directory_error)?;
+        Ok(Self { readers, writer, _lock: lock })
+    }
+}
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
+        self.readers.read(keys)
+    }
+
+    async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        self.readers.page(index, after, limit)
+    }
+
+    async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        self.writer.commit(change).await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.readers.ping()?;
+        self.writer.ping()
+    }
+}
+
+/// Takes the lock on the directory. It ends with the file handle, so also with a process that is killed.
+fn hold(directory: &Path) -> Result<File, OpenError> {
+    let path = directory.join(LOCK);
+    let in_directory = |source| OpenError::Directory { path: path.clone(), source };
+    let file = private_file(&path).map_err(in_directory)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Held(directory.to_owned())),
+        Err(TryLockError::Error(source)) => Err(in_directory(source)),
+    }
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    let here = Path::new(".");
+    File::open(if directory.as_os_str().is_empty() { here } else { directory })?.sync_all()
+}
+
+fn writing_connection(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(WRITER_PATIENCE)?;
+    connection.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    // Each commit reaches the disk before it is answered.
+    connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+/// `doing` completes "cannot …".
+fn store_error(doing: &str, error: &rusqlite::Error) -> StoreError {
+    let code = error.sqlite_error_code();
+    let transient = matches!(
+        code,
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::OperationInterrupted
+                | ErrorCode::FileLockingProtocolFailed
+        )
+    );
+    StoreError { transient, message: format!("the embedded store cannot {doing}: {error}") }
+}

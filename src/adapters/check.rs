@@ -1,0 +1,70 @@
+//! `/auth/check?method=GET&url=URL`: the same question for people and scripts, asked by a query and answered in
+//! JSON with the real status. It describes a request in its own query, so no proxy need be trusted for it.
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+
+use super::{
+    headers::Incoming,
+    wire::{Question, Wire},
+};
+use crate::{
+    domain::{decision::Reason, request::Parameters},
+    gate::explain::Summary,
+};
+
+pub const PATH: &str = "/auth/check";
+
+pub async fn answer(request: &HttpRequest, wire: &web::Data<Wire>) -> HttpResponse {
+    let incoming = Incoming::new(request);
+    let query = Parameters::parse(request.uri().query().unwrap_or_default().as_bytes());
+    let (method, url) = (query.get("method").map(|method| method.unwrap_or("GET")), query.get("url"));
+    let question = match (method, url) {
+        (Ok(method), Ok(Some(url))) => split_url(url).map(|(host, target)| Question {
+            method,
+            target: target.as_bytes(),
+            host,
+            client: incoming.peer().address(),
+        }),
+        _ => None,
+    };
+    let request_id = wire.request_ids.next();
+    wire.judge("check", &incoming, question.ok_or(Reason::MissingDescription), &request_id, |verdict| {
+        let summary = Summary::new(verdict, request_id.clone());
+        let status = StatusCode::from_u16(summary.status).unwrap_or(StatusCode::FORBIDDEN);
+        let mut response = HttpResponse::build(status);
+        wire.add_refusal(&mut response, &verdict.decision, &request_id);
+        response.json(summary)
+    })
+    .await
+}
+
+/// Takes an `http` or `https` URL apart without changing a character of it. A URL without a path has the path `/`.
+#[must_use]
+pub fn split_url(url: &str) -> Option<(&str, &str)> {
+    let rest = ["http://", "https://"].iter().find_map(|scheme| {
+        let head = url.get(..scheme.len())?;
+        head.eq_ignore_ascii_case(scheme).then(|| &url[scheme.len()..])
+    })?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, target) = rest.split_at(end);
+    match target.as_bytes().first() {
+        None => Some((host, "/")),
+        Some(b'/') => Some((host, target)),
+        // `http://host?query` has an empty path, which no proxy would send on like that.
+        Some(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_url;
+
+    #[test]
+    fn a_url_is_cut_and_not_changed() {
+        assert_eq!(split_url("http://h:80/a/../b?c#d"), Some(("h:80", "/a/../b?c#d")));
+        assert_eq!(split_url("HTTPS://H"), Some(("H", "/")));
+        for bad in ["", "h/a", "ftp://h/", "http:/h", "http://h?x", "/a"] {
+            assert_eq!(split_url(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The JSON of the contract, for both of its ends: what the handlers write, and the command line reads.
+//!
+//! No type here can hold a digest, a password hash or, but for the answer to a creation, a token.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    directory::{AccessEntry, TokenInfo},
+    domain::{
+        access::Level,
+        account::{Account, AccountKind},
+        id::AccountId,
+        site::{Host, Site, SiteName},
+        text::{Email, Label, Login},
+        time::Timestamp,
+        token::{Ceiling, Scope, TokenId, TokenState},
+    },
+};
+
+/// A part of a list.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ListBody<T> {
+    pub items: Vec<T>,
+    pub next: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccountView {
+    pub id: AccountId,
+    pub login: Login,
+    pub kind: AccountKind,
+    pub name: Option<Label>,
+    pub email: Option<Email>,
+    pub superuser: bool,
+    pub disabled: bool,
+    pub may_mint_tokens: bool,
+    pub created_at: Timestamp,
+    pub version: u64,
+}
+
+impl From<Account> for AccountView {
+    fn from(account: Account) -> Self {
+        let Account { id, login, kind, name, email, superuser, disabled, may_mint_tokens, created_at, version, .. } = account;
+        Self { id, login, kind, name, email, superuser, disabled, may_mint_tokens, created_at, version }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SiteView {
+    pub id: SiteName,
+    pub name: Option<Label>,
+    pub hosts: Vec<Host>,
+    pub version: u64,
+}
+
+impl From<Site> for SiteView {
+    fn from(site: Site) -> Self {
+        Self { id: site.site, name: site.name, hosts: site.hosts, version: site.version }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AccessView {
+    pub login: Login,
+    pub site: SiteName,
+    pub level: Level,
+}
+
+impl From<AccessEntry> for AccessView {
+    fn from(AccessEntry { login, site, level }: AccessEntry) -> Self {
+        Self { login, site, level }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LastUse {
+    pub at: Timestamp,
+    pub address: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TokenView {
+    pub id: TokenId,
+    pub account: Login,
+    pub kind: AccountKind,
+    pub name: Label,
+    pub device: Option<Label>,
+    /// `*` stands for every site.
+    pub levels: Option<BTreeMap<String, Level>>,
+    pub scopes: Vec<Scope>,
+    pub networks: Vec<ipnet::IpNet>,
+    pub secure_only: bool,
+    pub created_at: Timestamp,
+    pub created_by: String,
+    pub expires_at: Option<Timestamp>,
+    pub revoked_at: Option<Timestamp>,
+    pub revoked_by: Option<String>,
+    pub superseded_by: Option<TokenId>,
+    /// Not known as long as uses are not gathered.
+    pub last_used: Option<LastUse>,
+    #[serde(with = "state")]
+    pub state: TokenState,
+    pub version: u64,
+}
+
+impl From<TokenInfo> for TokenView {
+    fn from(TokenInfo { token, login, kind, state }: TokenInfo) -> Self {
+        let (revoked_at, revoked_by) = token.revoked.map(|revoked| (revoked.at, revoked.by)).unzip();
+        Self {
+            id: token.id,
+            account: login,
+            kind,
+            name: token.name,
+            device: token.device,
+            levels: levels(&token.ceiling),
+            scopes: token.scopes,
+            networks: token.networks,
+            secure_only: token.secure_only,
+            created_at: token.created_at,
+            created_by: token.created_by.account,
+            expires_at: token.expires_at,
+            revoked_at,
+            revoked_by,
+            superseded_by: token.superseded.map(|superseded| superseded.by),
+            last_used: None,
+            state,
+            version: token.version,
+        }
+    }
+}
+
+fn levels(ceiling: &Ceiling) -> Option<BTreeMap<String, Level>> {
+    match ceiling {
+        Ceiling::Owner => None,
+        Ceiling::EverySite(level) => Some(BTreeMap::from([("*".to_owned(), *level)])),
+        Ceiling::PerSite(rows) => Some(rows.values().map(|row| (row.site.to_string(), row.level)).collect()),
+    }
+}
+
+/// The state is made, never stored, so the domain only writes it; the command line reads it back.
+mod state {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    use super::TokenState;
+
+    pub(super) fn serialize<S: Serializer>(state: &TokenState, serializer: S) -> Result<S::Ok, S::Error> {
+        state.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenState, D::Error> {
+        match String::deserialize(deserializer)?.as_str() {
+            "active" => Ok(TokenState::Active),
+            "expired" => Ok(TokenState::Expired),
+            "revoked" => Ok(TokenState::Revoked),
+            "superseded" => Ok(TokenState::Superseded),
+            _ => Err(D::Error::custom("unknown state of a token")),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What went wrong, as RFC 9457 has it: `application/problem+json`.
+
+use std::fmt;
+
+use actix_web::{
+    HttpMessage, HttpResponse, ResponseError,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{Method, StatusCode},
+    middleware::Next,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{directory::DirectoryError, domain::text::Invalid, store::StoreError};
+
+/// A problem document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `about:blank#` and a stable code.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    pub field: Option<String>,
+    pub limit: Option<u64>,
+    pub request_id: Option<String>,
+}
+
+impl Problem {
+    /// A `code` of the contract's kind: lower case and `_`. The detail says what to do.
+    #[must_use]
+    pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
+        let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
+        Self {
+            kind: format!("about:blank#{code}"),
+            title: title.to_owned(),
+            status,
+            detail: detail.into(),
+            field: None,
+            limit: None,
+            request_id: None,
+        }
+    }
+
+    #[must_use]
+    pub(super) fn on(mut self, field: &str) -> Self {
+        self.field = Some(field.to_owned());
+        self
+    }
+
+    pub(super) fn not_available(status: u16) -> Self {
+        Self::new(status, "not_available", "not available in this version")
+    }
+
+    pub(super) fn bad_query(detail: impl Into<String>) -> Self {
+        Self::new(422, "query_invalid", detail)
+    }
+
+    fn response(&self) -> HttpResponse {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = HttpResponse::build(status);
+        if self.status == 503 {
+            response.insert_header(("Retry-After", "1"));
+        }
+        let body = serde_json::to_string(self).unwrap_or_default();
+        response.content_type("application/problem+json").body(body)
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        self.response()
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(error: Invalid) -> Self {
+        let mut problem = Self::new(422, error.code, error.detail).on(error.field);
+        problem.limit = error.limit;
+        problem
+    }
+}
+
+impl From<DirectoryError> for Problem {
+    fn from(error: DirectoryError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DirectoryError::NotFound { what, .. } => Self::new(404, &format!("{what}_not_found"), detail),
+            DirectoryError::Invalid(invalid) => invalid.into(),
+            DirectoryError::Taken { code, field, .. } => Self::new(409, code, detail).on(field),
+            DirectoryError::Refused { code, .. } => Self::new(403, code, detail),
+            DirectoryError::Precondition { .. } => Self::new(412, "version_differs", detail),
+            DirectoryError::Contended => Self::new(409, "changed_meanwhile", detail),
+            DirectoryError::Busy => Self::new(503, "busy", detail),
+            DirectoryError::Store(StoreError { transient, message }) => {
+                tracing::error!(transient, error = message, "the store failed");
+                let status = if transient { 503 } else { 500 };
+                Self::new(status, if transient { "store_unavailable" } else { "store_failed" }, detail)
+            }
+        }
+    }
+}
+
+/// Refuses what is not available, and completes the problem documents of all handlers: the request's id, and a
+/// body where the framework has none.
+pub(super) async fn complete(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let request_id = request.extensions().get::<tracing_actix_web::RequestId>().map(ToString::to_string);
+    let with_id = |problem: &Problem| Problem { request_id: request_id.clone(), ..problem.clone() };
+    if request.method() == Method::POST && request.headers().contains_key("idempotency-key") {
+        let mut problem = Problem::not_available(400);
+        "`Idempotency-Key` is not available in this version".clone_into(&mut problem.detail);
+        return Ok(request.into_response(with_id(&problem).response().map_into_boxed_body()));
+    }
+    let response = next.call(request).await?;
+    let problem = response.response().error().and_then(|error| error.as_error::<Problem>()).map(with_id);
+    if let Some(problem) = problem {
+        return Ok(response.into_response(problem.response().map_into_boxed_body()));
+    }
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        let problem = Problem::new(405, "method_not_allowed", "this path does not take this method");
+        return Ok(response.into_response(with_id(&problem).response().map_into_boxed_body()));
+    }
+    Ok(response.map_into_boxed_body())
+}

@@ -1,0 +1,172 @@
+//! The use cases that change records: accounts, sites, access, tokens.
+//!
+//! Each takes the actor and checks that he may, reads what it needs, and ends in one commit that holds whole
+//! or not at all, and only if nothing it read has changed. It knows the domain, the store's trait and the
+//! clock; it refuses to know HTTP, the command line, and which store it is.
+
+mod access;
+mod accounts;
+mod actor;
+mod bootstrap;
+mod edit;
+mod error;
+pub mod fields;
+mod mint;
+mod sites;
+mod tokens;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use rand::{CryptoRng, rand_core::UnwrapErr, rngs::SysRng};
+
+pub use access::{AccessEntry, AccessFilter};
+pub use accounts::{AccountPatch, NewAccount};
+pub use actor::Actor;
+pub use bootstrap::BootstrapError;
+pub use error::DirectoryError;
+pub use mint::{CeilingAsk, Expiry, NewToken};
+pub use sites::{NewSite, SitePatch};
+pub use tokens::{TokenInfo, TokenPatch};
+
+use crate::{
+    clock::Clock,
+    domain::{account::Account, id::AccountId, key::ServerKeys, site::SiteName, text::Login, token::TokenPrefixes},
+    gate::hasher::Hasher,
+    store::{CommitError, Index, Key, Record, Store, StoreError},
+};
+use edit::Edit;
+
+/// How often a use case starts again when somebody else was faster.
+const ATTEMPTS: usize = 16;
+
+/// The way to the records for everybody who changes or lists them.
+pub struct Directory {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    keys: Arc<ServerKeys>,
+    prefixes: TokenPrefixes,
+    hasher: Arc<Hasher>,
+}
+
+impl fmt::Debug for Directory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Directory").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+/// A part of a list. `next` is where the following part begins; without it, this was the last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing<T> {
+    pub items: Vec<T>,
+    pub next: Option<String>,
+}
+
+/// Which part of a list is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// `next` of the part before.
+    pub after: Option<String>,
+    /// How many items at most.
+    pub limit: usize,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self { after: None, limit: Self::DEFAULT_LIMIT }
+    }
+}
+
+impl Window {
+    pub const DEFAULT_LIMIT: usize = 100;
+    pub const MAX_LIMIT: usize = 1000;
+}
+
+/// What a use case found to do.
+enum Plan<T> {
+    Commit(Edit, T),
+    /// Everything is already as it was asked for.
+    Nothing(T),
+}
+
+impl Directory {
+    #[must_use]
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        keys: Arc<ServerKeys>,
+        prefixes: TokenPrefixes,
+        hasher: Arc<Hasher>,
+    ) -> Self {
+        Self { store, clock, keys, prefixes, hasher }
+    }
+
+    /// Commits a plan. `None` when somebody else was faster, and the plan has to be made anew.
+    async fn settle<T>(&self, plan: Plan<T>) -> Result<Option<T>, StoreError> {
+        match plan {
+            Plan::Nothing(result) => Ok(Some(result)),
+            Plan::Commit(edit, result) => match self.store.commit(edit.into_change()).await {
+                Ok(()) => Ok(Some(result)),
+                Err(CommitError::Conflict(_)) => Ok(None),
+                Err(CommitError::Store(error)) => Err(error),
+            },
+        }
+    }
+
+    async fn get<R: Record>(&self, key: Key) -> Result<Option<R>, StoreError> {
+        Ok(self.get_all(&[key]).await?.pop().flatten())
+    }
+
+    /// The records under `keys`, in their order.
+    async fn get_all<R: Record>(&self, keys: &[Key]) -> Result<Vec<Option<R>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let stored = self.store.read(keys).await?;
+        stored.iter().map(|one| one.as_ref().map(R::decode).transpose()).collect()
+    }
+
+    async fn accounts_by_id(&self, ids: impl IntoIterator<Item = AccountId>) -> Result<BTreeMap<AccountId, Account>, StoreError> {
+        let ids: std::collections::BTreeSet<_> = ids.into_iter().collect();
+        let keys: Vec<_> = ids.into_iter().map(Key::Account).collect();
+        let accounts = self.get_all::<Account>(&keys).await?;
+        Ok(accounts.into_iter().flatten().map(|account| (account.id.clone(), account)).collect())
+    }
+
+    /// A page of an index: its members, and the cursor of the next page.
+    async fn members(&self, index: &Index, window: &Window) -> Result<(Vec<String>, Option<String>), StoreError> {
+        let limit = window.limit.clamp(1, Window::MAX_LIMIT);
+        let page = self.store.page(index, window.after.as_deref(), limit).await?;
+        let next = if page.more { page.members.last().cloned() } else { None };
+        Ok((page.members, next))
+    }
+
+    fn not_an_account(login: &Login) -> DirectoryError {
+        DirectoryError::not_found("account", login.as_str())
+    }
+
+    fn not_a_site(site: &SiteName) -> DirectoryError {
+        DirectoryError::not_found("site", site.as_str())
+    }
+}
+
+/// Chance for identifiers and secrets: the operating system's generator, without a buffer of ours.
+fn rng() -> impl CryptoRng {
+    UnwrapErr(SysRng)
+}
+
+/// Runs a plan until it is committed; an expression of the calling use case, so that its futures stay plain.
+macro_rules! until_settled {
+    ($directory:expr, $plan:expr) => {{
+        for _ in 0..$crate::directory::ATTEMPTS {
+            let plan = $plan;
+            if let Some(done) = $directory.settle(plan).await? {
+                return Ok(done);
+            }
+        }
+        Err($crate::directory::DirectoryError::Contended)
+    }};
+}
+use until_settled;

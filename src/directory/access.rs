@@ -1,0 +1,219 @@
+//! Who may do how much on which site. Rows lie with their account, keyed by the site's id; rows of sites that are
+//! gone are shown to nobody, and swept out when their account's rows are next written.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Actor, Directory, DirectoryError, Edit, Listing, Plan, Window, accounts::account_id, fields::MAX_LIST, until_settled};
+use crate::{
+    domain::{
+        access::{AccessRows, Level, SiteLevel},
+        account::{Account, AccountKind, Format},
+        id::SiteId,
+        site::{Site, SiteName},
+        text::{Invalid, Login},
+    },
+    store::{Index, Key, StoreError},
+};
+
+/// Sites one account has rows on at most: ten times what other lists hold.
+const MAX_ROWS: usize = 10 * MAX_LIST;
+/// How many sites one page of the whole list looks at, so that it ends also where nobody has access.
+const SITES_PER_PAGE: usize = 50;
+/// Sorts after every account id.
+const PAST_THE_LAST: &str = "~";
+
+/// One row of access, as it is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessEntry {
+    pub login: Login,
+    pub site: SiteName,
+    pub level: Level,
+}
+
+/// Which rows are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct AccessFilter {
+    pub login: Option<Login>,
+    pub site: Option<SiteName>,
+}
+
+impl Directory {
+    /// Gives an account a level on a site; `none` takes it away.
+    pub async fn set_access(
+        &self,
+        actor: &Actor,
+        login: &Login,
+        site: &SiteName,
+        level: Level,
+    ) -> Result<AccessEntry, DirectoryError> {
+        actor.may_administer()?;
+        until_settled!(self, self.plan_set_access(login, site, level).await?)
+    }
+
+    async fn plan_set_access(&self, login: &Login, site: &SiteName, level: Level) -> Result<Plan<AccessEntry>, DirectoryError> {
+        let account = self.account_by_login(login).await?;
+        let site = self.site_by_name(site).await?;
+        may_hold(&account, level)?;
+        let key = Key::Access(account.id.clone());
+        let old: Option<AccessRows> = self.get(key.clone()).await?;
+        let entry = AccessEntry { login: account.login.clone(), site: site.site.clone(), level };
+        if old.as_ref().map_or(Level::None, |rows| rows.level(&site.id)) == level {
+            return Ok(Plan::Nothing(entry));
+        }
+
+        let mut edit = Edit::default();
+        // He must not become a superuser, nor the site another one, while this is being written.
+        edit.expect_same(Key::Account(account.id.clone()), &account);
+        edit.expect_same(Key::Site(site.site.clone()), &site);
+        edit.expect_as_read(key.clone(), old.as_ref());
+        let mut rows =
+            old.unwrap_or_else(|| AccessRows { v: Format, account: account.id.clone(), rows: BTreeMap::new(), version: 0 });
+        for dead in self.dead_sites(&rows.rows).await? {
+            rows.rows.remove(&dead);
+            edit.remove_from(Index::AccessOn(dead), &account.id);
+        }
+        if level == Level::None {
+            rows.rows.remove(&site.id);
+            edit.remove_from(Index::AccessOn(site.id), &account.id);
+        } else {
+            edit.add_to(Index::AccessOn(site.id.clone()), &account.id);
+            rows.rows.insert(site.id, SiteLevel { site: site.site, level });
+        }
+        if rows.rows.len() > MAX_ROWS {
+            let detail = format!("one account has access to at most {MAX_ROWS} sites");
+            return Err(DirectoryError::refused("too_many_sites", detail));
+        }
+        rows.version += 1;
+        edit.put(key, &rows)?;
+        Ok(Plan::Commit(edit, entry))
+    }
+
+    /// The rows of one account, of one site, or all of them, by site.
+    pub async fn access(
+        &self,
+        actor: &Actor,
+        filter: &AccessFilter,
+        window: &Window,
+    ) -> Result<Listing<AccessEntry>, DirectoryError> {
+        actor.may_administer()?;
+        match filter {
+            AccessFilter { login: Some(login), site } => self.access_of(login, site.as_ref(), window).await,
+            AccessFilter { login: None, site: Some(site) } => {
+                let site = self.site_by_name(site).await?;
+                Ok(self.access_on(&site, window).await?)
+            }
+            AccessFilter { login: None, site: None } => self.all_access(window).await,
+        }
+    }
+
+    async fn access_of(
+        &self,
+        login: &Login,
+        only: Option<&SiteName>,
+        window: &Window,
+    ) -> Result<Listing<AccessEntry>, DirectoryError> {
+        let account = self.account_by_login(login).await?;
+        if let Some(site) = only {
+            self.site_by_name(site).await?;
+        }
+        let Some(mut rows) = self.get::<AccessRows>(Key::Access(account.id)).await? else {
+            return Ok(Listing { items: Vec::new(), next: None });
+        };
+        for dead in self.dead_sites(&rows.rows).await? {
+            rows.rows.remove(&dead);
+        }
+        let mut rows: Vec<_> = rows.rows.into_values().collect();
+        rows.sort_by(|a, b| a.site.cmp(&b.site));
+        let limit = window.limit.clamp(1, Window::MAX_LIMIT);
+        let mut items: Vec<_> = rows
+            .into_iter()
+            .filter(|row| only.is_none_or(|site| row.site == *site))
+            .filter(|row| window.after.as_deref().is_none_or(|after| row.site.as_str() > after))
+            .take(limit + 1)
+            .map(|row| AccessEntry { login: account.login.clone(), site: row.site, level: row.level })
+            .collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|row| row.site.to_string());
+        Ok(Listing { items, next })
+    }
+
+    async fn access_on(&self, site: &Site, window: &Window) -> Result<Listing<AccessEntry>, StoreError> {
+        let (members, next) = self.members(&Index::AccessOn(site.id.clone()), window).await?;
+        let ids: BTreeSet<_> = members.iter().filter_map(|member| account_id(member)).collect();
+        let keys: Vec<_> = ids.iter().cloned().map(Key::Access).collect();
+        let rows = self.get_all::<AccessRows>(&keys).await?;
+        let accounts = self.accounts_by_id(ids).await?;
+        let items = rows
+            .into_iter()
+            .flatten()
+            .filter_map(|rows| {
+                let login = accounts.get(&rows.account)?.login.clone();
+                let level = rows.level(&site.id);
+                (level > Level::None).then(|| AccessEntry { login, site: site.site.clone(), level })
+            })
+            .collect();
+        Ok(Listing { items, next })
+    }
+
+    /// Goes from site to site. The cursor is `SITE/ACCOUNT`: the last row that was looked at.
+    async fn all_access(&self, window: &Window) -> Result<Listing<AccessEntry>, DirectoryError> {
+        let limit = window.limit.clamp(1, Window::MAX_LIMIT);
+        let (mut site, mut member) = match window.after.as_deref().and_then(|cursor| cursor.split_once('/')) {
+            Some((site, member)) => (Some(site.to_owned()), member.to_owned()),
+            None => (None, PAST_THE_LAST.to_owned()),
+        };
+        let mut items = Vec::new();
+        for _ in 0..SITES_PER_PAGE {
+            if let Some(record) = self.site_of_cursor(site.as_deref()).await? {
+                let part = Window { after: Some(member), limit: limit - items.len() };
+                let listing = self.access_on(&record, &part).await?;
+                items.extend(listing.items);
+                if let Some(next) = listing.next {
+                    return Ok(Listing { items, next: Some(format!("{}/{next}", record.site)) });
+                }
+            }
+            let page = self.store.page(&Index::Sites, site.as_deref(), 1).await?;
+            let Some(next_site) = page.members.into_iter().next() else {
+                return Ok(Listing { items, next: None });
+            };
+            if items.len() >= limit {
+                return Ok(Listing { items, next: site.map(|site| format!("{site}/{PAST_THE_LAST}")) });
+            }
+            (site, member) = (Some(next_site), String::new());
+        }
+        // The site at hand has not been looked at yet.
+        Ok(Listing { items, next: site.map(|site| format!("{site}/")) })
+    }
+
+    async fn site_of_cursor(&self, site: Option<&str>) -> Result<Option<Site>, StoreError> {
+        match site.and_then(|site| SiteName::parse(site).ok()) {
+            Some(site) => self.get(Key::Site(site)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Which of these sites are no more, or are others under the same name.
+    async fn dead_sites(&self, rows: &BTreeMap<SiteId, SiteLevel>) -> Result<Vec<SiteId>, StoreError> {
+        let keys: Vec<_> = rows.values().map(|row| Key::Site(row.site.clone())).collect();
+        let sites = self.get_all::<Site>(&keys).await?;
+        let is_dead = |(id, site): (&SiteId, Option<Site>)| site.is_none_or(|site| site.id != *id).then(|| id.clone());
+        Ok(rows.keys().zip(sites).filter_map(is_dead).collect())
+    }
+}
+
+/// Whether such an account may have a row with this level at all.
+fn may_hold(account: &Account, level: Level) -> Result<(), DirectoryError> {
+    if level == Level::Superuser {
+        let detail = "a level on a site is none, view, write or admin; `superuser` is a property of the account";
+        return Err(Invalid::new("access_level", "level", detail).into());
+    }
+    if account.superuser && level > Level::None {
+        let detail = format!("`{}` is a superuser, who has every access on every site already", account.login);
+        return Err(DirectoryError::refused("superuser_access", detail));
+    }
+    if account.kind == AccountKind::Anonymous && level > Level::View {
+        return Err(DirectoryError::refused("anonymous_access", "the account `anonymous` has at most `view`"));
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What every store has from the start: the account `anonymous`, and a note of the server keys it was used with.
+
+use std::collections::BTreeMap;
+
+use super::{Directory, Edit, Plan};
+use crate::{
+    domain::{
+        account::{Account, Format},
+        id::AccountId,
+    },
+    store::{
+        Index, Key, StoreError,
+        record::{Meta, NameClaim},
+    },
+};
+
+/// Why a store cannot be used by this server.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BootstrapError {
+    /// Every token would break in silence, so it is a refusal to start.
+    #[error("this store was used with another server key: give this server the key file that the others have ({detail})")]
+    OtherServerKey { detail: String },
+    #[error("others kept changing the store's own record; try again")]
+    Contended,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Directory {
+    /// Makes what is missing. Run again, or by several servers at once, it changes nothing more.
+    pub async fn bootstrap(&self) -> Result<(), BootstrapError> {
+        for _ in 0..super::ATTEMPTS {
+            let plan = self.plan_bootstrap().await?;
+            if let Some(()) = self.settle(plan).await? {
+                return Ok(());
+            }
+        }
+        Err(BootstrapError::Contended)
+    }
+
+    /// Whether nobody has made an account or a site yet.
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        let accounts = self.store.page(&Index::Accounts, None, 2).await?;
+        let sites = self.store.page(&Index::Sites, None, 1).await?;
+        let anonymous = Account::anonymous(self.clock.now()).login.folded();
+        Ok(sites.members.is_empty() && accounts.members.iter().all(|login| *login == anonymous))
+    }
+
+    async fn plan_bootstrap(&self) -> Result<Plan<()>, BootstrapError> {
+        let mut edit = Edit::default();
+        let id = AccountId::anonymous();
+        let account: Option<Account> = self.get(Key::Account(id.clone())).await?;
+        let meta: Option<Meta> = self.get(Key::Meta).await?;
+        let known = meta.as_ref().map(|meta| meta.keys.clone()).unwrap_or_default();
+        let merged = self.merge_check_values(known.clone())?;
+        if account.is_some() && meta.is_some() && merged == known {
+            return Ok(Plan::Nothing(()));
+        }
+        if account.is_none() {
+            let account = Account::anonymous(self.clock.now());
+            let folded = account.login.folded();
+            edit.create(Key::Name(folded.clone()), &NameClaim { v: Format, account: id.clone(), version: 1 })?;
+            edit.create(Key::Account(id), &account)?;
+            edit.add_to(Index::Accounts, folded);
+        }
+        edit.expect_as_read(Key::Meta, meta.as_ref());
+        let (created_at, version) = meta.map_or((self.clock.now(), 1), |meta| (meta.created_at, meta.version + 1));
+        edit.put(Key::Meta, &Meta { v: Format, keys: merged, created_at, version })?;
+        Ok(Plan::Commit(edit, ()))
+    }
+
+    /// The check values in the store and ours together; refused when they contradict or have none in common.
+    fn merge_check_values(&self, known: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, BootstrapError> {
+        let mut shared = known.is_empty();
+        let mut merged = known;
+        for (id, value) in self.keys.check_values() {
+            match merged.get(id.as_str()) {
+                Some(stored) if *stored != value => {
+                    let detail = format!("the key `{}` is not the one the store knows under that name", id.as_str());
+                    return Err(BootstrapError::OtherServerKey { detail });
+                }
+                Some(_) => shared = true,
+                None => {
+                    merged.insert(id.as_str().to_owned(), value);
+                }
+            }
+        }
+        if shared {
+            Ok(merged)
+        } else {
+            Err(BootstrapError::OtherServerKey { detail: "none of the keys here has been used with it".to_owned() })
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The texts of a record's fields, read with the error codes of their place.
+
+use ipnet::IpNet;
+
+use crate::domain::text::{Invalid, Label};
+
+/// What a list in one record holds at most.
+pub(super) const MAX_LIST: usize = 100;
+
+pub fn account_name(text: &str) -> Result<Label, Invalid> {
+    Label::parse(text, "name", ["account_name_empty", "account_name_too_long", "account_name_characters"])
+}
+
+pub fn site_name(text: &str) -> Result<Label, Invalid> {
+    Label::parse(text, "name", ["site_name_empty", "site_name_too_long", "site_name_characters"])
+}
+
+pub fn token_name(text: &str) -> Result<Label, Invalid> {
+    Label::parse(text, "name", ["token_name_empty", "token_name_too_long", "token_name_characters"])
+}
+
+pub fn device(text: &str) -> Result<Label, Invalid> {
+    Label::parse(text, "device", ["device_empty", "device_too_long", "device_characters"])
+}
+
+/// A network in CIDR notation; a bare address is the network of that address alone. Host bits are dropped.
+pub fn network(text: &str) -> Result<IpNet, Invalid> {
+    let bare = || text.parse::<std::net::IpAddr>().map(IpNet::from);
+    text.parse::<IpNet>().or_else(|_| bare()).map(|network| network.trunc()).map_err(|_| {
+        Invalid::new(
+            "network_malformed",
+            "networks",
+            format!("`{text}` is no network: write 192.0.2.0/24, 2001:db8::/32 or an address"),
+        )
+    })
+}
+
+/// Refuses a list that would make its record too large.
+pub(super) fn bounded<T>(list: &[T], code: &'static str, field: &'static str) -> Result<(), Invalid> {
+    if list.len() <= MAX_LIST {
+        return Ok(());
+    }
+    let mut error = Invalid::new(code, field, format!("{field} holds more than {MAX_LIST} entries"));
+    error.limit = Some(MAX_LIST as u64);
+    Err(error)
+}

@@ -1,0 +1,172 @@
+//! The identity headers: which there are, how they are named here, and which other spellings a client could
+//! smuggle one in by.
+
+use super::text::Invalid;
+
+/// What an upstream is told about the caller. Always the whole set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum IdentityHeader {
+    Account,
+    Kind,
+    Site,
+    Access,
+    Via,
+    Credential,
+    Name,
+    Email,
+    RequestId,
+}
+
+impl IdentityHeader {
+    pub const ALL: [Self; 9] = [
+        Self::Account,
+        Self::Kind,
+        Self::Site,
+        Self::Access,
+        Self::Via,
+        Self::Credential,
+        Self::Name,
+        Self::Email,
+        Self::RequestId,
+    ];
+
+    /// The key under `[headers.names]`.
+    #[must_use]
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::Kind => "kind",
+            Self::Site => "site",
+            Self::Access => "access",
+            Self::Via => "via",
+            Self::Credential => "credential",
+            Self::Name => "name",
+            Self::Email => "email",
+            Self::RequestId => "request_id",
+        }
+    }
+
+    const fn x_auth(self) -> &'static str {
+        match self {
+            Self::Account => "X-Auth-Account",
+            Self::Kind => "X-Auth-Kind",
+            Self::Site => "X-Auth-Site",
+            Self::Access => "X-Auth-Access",
+            Self::Via => "X-Auth-Via",
+            Self::Credential => "X-Auth-Credential",
+            Self::Name => "X-Auth-Name",
+            Self::Email => "X-Auth-Email",
+            Self::RequestId => "X-Auth-Request-Id",
+        }
+    }
+}
+
+/// The names of the identity headers in this installation, no two of them equal when folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityNames([String; 9]);
+
+impl Default for IdentityNames {
+    fn default() -> Self {
+        Self(IdentityHeader::ALL.map(|header| header.x_auth().to_owned()))
+    }
+}
+
+impl IdentityNames {
+    /// `Remote-User`, `Remote-Name`, `Remote-Email`, and the level as `Remote-Groups`, as applications with "proxy
+    /// authentication" expect them; the others as in `x-auth`.
+    #[must_use]
+    pub fn remote() -> Self {
+        let mut names = Self::default();
+        for (header, name) in [
+            (IdentityHeader::Account, "Remote-User"),
+            (IdentityHeader::Name, "Remote-Name"),
+            (IdentityHeader::Email, "Remote-Email"),
+            (IdentityHeader::Access, "Remote-Groups"),
+        ] {
+            name.clone_into(&mut names.0[header as usize]);
+        }
+        names
+    }
+
+    /// Changes one name.
+    ///
+    /// # Errors
+    /// When it is no header name, one that means something else in HTTP, or equal to another identity header.
+    pub fn rename(&mut self, header: IdentityHeader, name: &str) -> Result<(), Invalid> {
+        let invalid = |detail: &str| Invalid::new("header_name", "names", detail);
+        let valid = !name.is_empty() && name.len() <= 100 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if !valid {
+            return Err(invalid("a header name is letters, digits and - _ ."));
+        }
+        let folded = fold_header_name(name);
+        let taken = [
+            "authorization",
+            "connection",
+            "content-length",
+            "content-type",
+            "cookie",
+            "host",
+            "set-cookie",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+            "www-authenticate",
+            "location",
+            "cache-control",
+            "x-auth-status",
+            "x-auth-reason",
+            "x-auth-redirect",
+            "x-auth-proxy-secret",
+        ];
+        if taken.contains(&folded.as_str()) {
+            return Err(invalid("this header has a meaning of its own"));
+        }
+        let equal = IdentityHeader::ALL.iter().any(|other| *other != header && fold_header_name(self.get(*other)) == folded);
+        if equal {
+            return Err(invalid("two identity headers would have the same name"));
+        }
+        name.clone_into(&mut self.0[header as usize]);
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn get(&self, header: IdentityHeader) -> &str {
+        &self.0[header as usize]
+    }
+
+    /// Whether a header of this name could be taken for one of ours by some server.
+    #[must_use]
+    pub fn is_alias(&self, name: &str) -> bool {
+        self.0.iter().any(|own| own.len() == name.len() && fold_header_name(own) == fold_header_name(name))
+    }
+}
+
+/// Lower case, with `_` and `.` read as `-`: how CGI, WSGI and PHP make different headers the same.
+#[must_use]
+pub fn fold_header_name(name: &str) -> String {
+    name.chars().map(|c| if matches!(c, '_' | '.') { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aliases_are_found_in_any_spelling() {
+        let names = IdentityNames::default();
+        for alias in ["X-Auth-Account", "x_auth_account", "X.Auth.Account", "x-AUTH_request.id"] {
+            assert!(names.is_alias(alias), "{alias}");
+        }
+        assert!(!names.is_alias("X-Auth-Accounts") && !names.is_alias("X-Auth"));
+    }
+
+    #[test]
+    fn a_rename_cannot_collide() {
+        let mut names = IdentityNames::default();
+        names.rename(IdentityHeader::Account, "X-WEBAUTH-USER").unwrap();
+        assert!(names.is_alias("x_webauth_user") && !names.is_alias("X-Auth-Account"));
+        for bad in ["", "a b", "x_auth_kind", "Host", "X-Auth-Status", "a\n"] {
+            assert!(names.rename(IdentityHeader::Account, bad).is_err(), "{bad:?}");
+        }
+    }
+}

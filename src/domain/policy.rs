@@ -1,0 +1,570 @@
+//! The policy: rules in the order they were written, and how one is found for a request.
+//!
+//! First match wins and no match is a deny. Finding the rule does not walk the list: hosts are looked up,
+//! paths are a tree of segments, and of the rules at one path those with a query are looked up by it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fmt,
+};
+
+use serde::Serialize;
+
+use super::{
+    access::Level,
+    decision::{CredentialKinds, Reason},
+    request::CheckRequest,
+    site::{Host, SiteName},
+    text::Invalid,
+    token::Scope,
+};
+
+/// Which hosts a rule is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    Exact(Host),
+    /// `*.example.com`: any name below it, at any depth, but not itself.
+    Below(Host),
+}
+
+impl HostPattern {
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let host = |text: &str| {
+            if text.contains(':') && !text.starts_with('[') {
+                return Err(Invalid::new("host_malformed", "host", "a host pattern has no port"));
+            }
+            Host::parse(text)
+        };
+        match text.strip_prefix("*.") {
+            Some(parent) => Ok(Self::Below(host(parent)?)),
+            None if text.contains('*') => {
+                Err(Invalid::new("host_pattern", "host", "a host pattern may begin with `*.` and has no other `*`"))
+            }
+            None => Ok(Self::Exact(host(text)?)),
+        }
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => write!(f, "{host}"),
+            Self::Below(parent) => write!(f, "*.{parent}"),
+        }
+    }
+}
+
+/// One piece of a path pattern, matched against decoded segments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    Capture(String),
+}
+
+/// `/orders/{id}/{*rest}`: exact, with `{capture}` for one segment and `{*tail}` at the end for zero or more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathPattern {
+    text: String,
+    pieces: Vec<Piece>,
+    tail: bool,
+}
+
+impl PathPattern {
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let error = |detail: &str| Invalid::new("path_pattern", "path", detail);
+        let rest = text.strip_prefix('/').ok_or_else(|| error("a path pattern begins with `/`"))?;
+        let mut pieces = Vec::new();
+        let mut names = BTreeSet::new();
+        let mut tail = false;
+        for (index, segment) in rest.split('/').enumerate() {
+            let is_last = index == rest.matches('/').count();
+            if tail {
+                return Err(error("`{*tail}` stands only at the end of a path pattern"));
+            }
+            if let Some(name) = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}')) {
+                let bare = name.strip_prefix('*').unwrap_or(name);
+                let valid = !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+                if !valid {
+                    return Err(error("the name of a capture is letters, digits and _"));
+                }
+                if !names.insert(bare.to_owned()) {
+                    return Err(error("a capture's name occurs once in a path pattern"));
+                }
+                if name.starts_with('*') {
+                    tail = true;
+                } else {
+                    pieces.push(Piece::Capture(bare.to_owned()));
+                }
+                continue;
+            }
+            if segment.contains(['{', '}', '*']) {
+                return Err(error("a capture or `{*tail}` is a whole segment of a path pattern"));
+            }
+            let never =
+                segment.is_empty() && !is_last || matches!(segment, "." | "..") || segment.contains(['%', ';', '\\', '#', '?']);
+            if never || segment.chars().any(char::is_control) {
+                return Err(error(
+                    "no request has such a path: patterns are matched decoded, without `//`, `.`, `..`, `%`, `;`, `?`, `#` or `\\`",
+                ));
+            }
+            pieces.push(Piece::Literal(segment.to_owned()));
+        }
+        Ok(Self { text: text.to_owned(), pieces, tail })
+    }
+
+    /// Where in the path the capture `name` stands.
+    #[must_use]
+    pub fn capture(&self, name: &str) -> Option<usize> {
+        self.pieces.iter().position(|piece| matches!(piece, Piece::Capture(capture) if capture == name))
+    }
+
+    fn matches(&self, segments: &[impl AsRef<str>]) -> bool {
+        let long_enough = if self.tail { segments.len() >= self.pieces.len() } else { segments.len() == self.pieces.len() };
+        long_enough
+            && self.pieces.iter().zip(segments).all(|(piece, segment)| match piece {
+                Piece::Literal(literal) => literal == segment.as_ref(),
+                Piece::Capture(_) => !segment.as_ref().is_empty(),
+            })
+    }
+}
+
+impl fmt::Display for PathPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// What a request must be like for a rule to be about it. What is absent matches any.
+#[derive(Clone, Debug, Default)]
+pub struct Matcher {
+    pub host: Option<HostPattern>,
+    pub path: Option<PathPattern>,
+    pub methods: Option<BTreeSet<String>>,
+    /// Parameters that must have exactly these values.
+    pub query: BTreeMap<String, String>,
+}
+
+/// How the site is found that a rule is about.
+#[derive(Clone, Debug)]
+pub enum SiteSource {
+    Named(Vec<SiteName>),
+    /// The value of a query parameter; `1,3` means each of them.
+    Query(String),
+    /// The segment at this place of the path.
+    Segment(usize),
+    /// The site that lists the request's host.
+    Host,
+}
+
+/// What an unauthenticated caller gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Otherwise {
+    #[default]
+    Challenge,
+    /// He is judged as the account `anonymous`.
+    Anonymous,
+}
+
+/// What a protected rule demands.
+#[derive(Clone, Debug)]
+pub struct Demand {
+    pub site: SiteSource,
+    pub read: Level,
+    pub write: Level,
+    pub scope: Option<Scope>,
+    pub credentials: CredentialKinds,
+    pub max_token_access: Level,
+    pub otherwise: Otherwise,
+}
+
+impl Demand {
+    #[must_use]
+    pub fn level(&self, request: &CheckRequest<'_>) -> Level {
+        if request.reads() { self.read } else { self.write }
+    }
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    pub name: String,
+    pub matcher: Matcher,
+    /// `None` is a public rule: nobody is asked.
+    pub demand: Option<Demand>,
+    /// The upstream takes no parameters from bodies, so they need not agree with the query.
+    pub body_ignored: bool,
+}
+
+impl Rule {
+    fn reads_query(&self) -> bool {
+        !self.matcher.query.is_empty() || matches!(&self.demand, Some(Demand { site: SiteSource::Query(_), .. }))
+    }
+
+    fn depends_on_method(&self) -> bool {
+        self.matcher.methods.is_some() || self.demand.as_ref().is_some_and(|demand| demand.read != demand.write)
+    }
+
+    fn takes_method(&self, method: &str) -> bool {
+        self.matcher.methods.as_ref().is_none_or(|methods| methods.contains(method))
+    }
+
+    /// Host and path are known to match; do method and query?
+    fn matches_rest(&self, request: &CheckRequest<'_>) -> bool {
+        self.takes_method(request.method)
+            && self.matcher.query.iter().all(|(name, value)| request.query.get(name) == Ok(Some(value.as_str())))
+    }
+}
+
+/// The rules at one place of a path tree.
+#[derive(Debug, Default)]
+struct Leaf {
+    /// Rules without a query, in order.
+    plain: Vec<usize>,
+    /// Rules with a query, by the first parameter they ask for and its value, in order.
+    by_query: BTreeMap<String, HashMap<String, Vec<usize>>>,
+    /// For each set of methods, the first rule that reads the query and minds the body.
+    minds_body: Vec<(Option<BTreeSet<String>>, usize)>,
+    /// The first rule whose meaning depends on the method.
+    minds_method: Option<usize>,
+}
+
+impl Leaf {
+    /// Rules are added in order, so the first of each kind stays.
+    fn add(&mut self, index: usize, rule: &Rule) {
+        match rule.matcher.query.iter().next() {
+            Some((name, value)) => {
+                let values = self.by_query.entry(name.clone()).or_default();
+                values.entry(value.clone()).or_default().push(index);
+            }
+            None => self.plain.push(index),
+        }
+        if rule.reads_query() && !rule.body_ignored && !self.minds_body.iter().any(|(methods, _)| *methods == rule.matcher.methods)
+        {
+            self.minds_body.push((rule.matcher.methods.clone(), index));
+        }
+        if rule.depends_on_method() && self.minds_method.is_none() {
+            self.minds_method = Some(index);
+        }
+    }
+
+    fn first_match(&self, rules: &[Rule], request: &CheckRequest<'_>) -> Option<usize> {
+        let first = |indexes: &[usize]| indexes.iter().copied().find(|index| rules[*index].matches_rest(request));
+        let by_query = self.by_query.iter().filter_map(|(name, values)| {
+            let value = request.query.get(name).ok()??;
+            first(values.get(value)?)
+        });
+        by_query.chain(first(&self.plain)).min()
+    }
+
+    fn first_minding_body(&self, method: &str) -> Option<usize> {
+        let takes = |methods: &Option<BTreeSet<String>>| methods.as_ref().is_none_or(|methods| methods.contains(method));
+        self.minds_body.iter().filter(|(methods, _)| takes(methods)).map(|(_, index)| *index).min()
+    }
+}
+
+/// Rules by path.
+#[derive(Debug, Default)]
+struct PathTree {
+    literals: HashMap<String, PathTree>,
+    capture: Option<Box<PathTree>>,
+    here: Leaf,
+    here_and_below: Leaf,
+}
+
+impl PathTree {
+    fn add(&mut self, index: usize, rule: &Rule) {
+        let (pieces, tail) = rule.matcher.path.as_ref().map_or((&[][..], true), |path| (&path.pieces[..], path.tail));
+        let mut node = self;
+        for piece in pieces {
+            node = match piece {
+                Piece::Literal(literal) => node.literals.entry(literal.clone()).or_default(),
+                Piece::Capture(_) => node.capture.get_or_insert_default(),
+            };
+        }
+        let leaf = if tail { &mut node.here_and_below } else { &mut node.here };
+        leaf.add(index, rule);
+    }
+
+    /// Every leaf whose pattern matches the path.
+    fn collect<'p>(&'p self, segments: &[impl AsRef<str>], leaves: &mut Vec<&'p Leaf>) {
+        leaves.push(&self.here_and_below);
+        let Some((segment, rest)) = segments.split_first() else {
+            leaves.push(&self.here);
+            return;
+        };
+        if let Some(node) = self.literals.get(segment.as_ref()) {
+            node.collect(rest, leaves);
+        }
+        if let Some(node) = self.capture.as_ref().filter(|_| !segment.as_ref().is_empty()) {
+            node.collect(rest, leaves);
+        }
+    }
+}
+
+/// A policy ready for use. Empty, it denies everything.
+#[derive(Debug, Default)]
+pub struct Policy {
+    rules: Vec<Rule>,
+    exact: HashMap<String, PathTree>,
+    below: HashMap<String, PathTree>,
+    any: PathTree,
+    /// Every query parameter that some rule reads.
+    read_names: Vec<String>,
+}
+
+/// What a rule says about a request it did not match, or did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleVerdict {
+    Matches,
+    HostDiffers,
+    PathDiffers,
+    MethodDiffers,
+    QueryDiffers,
+    /// An earlier rule has matched.
+    NotReached,
+}
+
+impl Policy {
+    #[must_use]
+    pub fn new(rules: Vec<Rule>) -> Self {
+        let mut policy = Self::default();
+        let mut names = BTreeSet::new();
+        for (index, rule) in rules.iter().enumerate() {
+            let tree = match &rule.matcher.host {
+                Some(HostPattern::Exact(host)) => policy.exact.entry(host.as_str().to_owned()).or_default(),
+                Some(HostPattern::Below(parent)) => policy.below.entry(parent.as_str().to_owned()).or_default(),
+                None => &mut policy.any,
+            };
+            tree.add(index, rule);
+            names.extend(rule.matcher.query.keys().cloned());
+            if let Some(Demand { site: SiteSource::Query(name), .. }) = &rule.demand {
+                names.insert(name.clone());
+            }
+        }
+        policy.read_names = names.into_iter().collect();
+        policy.rules = rules;
+        policy
+    }
+
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// The rule that is about this request.
+    ///
+    /// # Errors
+    /// `no_rule` when none is. `ambiguous_query` or `missing_description` when another reading of the request might be
+    /// about another rule.
+    pub fn find(&self, request: &CheckRequest<'_>) -> Result<&Rule, Reason> {
+        if self.read_names.iter().any(|name| request.query.get(name).is_err()) {
+            return Err(Reason::AmbiguousQuery);
+        }
+        let mut leaves = Vec::with_capacity(8);
+        self.any.collect(&request.segments, &mut leaves);
+        let host = request.host.as_str();
+        if let Some(tree) = self.exact.get(host) {
+            tree.collect(&request.segments, &mut leaves);
+        }
+        if !self.below.is_empty() {
+            for (dot, _) in host.match_indices('.') {
+                if let Some(tree) = self.below.get(&host[dot + 1..]) {
+                    tree.collect(&request.segments, &mut leaves);
+                }
+            }
+        }
+        let found = leaves.iter().filter_map(|leaf| leaf.first_match(&self.rules, request)).min();
+        // A rule that comes before the match, or stands alone, would have been the match in another reading.
+        let concerns = |index: usize| found.is_none_or(|found| index <= found);
+        if leaves.iter().filter_map(|leaf| leaf.minds_method).any(concerns) && request.method_is_overridden() {
+            return Err(if request.headers.method_override { Reason::MissingDescription } else { Reason::AmbiguousQuery });
+        }
+        if leaves.iter().filter_map(|leaf| leaf.first_minding_body(request.method)).any(concerns)
+            && request.body_may_disagree(&self.read_names)
+        {
+            return Err(Reason::AmbiguousQuery);
+        }
+        found.map(|index| &self.rules[index]).ok_or(Reason::NoRule)
+    }
+
+    /// What each rule says about the request, in order. Walks the list; for people.
+    #[must_use]
+    pub fn explain(&self, request: &CheckRequest<'_>) -> Vec<(&Rule, RuleVerdict)> {
+        let mut reached = true;
+        let verdict = |rule: &Rule| {
+            let host_matches = match &rule.matcher.host {
+                None => true,
+                Some(HostPattern::Exact(host)) => *host == request.host,
+                Some(HostPattern::Below(parent)) => {
+                    request.host.as_str().strip_suffix(parent.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+                }
+            };
+            let matched = if !reached {
+                RuleVerdict::NotReached
+            } else if !host_matches {
+                RuleVerdict::HostDiffers
+            } else if !rule.matcher.path.as_ref().is_none_or(|path| path.matches(&request.segments)) {
+                RuleVerdict::PathDiffers
+            } else if !rule.takes_method(request.method) {
+                RuleVerdict::MethodDiffers
+            } else if !rule.matches_rest(request) {
+                RuleVerdict::QueryDiffers
+            } else {
+                RuleVerdict::Matches
+            };
+            reached &= matched != RuleVerdict::Matches;
+            matched
+        };
+        self.rules
+            .iter()
+            .map({
+                let mut verdict = verdict;
+                move |rule| (rule, verdict(rule))
+            })
+            .collect()
+    }
+}
+
+/// Which sites a request is about, before anyone knows whether they exist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SiteAsk {
+    Named(Vec<SiteName>),
+    ByHost(Host),
+    /// The request names none.
+    Missing,
+    /// What the request names can be no site.
+    Impossible,
+}
+
+/// More sites than this in one request are nobody's honest question.
+const MAX_SITES: usize = 100;
+
+impl SiteAsk {
+    #[must_use]
+    pub fn of(source: &SiteSource, request: &CheckRequest<'_>) -> Self {
+        let list = match source {
+            SiteSource::Named(names) => return Self::Named(names.clone()),
+            SiteSource::Host => return Self::ByHost(request.host.clone()),
+            SiteSource::Query(name) => request.query.get(name).ok().flatten(),
+            SiteSource::Segment(place) => request.segments.get(*place).map(AsRef::as_ref),
+        };
+        match list {
+            None | Some("") => Self::Missing,
+            Some(list) => match parse_site_list(list) {
+                Some(names) => Self::Named(names),
+                None => Self::Impossible,
+            },
+        }
+    }
+}
+
+/// `shop` or `1,3`: each of them, doubles once. `None` when a part is no site id, or there are too many.
+#[must_use]
+pub fn parse_site_list(list: &str) -> Option<Vec<SiteName>> {
+    let mut names = Vec::new();
+    for part in list.split(',') {
+        let name = SiteName::parse(part).ok()?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+        if names.len() > MAX_SITES {
+            return None;
+        }
+    }
+    Some(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::{ClientHeaders, Described};
+    use super::*;
+
+    fn rule(name: &str, host: Option<&str>, path: Option<&str>, methods: &[&str], query: &[(&str, &str)]) -> Rule {
+        let matcher = Matcher {
+            host: host.map(|host| HostPattern::parse(host).unwrap()),
+            path: path.map(|path| PathPattern::parse(path).unwrap()),
+            methods: (!methods.is_empty()).then(|| methods.iter().map(|method| (*method).to_owned()).collect()),
+            query: query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        };
+        Rule { name: name.to_owned(), matcher, demand: None, body_ignored: false }
+    }
+
+    fn find(policy: &Policy, method: &str, host: &str, target: &str, headers: &ClientHeaders<'_>) -> String {
+        let described = Described { method, target: target.as_bytes(), host, client: None, headers, body: None };
+        let request = CheckRequest::parse(described).unwrap();
+        let found = policy.find(&request).map(|rule| rule.name.clone());
+        // The list walked one by one must agree with the index.
+        let walked = policy.explain(&request).into_iter().find(|(_, verdict)| *verdict == RuleVerdict::Matches);
+        if let Ok(name) = &found {
+            assert_eq!(Some(name), walked.map(|(rule, _)| &rule.name), "{method} {host}{target}");
+        } else if found == Err(Reason::NoRule) {
+            assert!(walked.is_none(), "{method} {host}{target}");
+        }
+        found.unwrap_or_else(|reason| reason.code().to_owned())
+    }
+
+    #[test]
+    fn first_match_wins_whatever_is_more_specific() {
+        let policy = Policy::new(vec![
+            rule("tail", Some("*.example.com"), Some("/a/{*rest}"), &[], &[]),
+            rule("exact", Some("x.example.com"), Some("/a/b"), &[], &[]),
+            rule("capture", None, Some("/{one}/c"), &["GET"], &[]),
+            rule("query", None, Some("/q"), &[], &[("m", "API")]),
+            rule("plain", None, Some("/q"), &[], &[]),
+            rule("rest of host", Some("x.example.com"), None, &[], &[]),
+        ]);
+        let none = ClientHeaders::default();
+        for (method, host, target, expected) in [
+            ("GET", "x.example.com", "/a/b", "tail"),
+            ("GET", "X.EXAMPLE.COM:8080", "/a", "tail"),
+            ("GET", "y.x.example.com", "/a/", "tail"),
+            ("GET", "example.com", "/a/b", "no_rule"),
+            ("GET", "badexample.com", "/a/b", "no_rule"),
+            ("GET", "h", "/z/c", "capture"),
+            ("POST", "h", "/z/c", "no_rule"),
+            ("GET", "h", "/c", "no_rule"),
+            ("GET", "h", "/z/c/", "no_rule"),
+            ("GET", "h", "/q?m=API", "query"),
+            ("GET", "h", "/q?m=api", "plain"),
+            ("GET", "h", "/q?m=API&m=x", "ambiguous_query"),
+            ("GET", "h", "/elsewhere?m[]=x", "ambiguous_query"),
+            ("GET", "x.example.com", "/q?m=x", "plain"),
+            ("DELETE", "x.example.com", "/other", "rest of host"),
+        ] {
+            assert_eq!(find(&policy, method, host, target, &none), expected, "{method} {host}{target}");
+        }
+        assert_eq!(find(&Policy::default(), "GET", "h", "/", &none), "no_rule");
+    }
+
+    #[test]
+    fn another_reading_by_method_or_body_is_refused_where_it_matters() {
+        let policy = Policy::new(vec![
+            rule("post", None, Some("/m"), &["POST"], &[]),
+            rule("any", None, Some("/m"), &[], &[]),
+            rule("free", None, Some("/free"), &[], &[]),
+            rule("module", None, Some("/p"), &["POST"], &[("module", "API")]),
+            rule("page", None, Some("/p"), &[], &[]),
+        ]);
+        let mut overriding = ClientHeaders::default();
+        overriding.take("x-http-method-override", b"POST");
+        assert_eq!(find(&policy, "GET", "h", "/m", &overriding), "missing_description");
+        assert_eq!(find(&policy, "GET", "h", "/m?_method=POST", &ClientHeaders::default()), "ambiguous_query");
+        assert_eq!(find(&policy, "GET", "h", "/free", &overriding), "free");
+        let mut form = ClientHeaders::default();
+        form.take("content-type", b"application/x-www-form-urlencoded");
+        assert_eq!(find(&policy, "POST", "h", "/p", &form), "ambiguous_query");
+        assert_eq!(find(&policy, "PUT", "h", "/p", &form), "page");
+        assert_eq!(find(&policy, "POST", "h", "/free", &form), "free");
+    }
+
+    #[test]
+    fn patterns_that_could_never_match_are_refused() {
+        for bad in ["", "a", "/a//b", "/../a", "/a/{*t}/b", "/{a}/{a}", "/{a}x", "/{}", "/%61", "/a?b", "/{a-b}", "/*"] {
+            assert!(PathPattern::parse(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "*", "a.*", "*.*.b", "a:80", "a b"] {
+            assert!(HostPattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,487 @@
+//! One reading of the request that is judged, or a refusal. Whatever two servers might read differently is
+//! no request to us: the proxy, Keygate and the upstream must mean the same path, the same parameter, the
+//! same method. Knows nothing of rules beyond the names that they read.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use serde::de::{Deserializer, MapAccess, Visitor};
+
+use super::{decision::Reason, site::Host};
+
+/// What an adapter found out about the request that its proxy asks about. Raw; nothing has been judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a> {
+    pub method: &'a str,
+    /// Path and query exactly as the client sent them.
+    pub target: &'a [u8],
+    pub host: &'a str,
+    /// The address of the client, as far as a trusted proxy vouches for it.
+    pub client: Option<IpAddr>,
+    pub headers: &'a ClientHeaders<'a>,
+    /// The body, when the proxy passed it on whole.
+    pub body: Option<&'a [u8]>,
+}
+
+/// The client's own headers that matter to a check, each value as it came.
+#[derive(Clone, Debug, Default)]
+pub struct ClientHeaders<'a> {
+    pub authorization: Vec<&'a [u8]>,
+    pub cookies: Vec<&'a [u8]>,
+    pub content_types: Vec<&'a [u8]>,
+    /// The client's `Content-Length: 0`, where the dialect passes the client's own.
+    pub known_empty: bool,
+    /// `X-HTTP-Method-Override` and its kin.
+    pub method_override: bool,
+}
+
+impl<'a> ClientHeaders<'a> {
+    /// Takes one header; names in lower case.
+    pub fn take(&mut self, name: &str, value: &'a [u8]) {
+        match name {
+            "authorization" => self.authorization.push(value),
+            "cookie" => self.cookies.push(value),
+            "content-type" => self.content_types.push(value),
+            "x-http-method-override" | "x-http-method" | "x-method-override" => self.method_override = true,
+            _ => {}
+        }
+    }
+
+    fn body_kind(&self) -> BodyKind {
+        if self.known_empty {
+            return BodyKind::Other;
+        }
+        // Of several content types the most dangerous reading counts.
+        self.content_types.iter().map(|value| BodyKind::of(value)).max().unwrap_or(BodyKind::Other)
+    }
+}
+
+/// How an upstream might read the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum BodyKind {
+    /// Not as parameters.
+    Other,
+    Form,
+    Json,
+    /// As parameters, in a way that we do not read.
+    Opaque,
+}
+
+impl BodyKind {
+    fn of(content_type: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(content_type).to_ascii_lowercase();
+        if text.contains(',') {
+            return Self::Opaque;
+        }
+        match text.split(';').next().unwrap_or_default().trim() {
+            "application/x-www-form-urlencoded" => Self::Form,
+            "multipart/form-data" => Self::Opaque,
+            media if media == "application/json" || media == "text/json" || media.ends_with("+json") => Self::Json,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// A request with one reading.
+#[derive(Debug)]
+pub struct CheckRequest<'a> {
+    pub method: &'a str,
+    pub host: Host,
+    pub client: Option<IpAddr>,
+    /// The segments of the path, decoded once. `/a/` is `a` and an empty one; `/` is one empty one.
+    pub segments: Vec<Cow<'a, str>>,
+    pub query: Parameters<'a>,
+    pub headers: &'a ClientHeaders<'a>,
+    body_kind: BodyKind,
+    body: Option<&'a [u8]>,
+}
+
+/// Longer targets are refused; no proxy passes them by default.
+const MAX_TARGET_BYTES: usize = 64 * 1024;
+
+impl<'a> CheckRequest<'a> {
+    /// # Errors
+    /// `ambiguous_path` for a path with more than one reading, `missing_description` for a method or host that is none.
+    pub fn parse(described: Described<'a>) -> Result<Self, Reason> {
+        let Described { method, target, host, client, headers, body } = described;
+        if method.is_empty() || !method.bytes().all(is_token_byte) {
+            return Err(Reason::MissingDescription);
+        }
+        let host = Host::parse(host).map_err(|_| Reason::MissingDescription)?;
+        let in_order = |byte: &u8| *byte > b' ' && *byte != 0x7f && *byte != b'#';
+        if target.len() > MAX_TARGET_BYTES || !target.iter().all(in_order) {
+            return Err(Reason::AmbiguousPath);
+        }
+        let (path, query) = match target.iter().position(|byte| *byte == b'?') {
+            Some(mark) => (&target[..mark], &target[mark + 1..]),
+            None => (target, &[][..]),
+        };
+        let segments = read_path(path).ok_or(Reason::AmbiguousPath)?;
+        Ok(Self { method, host, client, segments, query: Parameters::parse(query), headers, body_kind: headers.body_kind(), body })
+    }
+
+    /// GET, HEAD and OPTIONS; every other method writes.
+    #[must_use]
+    pub fn reads(&self) -> bool {
+        matches!(self.method, "GET" | "HEAD" | "OPTIONS")
+    }
+
+    /// The decoded path, for people.
+    #[must_use]
+    pub fn display_path(&self) -> String {
+        self.segments.iter().fold(String::new(), |path, segment| path + "/" + segment)
+    }
+
+    /// Whether the upstream may take the method from elsewhere than the request line.
+    #[must_use]
+    pub fn method_is_overridden(&self) -> bool {
+        self.headers.method_override || !matches!(self.query.get("_method"), Ok(None))
+    }
+
+    /// Whether a parameter of one of these names may reach the upstream through the body with another value than
+    /// the query's.
+    #[must_use]
+    pub fn body_may_disagree(&self, names: &[String]) -> bool {
+        let from_body = match (self.body_kind, self.body) {
+            (BodyKind::Other, _) => return false,
+            (BodyKind::Form, Some(body)) => Parameters::parse(body),
+            (BodyKind::Json, Some(body)) => match Parameters::from_json(body) {
+                Some(parameters) => parameters,
+                None => return true,
+            },
+            (BodyKind::Form | BodyKind::Json, None) | (BodyKind::Opaque, _) => return true,
+        };
+        names.iter().any(|name| match (self.query.get(name), from_body.get(name)) {
+            (Ok(_), Ok(None)) => false,
+            (Ok(query), Ok(body)) => query != body,
+            _ => true,
+        })
+    }
+
+    /// The parameters of a form or JSON body that was passed on whole.
+    #[must_use]
+    pub fn body_parameters(&self) -> Option<Parameters<'_>> {
+        match (self.body_kind, self.body?) {
+            (BodyKind::Form, body) => Some(Parameters::parse(body)),
+            (BodyKind::Json, body) => Parameters::from_json(body),
+            _ => None,
+        }
+    }
+}
+
+/// RFC 9110 5.6.2.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Reads a path: `None` when it has more than one reading. The caller has refused controls, blanks and `#`.
+fn read_path(path: &[u8]) -> Option<Vec<Cow<'_, str>>> {
+    let rest = path.strip_prefix(b"/")?;
+    let mut segments = Vec::with_capacity(8);
+    let mut raw_segments = rest.split(|byte| *byte == b'/').peekable();
+    while let Some(raw) = raw_segments.next() {
+        let segment = decode_segment(raw)?;
+        let is_last = raw_segments.peek().is_none();
+        if (segment.is_empty() && !is_last) || segment == "." || segment == ".." {
+            return None;
+        }
+        segments.push(segment);
+    }
+    Some(segments)
+}
+
+fn decode_segment(raw: &[u8]) -> Option<Cow<'_, str>> {
+    if raw.iter().any(|byte| matches!(byte, b';' | b'\\')) {
+        return None;
+    }
+    let text = if raw.contains(&b'%') {
+        let mut decoded = Vec::with_capacity(raw.len());
+        let mut at = 0;
+        while at < raw.len() {
+            if raw[at] == b'%' {
+                let byte = hex_pair(raw.get(at + 1..at + 3)?)?;
+                if matches!(byte, b'/' | b'\\') {
+                    return None;
+                }
+                decoded.push(byte);
+                at += 3;
+            } else {
+                decoded.push(raw[at]);
+                at += 1;
+            }
+        }
+        // An escape that is left after decoding is one that a second decoder would decode.
+        if decoded.windows(3).any(|window| window[0] == b'%' && hex_pair(&window[1..]).is_some()) {
+            return None;
+        }
+        Cow::Owned(String::from_utf8(decoded).ok()?)
+    } else {
+        Cow::Borrowed(std::str::from_utf8(raw).ok()?)
+    };
+    (!text.chars().any(char::is_control)).then_some(text)
+}
+
+fn hex_pair(pair: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let &[high, low] = pair else { return None };
+    u8::try_from(digit(high)? * 16 + digit(low)?).ok()
+}
+
+/// The parameters of a query, or of a body that was passed on.
+#[derive(Debug, Default)]
+pub struct Parameters<'a>(Vec<Parameter<'a>>);
+
+#[derive(Debug)]
+struct Parameter<'a> {
+    /// Decoded, as bytes: a name need not be UTF-8 to reach an upstream.
+    name: Cow<'a, [u8]>,
+    /// `None` when it cannot be decoded.
+    value: Option<Cow<'a, str>>,
+    /// Some servers end a parameter at `;`. What stands behind one is a parameter to them and not to others.
+    behind_semicolon: bool,
+}
+
+/// A parameter that two servers would read differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AmbiguousParameter;
+
+impl<'a> Parameters<'a> {
+    /// Reads `application/x-www-form-urlencoded` text.
+    #[must_use]
+    pub fn parse(text: &'a [u8]) -> Self {
+        let mut parameters = Vec::new();
+        for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
+            parameters.push(Parameter::parse(pair, false));
+            for piece in pair.split(|byte| *byte == b';').skip(1) {
+                parameters.push(Parameter::parse(piece, true));
+            }
+        }
+        Self(parameters)
+    }
+
+    /// The members of a JSON object; `None` when the text is anything else. Doubled members are kept.
+    fn from_json(text: &[u8]) -> Option<Parameters<'static>> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Vec<Parameter<'static>>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut parameters = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, serde_json::Value>()? {
+                    let value = match value {
+                        serde_json::Value::String(text) => Some(Cow::Owned(text)),
+                        serde_json::Value::Number(number) => Some(Cow::Owned(number.to_string())),
+                        _ => None,
+                    };
+                    parameters.push(Parameter { name: Cow::Owned(name.into_bytes()), value, behind_semicolon: false });
+                }
+                Ok(parameters)
+            }
+        }
+        let mut reader = serde_json::Deserializer::from_slice(text);
+        let parameters = reader.deserialize_map(Members).ok()?;
+        reader.end().ok()?;
+        Some(Parameters(parameters))
+    }
+
+    /// The value of the parameter `name`, which must occur at most once in any spelling that PHP folds into it
+    /// (`name[]`, `na.me` and `na me` for `na_me`, leading blanks), and then exactly as `name`.
+    ///
+    /// # Errors
+    /// When servers would disagree about it, or its value is no text.
+    pub fn get(&self, name: &str) -> Result<Option<&str>, AmbiguousParameter> {
+        let mut found = None;
+        for parameter in &self.0 {
+            let exact = &*parameter.name == name.as_bytes() && !parameter.behind_semicolon;
+            if !exact && !parameter.may_be(name) {
+                continue;
+            }
+            if !exact || found.is_some() {
+                return Err(AmbiguousParameter);
+            }
+            found = Some(parameter.value.as_deref().ok_or(AmbiguousParameter)?);
+        }
+        Ok(found)
+    }
+}
+
+impl<'a> Parameter<'a> {
+    fn parse(pair: &'a [u8], behind_semicolon: bool) -> Self {
+        let (name, value) = match pair.iter().position(|byte| *byte == b'=') {
+            Some(equals) => (&pair[..equals], &pair[equals + 1..]),
+            None => (pair, &[][..]),
+        };
+        let value = decode_form(value, true).and_then(|bytes| match bytes {
+            Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+            Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+        });
+        Self { name: decode_form(name, false).unwrap_or_default(), value, behind_semicolon }
+    }
+
+    /// Whether some server folds this parameter's name into `name`.
+    fn may_be(&self, name: &str) -> bool {
+        let foldable = |name: &[u8]| name.iter().any(|byte| matches!(byte, b'[' | b'.' | 0) || byte.is_ascii_whitespace());
+        if !foldable(&self.name) && !foldable(name.as_bytes()) {
+            return *self.name == *name.as_bytes();
+        }
+        let folded = fold_like_php(name.as_bytes());
+        let seen = fold_like_php(&self.name);
+        // `a[b` without an end is `a_b` to PHP, and an array `a` to others.
+        let base = |name: &[u8]| name.split(|byte| *byte == b'[').next().unwrap_or_default().to_vec();
+        let flat = |name: &[u8]| name.iter().map(|byte| if *byte == b'[' { b'_' } else { *byte }).collect::<Vec<_>>();
+        base(&seen) == folded || flat(&seen) == folded || base(&seen) == base(&folded)
+    }
+}
+
+/// Percent and `+` decoding. An invalid escape stands for itself, as it does to most servers, unless `strict`.
+fn decode_form(text: &[u8], strict: bool) -> Option<Cow<'_, [u8]>> {
+    if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut at = 0;
+    while at < text.len() {
+        match text[at] {
+            b'+' => decoded.push(b' '),
+            b'%' => match text.get(at + 1..at + 3).and_then(hex_pair) {
+                Some(byte) => {
+                    decoded.push(byte);
+                    at += 2;
+                }
+                None if strict => return None,
+                None => decoded.push(b'%'),
+            },
+            byte => decoded.push(byte),
+        }
+        at += 1;
+    }
+    Some(Cow::Owned(decoded))
+}
+
+/// `php_register_variable_ex` (main/php_variables.c): leading blanks go, the name ends at NUL, `.` and blank become `_`
+/// up to the first `[`.
+fn fold_like_php(name: &[u8]) -> Vec<u8> {
+    let name = name.split(|byte| *byte == 0).next().unwrap_or_default().trim_ascii_start();
+    let bracket = name.iter().position(|byte| *byte == b'[').unwrap_or(name.len());
+    let mut folded = name.to_vec();
+    for byte in &mut folded[..bracket] {
+        if matches!(byte, b'.' | b' ') {
+            *byte = b'_';
+        }
+    }
+    folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(target: &str) -> Option<Vec<String>> {
+        read_path(target.as_bytes()).map(|segments| segments.into_iter().map(Cow::into_owned).collect())
+    }
+
+    #[test]
+    fn a_path_is_decoded_once() {
+        assert_eq!(path("/").unwrap(), [""]);
+        assert_eq!(path("/%61dmin/x%20y/").unwrap(), ["admin", "x y", ""]);
+        assert_eq!(path("/%C3%A4/a%25b").unwrap(), ["ä", "a%b"]);
+        assert_eq!(path("/a%3fb").unwrap(), ["a?b"]);
+    }
+
+    #[test]
+    fn a_path_with_two_readings_is_none() {
+        for bad in [
+            "",
+            "a",
+            "//",
+            "/a//b",
+            "//a",
+            "/.",
+            "/..",
+            "/a/../b",
+            "/a/%2e%2E/b",
+            "/a/.%2e",
+            "/%2e",
+            "/a%2fb",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a\\b",
+            "/%252e",
+            "/%25%32%65",
+            "/a%2525",
+            "/a;b",
+            "/a%00",
+            "/a%0a",
+            "/a%7f",
+            "/a%",
+            "/a%4",
+            "/a%zz",
+            "/%ff",
+            "/%c3",
+        ] {
+            assert_eq!(path(bad), None, "{bad}");
+        }
+    }
+
+    fn get(query: &str, name: &str) -> Result<Option<String>, AmbiguousParameter> {
+        Parameters::parse(query.as_bytes()).get(name).map(|value| value.map(str::to_owned))
+    }
+
+    #[test]
+    fn a_parameter_has_one_value() {
+        assert_eq!(get("idSite=1&x=2", "idSite"), Ok(Some("1".into())));
+        assert_eq!(get("%69dSite=a+b%26", "idSite"), Ok(Some("a b&".into())));
+        assert_eq!(get("idsite=1", "idSite"), Ok(None));
+        assert_eq!(get("idSite", "idSite"), Ok(Some(String::new())));
+        for query in [
+            "idSite=1&idSite=1",
+            "idSite=1&idSite[]=2",
+            "idSite[]=1",
+            "idSite[x=1",
+            "+idSite=1",
+            "%20idSite=1",
+            "idSite%00x=1",
+            "idSite=%zz",
+            "idSite=%ff",
+            "x=1;idSite=2",
+            "idSite=1&x=1;idSite=2",
+            "idSite[a][b]=1",
+        ] {
+            assert_eq!(get(query, "idSite"), Err(AmbiguousParameter), "{query}");
+        }
+        for query in ["id.Site=1", "id+Site=1", "id_Site=1&id.Site=2", "id[Site=1"] {
+            assert_eq!(get(query, "id_Site"), Err(AmbiguousParameter), "{query}");
+        }
+    }
+
+    fn may_disagree(content_type: &str, body: Option<&str>) -> bool {
+        let mut headers = ClientHeaders::default();
+        headers.take("content-type", content_type.as_bytes());
+        let described = Described {
+            method: "POST",
+            target: b"/?idSite=1",
+            host: "h",
+            client: None,
+            headers: &headers,
+            body: body.map(str::as_bytes),
+        };
+        CheckRequest::parse(described).unwrap().body_may_disagree(&["idSite".to_owned()])
+    }
+
+    #[test]
+    fn a_body_that_could_say_otherwise_is_suspect() {
+        let form = "application/x-www-form-urlencoded; charset=utf-8";
+        assert!(may_disagree(form, None));
+        assert!(!may_disagree(form, Some("a=b&idSite=1")));
+        assert!(may_disagree(form, Some("idSite=2")));
+        assert!(may_disagree(form, Some("idSite[]=1")));
+        assert!(!may_disagree("application/json", Some(r#"{"idSite": 1, "x": [2]}"#)));
+        for body in [r#"{"idSite": 2}"#, r#"{"idSite": 1, "idSite": 2}"#, r#"{"idSite": [1]}"#, "[", ""] {
+            assert!(may_disagree("application/vnd.api+json", Some(body)), "{body}");
+        }
+        assert!(may_disagree("multipart/form-data; boundary=x", Some("")));
+        assert!(may_disagree("text/plain, application/json", Some("")));
+        assert!(!may_disagree("application/octet-stream", None));
+    }
+}

