@@ -165,7 +165,7 @@ impl App {
         let health = Health { store: self.store.clone(), metrics: self.metrics.clone() };
         let check = check_server(&self.wire, &health, self.check, self.check_unix)?;
         let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone() };
-        let control = control_server(state, &health, self.control)?;
+        let control = control_server(state, self.wire.gate.clone(), &health, self.control)?;
         let (stop_grpc, stopped) = watch::channel(false);
         let grpc = serve_grpc(self.grpc, self.wire.clone(), self.store.clone(), stopped)?;
         let _watching = sources.map(|sources| reload::watch(sources, self.policy.clone()));
@@ -229,12 +229,14 @@ fn check_server(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: Optio
 }
 
 /// The start of `/api/v1`, for whoever may open the socket.
-fn control_server(state: ApiState, health: &Health, socket: UnixListener) -> io::Result<Server> {
+fn control_server(state: ApiState, gate: Arc<Gate>, health: &Health, socket: UnixListener) -> io::Result<Server> {
     let state = web::Data::new(state);
+    let gate = web::Data::from(gate);
     let health = web::Data::new(health.clone());
     let server = HttpServer::new(move || {
         ActixApp::new()
             .app_data(state.clone())
+            .app_data(gate.clone())
             .app_data(health.clone())
             .wrap(tracing_actix_web::TracingLogger::default())
             .configure(health_endpoints)

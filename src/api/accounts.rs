@@ -103,6 +103,7 @@ async fn update(
     caller: Caller,
     path: web::Path<String>,
     seen: Seen,
+    _: web::Query<WaitQuery>,
     Body(body): Body<PatchAccount>,
 ) -> Result<HttpResponse, Problem> {
     let patch = AccountPatch {

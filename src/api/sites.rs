@@ -73,6 +73,7 @@ async fn update(
     caller: Caller,
     path: web::Path<String>,
     seen: Seen,
+    _: web::Query<WaitQuery>,
     Body(body): Body<PatchSite>,
 ) -> Result<HttpResponse, Problem> {
     let patch = SitePatch {

@@ -101,6 +101,7 @@ async fn update(
     caller: Caller,
     path: web::Path<String>,
     seen: Seen,
+    _: web::Query<WaitQuery>,
     Body(body): Body<PatchToken>,
 ) -> Result<HttpResponse, Problem> {
     let patch = TokenPatch {

@@ -1,0 +1,185 @@
+//! `keygate token`: what API clients hold.
+
+mod choose;
+mod create;
+
+use clap::Subcommand;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+use super::{
+    Failure, Session, Waiting,
+    client::Call,
+    output::{note, or_dash},
+};
+use crate::api::dto::TokenView;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a token; it is the only thing on standard output, and shown this once
+    #[command(long_about = "\
+Make a token. It is the only thing on standard output, and shown this once; only its digest is kept.
+
+Without --access it may do what its account may; with it at most that. Without --from it may come from any network,
+without --scope it passes rules of any scope.
+
+Examples:
+  keygate token create ci --name 'nightly job' --expires 90d > token.txt
+  keygate token create vera --name laptop --access view --from 192.0.2.0/24
+  keygate token create ci --name deploy --access shop=write --access blog=view --secure-only")]
+    Create(create::Arguments),
+    /// List tokens, all or of one account
+    #[command(long_about = "\
+List tokens, all or of one account.
+
+Examples:
+  keygate token list
+  keygate token list ci
+  keygate token list --expiring 14d")]
+    List {
+        login: Option<String>,
+        /// Only tokens that will end within this time
+        #[arg(long, value_name = "DURATION")]
+        expiring: Option<String>,
+        #[arg(long, value_name = "DURATION", hide = true)]
+        unused: Option<String>,
+    },
+    /// Show one token's record
+    Show { id: String },
+    /// Revoke tokens: one, or all that a filter finds
+    #[command(long_about = "\
+Revoke tokens, for good: one by its id, or all that are of an account, older than a time, or of a name.
+A revoked token stays in the lists.
+
+Examples:
+  keygate token revoke AbCdEfGh0123
+  keygate token revoke --account ci
+  keygate token revoke --older-than 1y
+  keygate token revoke --name 'nightly *'")]
+    Revoke(choose::Arguments),
+    /// Make a successor of a token with the same rights
+    #[command(long_about = "\
+Make a successor of a token with the same rights and the same end. The successor is the only thing on standard output.
+The old token lives on until the grace is over; without --grace it is dead at once.
+
+Example:
+  keygate token rotate AbCdEfGh0123 --grace 1h")]
+    Rotate {
+        id: String,
+        /// How long the old token lives on
+        #[arg(long, value_name = "DURATION")]
+        grace: Option<String>,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+}
+
+/// The answer to a creation or rotation. It goes straight to standard output, and prints itself nowhere else.
+#[derive(Serialize, Deserialize)]
+struct Made {
+    token: String,
+    record: TokenView,
+}
+
+impl Command {
+    pub async fn run(self, session: Session) -> Result<(), Failure> {
+        match self {
+            Self::Create(arguments) => arguments.run(&session).await,
+            Self::List { unused: Some(_), .. } => Err(Failure::not_available("--unused")),
+            Self::List { login, expiring, unused: None } => list(&session, login.as_deref(), expiring.as_deref()).await,
+            Self::Show { id } => show(&session, &id).await,
+            Self::Revoke(arguments) => arguments.run(&session).await,
+            Self::Rotate { id, grace, waiting } => {
+                let mut body = Map::new();
+                body.extend(grace.map(|grace| ("grace".to_owned(), json!(grace))));
+                let path = ["tokens", id.as_str(), "rotate"];
+                let call = Call::post(&path, Value::Object(body)).query(waiting.query());
+                let made: Made = session.client.call(call).await?;
+                present(&session, &made);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn present(session: &Session, made: &Made) {
+    session.output.token(made, &made.token);
+    if !session.output.json {
+        note(&format!("token {} of `{}`; it is shown this once", made.record.id, made.record.account));
+    }
+}
+
+async fn list(session: &Session, login: Option<&str>, expiring: Option<&str>) -> Result<(), Failure> {
+    let expiring = expiring.map(choose::duration).transpose()?;
+    let mut tokens = tokens(session, login).await?;
+    if let Some(within) = expiring {
+        tokens = choose::expiring(tokens, within);
+    }
+    let columns = ["ID", "ACCOUNT", "NAME", "ACCESS", "STATE", "EXPIRES", "CREATED", "BY"];
+    session.output.list(&tokens, &columns, |token| {
+        vec![
+            token.id.to_string(),
+            token.account.to_string(),
+            token.name.as_str().to_owned(),
+            access(token),
+            state(token),
+            or_dash(token.expires_at),
+            token.created_at.to_string(),
+            token.created_by.clone(),
+        ]
+    });
+    Ok(())
+}
+
+async fn tokens(session: &Session, login: Option<&str>) -> Result<Vec<TokenView>, Failure> {
+    let query: Vec<_> = login.map(|login| ("account", login)).into_iter().collect();
+    session.client.list(&["tokens"], &query).await
+}
+
+async fn show(session: &Session, id: &str) -> Result<(), Failure> {
+    let token: TokenView = session.client.call(Call::get(&["tokens", id])).await?;
+    let listed = |list: Vec<String>| if list.is_empty() { "any".to_owned() } else { list.join(", ") };
+    let fields = [
+        ("id", token.id.to_string()),
+        ("account", format!("{} ({})", token.account, token.kind)),
+        ("name", token.name.as_str().to_owned()),
+        ("device", or_dash(token.device.as_ref().map(|device| device.as_str()))),
+        ("state", state(&token)),
+        ("access", access(&token)),
+        ("scopes", listed(token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect())),
+        ("networks", listed(token.networks.iter().map(ToString::to_string).collect())),
+        ("secure only", if token.secure_only { "yes" } else { "no" }.to_owned()),
+        ("created", format!("{} by {}", token.created_at, token.created_by)),
+        ("expires", or_dash(token.expires_at)),
+        (
+            "revoked",
+            token.revoked_at.map_or_else(|| "-".to_owned(), |at| format!("{at} by {}", token.revoked_by.as_deref().unwrap_or("-"))),
+        ),
+        ("superseded by", or_dash(token.superseded_by.as_ref())),
+        ("version", token.version.to_string()),
+    ];
+    session.output.object(&token, &fields);
+    Ok(())
+}
+
+/// What the token itself says; its account may have less.
+fn access(token: &TokenView) -> String {
+    match &token.levels {
+        None => "as its account".to_owned(),
+        Some(levels) => {
+            let level = |(site, level): (&String, _)| if site == "*" { format!("{level}") } else { format!("{site}={level}") };
+            levels.iter().map(level).collect::<Vec<_>>().join(",")
+        }
+    }
+}
+
+fn state(token: &TokenView) -> String {
+    use crate::domain::token::TokenState;
+    match token.state {
+        TokenState::Active => "active",
+        TokenState::Expired => "expired",
+        TokenState::Revoked => "revoked",
+        TokenState::Superseded => "superseded",
+    }
+    .to_owned()
+}
