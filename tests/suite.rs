@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod compose;
 mod conformance;
 mod crash;
+mod guards;
+mod parity;
+mod proxies;
 mod support;
