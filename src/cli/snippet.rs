@@ -74,10 +74,10 @@ fn fill_in(text: &str, settings: &Settings) -> String {
     rename_headers(text, &settings.identity_names)
 }
 
-/// The examples spell each name in three ways: as it is, as an NGINX variable, and as a pattern for its aliases.
+/// The examples spell each name as it is, with `_` (as NGINX's variables do) and `.`, and as a pattern for its aliases.
 fn rename_headers(mut text: String, names: &IdentityNames) -> String {
     let defaults = IdentityNames::default();
-    let variable = |name: &str| format!("$upstream_http_{}", name.to_ascii_lowercase().replace('-', "_"));
+    let spelled = |name: &str, sign: &str| name.to_ascii_lowercase().replace(['-', '_', '.'], sign);
     let pattern = |name: &str| name.replace(['-', '_', '.'], "[^a-z0-9]");
     // The longest first: no name is then found inside another.
     let mut headers = IdentityHeader::ALL;
@@ -85,7 +85,10 @@ fn rename_headers(mut text: String, names: &IdentityNames) -> String {
     for header in headers {
         let (old, new) = (defaults.get(header), names.get(header));
         if old != new {
-            text = text.replace(&variable(old), &variable(new)).replace(&pattern(old), &pattern(new)).replace(old, new);
+            text = text.replace(old, new).replace(&pattern(old), &pattern(new));
+            for sign in ["_", "."] {
+                text = text.replace(&spelled(old, sign), &spelled(new, sign));
+            }
         }
     }
     text
