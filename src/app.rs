@@ -181,8 +181,23 @@ impl App {
             server.await.map_err(io::Error::other)??;
         }
         let _joined = tokio::task::spawn_blocking(move || grpc.join()).await;
+        for socket in std::iter::once(self.addresses.control).chain(self.addresses.check_unix) {
+            if let Err(error) = fs::remove_file(&socket) {
+                tracing::debug!(%error, socket = %socket.display(), "the socket could not be removed");
+            }
+        }
         Ok(())
     }
+}
+
+/// Whether the store that is configured answers, and is one of ours. Changes nothing in it.
+pub async fn ask_store(settings: &Settings) -> Result<(), StartError> {
+    let store = open_store(settings)?;
+    let keys = Arc::new(keys::load(settings)?);
+    let hasher = Arc::new(Hasher::start(settings.password_cost));
+    let prefixes = settings.credentials.token_prefixes.clone();
+    store.ping().await.map_err(|error| StartError::Bootstrap(BootstrapError::Store(error)))?;
+    Directory::new(store, Arc::new(SystemClock), keys, prefixes, hasher).bootstrap().await.map_err(StartError::Bootstrap)
 }
 
 fn make_private_directory(path: &Path) -> Result<(), StartError> {

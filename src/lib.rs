@@ -14,6 +14,7 @@
 pub mod adapters;
 pub mod api;
 pub mod app;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod directory;

@@ -1,6 +1,8 @@
 //! Where log lines go: standard error, as text or JSON. Decides nothing about what is logged; no caller ever
 //! hands it a secret.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 use crate::config::{Log, LogFormat, LogLevel};
@@ -17,7 +19,7 @@ pub fn init(log: Log) {
     // Libraries speak up only when something is wrong, whatever our own level.
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new(format!("warn,keygate={level},tracing_actix_web={level}")));
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(filter);
     // A second call, in a test, changes nothing.
     let _already_installed = match log.format {

@@ -36,7 +36,8 @@ pub async fn answer(request: &HttpRequest, wire: &web::Data<Wire>) -> HttpRespon
         let status = StatusCode::from_u16(summary.status).unwrap_or(StatusCode::FORBIDDEN);
         let mut response = HttpResponse::build(status);
         wire.add_refusal(&mut response, &verdict.decision, &request_id);
-        response.json(summary)
+        response.content_type("application/json");
+        response.body(serde_json::to_string(&summary).unwrap_or_default() + "\n")
     })
     .await
 }

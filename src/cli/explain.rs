@@ -74,7 +74,9 @@ fn story(told: &Value) -> String {
     let status = told["status"].as_u64().unwrap_or_default();
     let reason = told["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
     story += &format!("decision   {} {status}{reason}\nbecause    {}\n", text("decision"), text("because"));
-    for (label, name) in [("account", "account"), ("site", "site"), ("access", "access"), ("via", "via"), ("credential", "credential")] {
+    for (label, name) in
+        [("account", "account"), ("site", "site"), ("access", "access"), ("via", "via"), ("credential", "credential")]
+    {
         if let Some(value) = told[name].as_str() {
             story += &format!("{label:<10} {value}\n");
         }

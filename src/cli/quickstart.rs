@@ -8,7 +8,7 @@ use super::{Failure, GlobalOptions, output, serve};
 use crate::{
     app::App,
     config::Loaded,
-    directory::{Actor, CreateAccount, CreateToken, DirectoryError},
+    directory::{Actor, DirectoryError, NewAccount, NewSite, NewToken},
     domain::{
         access::Level,
         account::AccountKind,
@@ -17,8 +17,8 @@ use crate::{
         password::Password,
         policy::{Demand, Matcher, Otherwise, Policy, Rule, SiteSource},
         site::SiteName,
-        text::{Label, Login},
-        token::{Ceiling, PlainToken},
+        text::{Invalid, Label, Login},
+        token::PlainToken,
     },
     telemetry,
 };
@@ -39,7 +39,8 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
     serve::in_runtime(async {
         let data_dir = settings.data_dir.display().to_string();
         let app = App::build(settings, demo_policy()).await.map_err(|error| serve::failure(&error))?;
-        let made = fill_if_empty(&app).await.map_err(|error| Failure::Unreachable(format!("the demo could not be set up: {error}")))?;
+        let made =
+            fill_if_empty(&app).await.map_err(|error| Failure::Unreachable(format!("the demo could not be set up: {error}")))?;
         serve::announce(&app);
         output::say(&welcome(&app, &data_dir, made.as_ref()));
         drop(made);
@@ -68,17 +69,20 @@ async fn fill_if_empty(app: &App) -> Result<Option<Made>, DirectoryError> {
     }
     let site = SiteName::parse(DEMO)?;
     let (admin, demo) = (Login::parse(ADMIN)?, Login::parse(DEMO)?);
-    directory.create_site(&ACTOR, site.clone(), Some(Label::parse("Demo", "name", [""; 3])?), Vec::new()).await?;
+    directory.create_site(&ACTOR, NewSite { site: site.clone(), name: Some(label("Demo")?), hosts: Vec::new() }).await?;
     let letters = random_base62::<20>(&mut UnwrapErr(SysRng));
     let password: String = letters.iter().map(|byte| char::from(*byte)).collect();
     let chosen = Password::chosen(&password)?;
-    let administrator = CreateAccount { superuser: true, password: Some(chosen), ..CreateAccount::new(admin, AccountKind::Human) };
+    let administrator = NewAccount { superuser: true, password: Some(chosen), ..NewAccount::new(admin, AccountKind::Human) };
     directory.create_account(&ACTOR, administrator).await?;
-    directory.create_account(&ACTOR, CreateAccount::new(demo.clone(), AccountKind::Service)).await?;
+    directory.create_account(&ACTOR, NewAccount::new(demo.clone(), AccountKind::Service)).await?;
     directory.set_access(&ACTOR, &demo, &site, Level::Write).await?;
-    let name = Label::parse("quickstart", "name", [""; 3])?;
-    let minted = directory.create_token(&ACTOR, &demo, CreateToken { ceiling: Ceiling::Owner, ..CreateToken::new(name) }).await?;
-    Ok(Some(Made { password, token: minted.text }))
+    let (token, _record) = directory.create_token(&ACTOR, NewToken::new(demo, label("quickstart")?)).await?;
+    Ok(Some(Made { password, token }))
+}
+
+fn label(text: &str) -> Result<Label, Invalid> {
+    Label::parse(text, "name", ["name_empty", "name_too_long", "name_characters"])
 }
 
 /// Every line of it works when it is pasted.

@@ -1,6 +1,6 @@
 //! `keygate serve`: the service itself, in this process, until it is told to stop.
 
-use std::{future::Future, process::ExitCode};
+use std::{future::Future, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -11,6 +11,9 @@ use crate::{
     telemetry,
 };
 
+/// A service that takes longer is not healthy.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
+
 /// Serves by the configuration until SIGTERM or SIGINT.
 pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
     let sources = sources(global);
@@ -20,9 +23,13 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
     let hint = if rules > 0 {
         None
     } else if sources.file.is_some() {
-        Some("the policy has no rules, so every request is refused; add [[rules]] to the configuration file, which is read again when it changes")
+        Some(
+            "the policy has no rules, so every request is refused; add [[rules]] to the configuration file, which is read again when it changes",
+        )
     } else {
-        Some("there is no configuration file, so every request is refused; write one and name it with --config, or try `keygate quickstart`")
+        Some(
+            "there is no configuration file, so every request is refused; write one and name it with --config, or try `keygate quickstart`",
+        )
     };
     in_runtime(async {
         let Loaded { settings, policy, .. } = loaded;
@@ -87,23 +94,20 @@ pub(super) fn failure(error: &StartError) -> Failure {
     }
 }
 
-/// `keygate health`: 0 when the running service is ready, else 1.
-pub(super) fn health(global: &GlobalOptions) -> ExitCode {
-    let socket = super::data_dir(global).join("control.sock");
+/// `keygate health`: done when the running service is ready, else refused.
+pub(super) fn health(global: &GlobalOptions) -> Result<(), Failure> {
+    let socket = super::data_dir(global)?.join("control.sock");
     let ask = async {
-        let client = reqwest::Client::builder().unix_socket(socket.as_path()).no_proxy().timeout(std::time::Duration::from_secs(3)).build()?;
+        let client = reqwest::Client::builder().unix_socket(socket.as_path()).no_proxy().timeout(HEALTH_PATIENCE).build()?;
         let response = client.get("http://control/readyz").send().await?;
-        let ready = response.status().is_success();
-        Ok::<_, reqwest::Error>((ready, response.text().await?))
+        Ok::<_, reqwest::Error>((response.status().is_success(), response.text().await?))
     };
-    match super::wait_for(async { Ok(ask.await) }) {
-        Ok(Ok((ready, text))) => {
-            output::note(text.trim());
-            if ready { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    match super::wait_for(async { Ok(ask.await) })? {
+        Ok((true, text)) => {
+            output::say(&text);
+            Ok(())
         }
-        _ => {
-            output::note(&format!("keygate: no Keygate answers on {}", socket.display()));
-            ExitCode::from(1)
-        }
+        Ok((false, text)) => Err(Failure::Refused(text.trim().to_owned())),
+        Err(_) => Err(Failure::Refused(format!("no Keygate answers on {}", socket.display()))),
     }
 }
