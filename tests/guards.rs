@@ -111,7 +111,7 @@ const GUARDS: &[Guard] = &[
         proxy: Proxy::Caddy,
         lines: &[],
         instead: &[("\tauto_https off\n", "\tauto_https off\n\tservers {\n\t\ttrusted_proxies static private_ranges\n\t}\n")],
-        row: "a token from another network, forged address",
+        row: "forged host",
     },
     Guard {
         what: "strip",

@@ -23,10 +23,9 @@ impl Keygate {
     /// has; nothing else in it is changed.
     pub fn start(config: &str) -> Self {
         let folder = Folder::new();
-        let (check, portal, grpc) = (free_address(), free_address(), free_address());
+        let (check, grpc) = (free_address(), free_address());
         let config = config
             .replace("127.0.0.1:9180", &check.to_string())
-            .replace("127.0.0.1:9181", &portal.to_string())
             .replace("127.0.0.1:9182", &grpc.to_string())
             .replace("./keygate-data", &folder.path().join("data").display().to_string());
         let config = folder.write("keygate.toml", &config);
