@@ -12,9 +12,6 @@ mod problem;
 mod sites;
 mod tokens;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use actix_web::{
@@ -25,7 +22,7 @@ use actix_web::{
 };
 use arc_swap::ArcSwap;
 
-pub use extract::PeerUid;
+pub use extract::{PeerUid, note_peer};
 pub use problem::Problem;
 
 use crate::{directory::Directory, domain::policy::Policy};

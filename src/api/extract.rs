@@ -1,10 +1,10 @@
 //! What handlers read of a request: who asks, the body, the version he has seen, which part of a list.
 
-use std::{future::Future, pin::Pin};
+use std::{any::Any, future::Future, pin::Pin};
 
 use actix_web::{
     FromRequest, HttpRequest,
-    dev::Payload,
+    dev::{Extensions, Payload},
     http::{
         StatusCode,
         header::{CONTENT_TYPE, IF_MATCH},
@@ -23,6 +23,16 @@ use crate::{
 /// Data of a connection to the control socket: the user id of the process at its other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerUid(pub u32);
+
+/// Notes who is at the other end of a connection to a Unix socket; for `HttpServer::on_connect`, followed by
+/// `listen_uds` (actix-web 4.18 forgets the callback in `bind_uds`).
+pub fn note_peer(connection: &dyn Any, data: &mut Extensions) {
+    let stream = connection.downcast_ref::<tokio::net::UnixStream>();
+    // The kernel knows it; a connection it knows nothing about is nobody's.
+    if let Some(Ok(credentials)) = stream.map(tokio::net::UnixStream::peer_cred) {
+        data.insert(PeerUid(credentials.uid()));
+    }
+}
 
 /// Who asks.
 pub(super) struct Caller(pub Actor);

@@ -78,9 +78,10 @@ async fn a_token_made_beside_revoke_all_or_a_deletion_is_dead_or_newer() {
         let name = format!("ada{round}");
         fixture.account(&name).await;
         let (directory, owner) = (fixture.directory.clone(), login(&name));
-        let mint = tokio::spawn(async move {
-            directory.create_token(&ADMIN, NewToken::new(owner, fields::token_name("x").unwrap())).await
-        });
+        let mint =
+            tokio::spawn(
+                async move { directory.create_token(&ADMIN, NewToken::new(owner, fields::token_name("x").unwrap())).await },
+            );
         if round % 2 == 0 {
             fixture.directory.revoke_all(&ADMIN, &login(&name)).await.unwrap();
             let info = mint.await.unwrap().unwrap().1;

@@ -27,14 +27,21 @@ async fn a_store_begins_with_anonymous_and_knows_its_keys() {
 #[tokio::test]
 async fn a_login_or_address_that_looks_the_same_is_the_same() {
     let fixture = fixture().await;
-    let ada = NewAccount { email: Some(Email::parse("Ada@Example.com").unwrap()), ..NewAccount::new(login("Straße"), AccountKind::Human) };
+    let ada = NewAccount {
+        email: Some(Email::parse("Ada@Example.com").unwrap()),
+        ..NewAccount::new(login("Straße"), AccountKind::Human)
+    };
     fixture.directory.create_account(&ADMIN, ada).await.unwrap();
     for taken in ["STRASSE", "straße", "ｓｔｒａｓｓｅ", "ada@example.COM", "ANONYMOUS"] {
         let result = fixture.directory.create_account(&ADMIN, NewAccount::new(login(taken), AccountKind::Human)).await;
         assert_eq!(code(result), "login_taken", "{taken}");
     }
     fixture.account("eve").await;
-    let patch = AccountPatch { login: Some(login("eva")), email: Some(Some(Email::parse("strasse@x").unwrap())), ..AccountPatch::default() };
+    let patch = AccountPatch {
+        login: Some(login("eva")),
+        email: Some(Some(Email::parse("strasse@x").unwrap())),
+        ..AccountPatch::default()
+    };
     fixture.patch("eve", patch).await.unwrap();
     let patch = AccountPatch { email: Some(Some(Email::parse("ADA@example.com").unwrap())), ..AccountPatch::default() };
     assert_eq!(code(fixture.patch("eva", patch).await), "email_taken");
@@ -79,7 +86,10 @@ async fn services_and_anonymous_are_no_people() {
     assert_eq!(code(fixture.patch("ci", patch.clone()).await), "service_password");
 
     assert_eq!(code(fixture.patch("anonymous", patch).await), "built_in_account");
-    assert_eq!(code(fixture.patch("anonymous", AccountPatch { superuser: Some(true), ..AccountPatch::default() }).await), "built_in_account");
+    assert_eq!(
+        code(fixture.patch("anonymous", AccountPatch { superuser: Some(true), ..AccountPatch::default() }).await),
+        "built_in_account"
+    );
     assert_eq!(code(fixture.directory.delete_account(&ADMIN, &login("anonymous"), None).await), "built_in_account");
     let token = NewToken::new(login("anonymous"), fields::token_name("x").unwrap());
     assert_eq!(code(fixture.directory.create_token(&ADMIN, token).await), "built_in_account");
@@ -158,7 +168,8 @@ async fn some_levels_are_not_to_be_had() {
 async fn hosts_belong_to_one_site_and_are_freed() {
     let fixture = fixture().await;
     let host = |text: &str| Host::parse(text).unwrap();
-    let site = |name: &str, hosts: &[&str]| NewSite { site: site_name(name), name: None, hosts: hosts.iter().map(|h| host(h)).collect() };
+    let site =
+        |name: &str, hosts: &[&str]| NewSite { site: site_name(name), name: None, hosts: hosts.iter().map(|h| host(h)).collect() };
     let first = fixture.directory.create_site(&ADMIN, site("shop", &["a.example", "A.example:80", "b.example"])).await.unwrap();
     assert_eq!(first.hosts, [host("a.example"), host("b.example")]);
     assert_eq!(code(fixture.directory.create_site(&ADMIN, site("blog", &["c.example", "b.example"])).await), "host_taken");
@@ -236,7 +247,10 @@ async fn a_successor_has_the_same_rights_and_grace_ends() {
     let id = old.token.id.clone();
     let (new_text, new) = fixture.directory.rotate_token(&ADMIN, &id, Duration::from_hours(1)).await.unwrap();
     assert_ne!(text.expose_secret(), new_text.expose_secret());
-    assert_eq!((new.token.ceiling, new.token.name, new.token.expires_at), (old.token.ceiling, old.token.name, old.token.expires_at));
+    assert_eq!(
+        (new.token.ceiling, new.token.name, new.token.expires_at),
+        (old.token.ceiling, old.token.name, old.token.expires_at)
+    );
     assert_eq!(fixture.state(&id).await, TokenState::Active);
     assert_eq!(code(fixture.directory.rotate_token(&ADMIN, &id, Duration::ZERO).await), "token_superseded");
     fixture.pass(Duration::from_hours(1));
