@@ -23,7 +23,7 @@ use actix_web::{
 use arc_swap::ArcSwap;
 
 pub use extract::{PeerUid, note_peer};
-pub use problem::Problem;
+pub use problem::{Document, Problem};
 
 use crate::{directory::Directory, domain::policy::Policy};
 

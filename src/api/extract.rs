@@ -7,7 +7,7 @@ use actix_web::{
     dev::{Extensions, Payload},
     http::{
         StatusCode,
-        header::{CONTENT_TYPE, IF_MATCH},
+        header::{CONTENT_TYPE, HeaderValue, IF_MATCH},
     },
     web,
 };
@@ -62,9 +62,7 @@ impl<T: DeserializeOwned> FromRequest for Body<T> {
         Box::pin(async move {
             let bytes = bytes.await.map_err(|error| match error.as_response_error().status_code() {
                 StatusCode::PAYLOAD_TOO_LARGE => {
-                    let mut problem = Problem::new(413, "body_too_large", "the body is larger than 65536 bytes");
-                    problem.limit = Some(super::MAX_BODY as u64);
-                    problem
+                    Problem::new(413, "body_too_large", "the body is larger than 65536 bytes").limit(super::MAX_BODY as u64)
                 }
                 _ => Problem::new(400, "body_unreadable", "the body could not be read"),
             })?;
@@ -89,7 +87,7 @@ impl FromRequest for Seen {
     type Future = std::future::Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let seen = request.headers().get(IF_MATCH).map(|value| value.as_bytes()).filter(|value| *value != b"*").map(|value| {
+        let seen = request.headers().get(IF_MATCH).map(HeaderValue::as_bytes).filter(|value| *value != b"*").map(|value| {
             let number = std::str::from_utf8(value).ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
             // No record has version 0.
             number.unwrap_or(0)
@@ -137,11 +135,7 @@ impl ListQuery {
         let limit = match self.limit {
             None => Window::DEFAULT_LIMIT,
             Some(limit) if (1..=most).contains(&limit) => usize::try_from(limit).unwrap_or(Window::MAX_LIMIT),
-            Some(_) => {
-                let mut problem = Problem::bad_query(format!("limit is 1 to {most}")).on("limit");
-                problem.limit = Some(most);
-                return Err(problem);
-            }
+            Some(_) => return Err(Problem::bad_query(format!("limit is 1 to {most}")).on("limit").limit(most)),
         };
         let after = self.cursor.as_deref().map(|cursor| {
             let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();

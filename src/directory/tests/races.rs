@@ -29,7 +29,7 @@ async fn a_description_that_races_a_revocation_leaves_it_revoked() {
         let id = fixture.token("ada").await.token.id;
         let (directory, of) = (fixture.directory.clone(), id.clone());
         let describe = tokio::spawn(async move {
-            let patch = TokenPatch { name: Some(fields::token_name(&format!("name {round}")).unwrap()), device: None };
+            let patch = TokenPatch { name: Some(fields::token_name(&format!("name {round}")).unwrap()), device: FieldPatch::Keep };
             directory.update_token(&ADMIN, &of, patch, None).await.unwrap();
         });
         let (directory, of) = (fixture.directory.clone(), id.clone());

@@ -39,11 +39,11 @@ async fn a_login_or_address_that_looks_the_same_is_the_same() {
     fixture.account("eve").await;
     let patch = AccountPatch {
         login: Some(login("eva")),
-        email: Some(Some(Email::parse("strasse@x").unwrap())),
+        email: FieldPatch::Set(Email::parse("strasse@x").unwrap()),
         ..AccountPatch::default()
     };
     fixture.patch("eve", patch).await.unwrap();
-    let patch = AccountPatch { email: Some(Some(Email::parse("ADA@example.com").unwrap())), ..AccountPatch::default() };
+    let patch = AccountPatch { email: FieldPatch::Set(Email::parse("ADA@example.com").unwrap()), ..AccountPatch::default() };
     assert_eq!(code(fixture.patch("eva", patch).await), "email_taken");
     // What a rename leaves is free, and an address names no account.
     fixture.account("eve").await;
@@ -174,7 +174,7 @@ async fn hosts_belong_to_one_site_and_are_freed() {
     assert_eq!(first.hosts, [host("a.example"), host("b.example")]);
     assert_eq!(code(fixture.directory.create_site(&ADMIN, site("blog", &["c.example", "b.example"])).await), "host_taken");
     assert_eq!(code(fixture.directory.site(&ADMIN, &site_name("blog")).await), "not_found");
-    let patch = SitePatch { name: None, hosts: Some(vec![host("c.example")]) };
+    let patch = SitePatch { name: FieldPatch::Keep, hosts: Some(vec![host("c.example")]) };
     fixture.directory.update_site(&ADMIN, &site_name("shop"), patch, Some(1)).await.unwrap();
     fixture.directory.create_site(&ADMIN, site("blog", &["b.example"])).await.unwrap();
     fixture.directory.delete_site(&ADMIN, &site_name("shop"), None).await.unwrap();
