@@ -13,9 +13,6 @@ mod problem;
 mod sites;
 mod tokens;
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 
 use actix_web::{
@@ -26,8 +23,8 @@ use actix_web::{
 };
 use arc_swap::ArcSwap;
 
-pub use extract::PeerUid;
-pub use problem::Problem;
+pub use extract::{PeerUid, note_peer};
+pub use problem::{Document, Problem};
 
 use crate::{directory::Directory, domain::policy::Policy};
 

@@ -12,6 +12,7 @@ mod edit;
 mod error;
 pub mod fields;
 mod mint;
+mod patch;
 mod sites;
 mod tokens;
 
@@ -28,6 +29,7 @@ pub use actor::Actor;
 pub use bootstrap::BootstrapError;
 pub use error::DirectoryError;
 pub use mint::{CeilingAsk, Expiry, NewToken};
+pub use patch::FieldPatch;
 pub use sites::{NewSite, SitePatch};
 pub use tokens::{TokenInfo, TokenPatch};
 

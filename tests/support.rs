@@ -3,6 +3,7 @@
 //! Nothing here knows what is right: the case table does.
 
 pub mod cases;
+pub mod control;
 pub mod house;
 pub mod http;
 pub mod keygate;

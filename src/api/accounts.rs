@@ -1,7 +1,7 @@
 //! `/accounts`: who can be somebody.
 
 use actix_web::{HttpResponse, http::header, web};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{
@@ -10,7 +10,7 @@ use super::{
     extract::{Body, Caller, ListQuery, NoQuery, Seen, WaitQuery, login},
 };
 use crate::{
-    directory::{AccountPatch, NewAccount, fields},
+    directory::{AccountPatch, FieldPatch, NewAccount, fields},
     domain::{
         account::{Account, AccountKind},
         password::Password,
@@ -50,19 +50,14 @@ struct CreateAccount {
 #[serde(deny_unknown_fields)]
 struct PatchAccount {
     login: Option<String>,
-    #[serde(default, deserialize_with = "given")]
-    name: Option<Option<String>>,
-    #[serde(default, deserialize_with = "given")]
-    email: Option<Option<String>>,
+    #[serde(default)]
+    name: FieldPatch<String>,
+    #[serde(default)]
+    email: FieldPatch<String>,
     superuser: Option<bool>,
     disabled: Option<bool>,
     may_mint_tokens: Option<bool>,
     password: Option<SecretText>,
-}
-
-/// Tells a field that is `null` (clear it) from one that is absent (leave it).
-pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 async fn list(state: web::Data<ApiState>, caller: Caller, query: web::Query<ListQuery>) -> Result<HttpResponse, Problem> {
@@ -106,16 +101,16 @@ async fn update(
     _: web::Query<WaitQuery>,
     Body(body): Body<PatchAccount>,
 ) -> Result<HttpResponse, Problem> {
-    let patch = AccountPatch {
+    let changes = AccountPatch {
         login: body.login.as_deref().map(Login::parse).transpose()?,
-        name: body.name.as_ref().map(|name| name.as_deref().map(fields::account_name).transpose()).transpose()?,
-        email: body.email.as_ref().map(|email| email.as_deref().map(Email::parse).transpose()).transpose()?,
+        name: body.name.try_map(|name| fields::account_name(&name))?,
+        email: body.email.try_map(|email| Email::parse(&email))?,
         superuser: body.superuser,
         disabled: body.disabled,
         may_mint_tokens: body.may_mint_tokens,
         password: body.password.as_ref().map(|password| Password::chosen(&password.0)).transpose()?,
     };
-    Ok(shown(state.directory.update_account(&caller.0, &login(&path)?, patch, seen.0).await?))
+    Ok(shown(state.directory.update_account(&caller.0, &login(&path)?, changes, seen.0).await?))
 }
 
 async fn delete(

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     directory::{AccessEntry, TokenInfo},
@@ -100,7 +100,7 @@ pub struct TokenView {
     pub superseded_by: Option<TokenId>,
     /// Not known as long as uses are not gathered.
     pub last_used: Option<LastUse>,
-    #[serde(with = "state")]
+    #[serde(deserialize_with = "state")]
     pub state: TokenState,
     pub version: u64,
 }
@@ -140,22 +140,12 @@ fn levels(ceiling: &Ceiling) -> Option<BTreeMap<String, Level>> {
 }
 
 /// The state is made, never stored, so the domain only writes it; the command line reads it back.
-mod state {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
-
-    use super::TokenState;
-
-    pub(super) fn serialize<S: Serializer>(state: &TokenState, serializer: S) -> Result<S::Ok, S::Error> {
-        state.serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenState, D::Error> {
-        match String::deserialize(deserializer)?.as_str() {
-            "active" => Ok(TokenState::Active),
-            "expired" => Ok(TokenState::Expired),
-            "revoked" => Ok(TokenState::Revoked),
-            "superseded" => Ok(TokenState::Superseded),
-            _ => Err(D::Error::custom("unknown state of a token")),
-        }
+fn state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TokenState, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "active" => Ok(TokenState::Active),
+        "expired" => Ok(TokenState::Expired),
+        "revoked" => Ok(TokenState::Revoked),
+        "superseded" => Ok(TokenState::Superseded),
+        _ => Err(D::Error::custom("unknown state of a token")),
     }
 }

@@ -1,13 +1,13 @@
 //! What handlers read of a request: who asks, the body, the version he has seen, which part of a list.
 
-use std::{future::Future, pin::Pin};
+use std::{any::Any, future::Future, pin::Pin};
 
 use actix_web::{
     FromRequest, HttpRequest,
-    dev::Payload,
+    dev::{Extensions, Payload},
     http::{
         StatusCode,
-        header::{CONTENT_TYPE, IF_MATCH},
+        header::{CONTENT_TYPE, HeaderValue, IF_MATCH},
     },
     web,
 };
@@ -23,6 +23,16 @@ use crate::{
 /// Data of a connection to the control socket: the user id of the process at its other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerUid(pub u32);
+
+/// Notes who is at the other end of a connection to a Unix socket; for `HttpServer::on_connect`, followed by
+/// `listen_uds` (actix-web 4.18 forgets the callback in `bind_uds`).
+pub fn note_peer(connection: &dyn Any, data: &mut Extensions) {
+    let stream = connection.downcast_ref::<tokio::net::UnixStream>();
+    // The kernel knows it; a connection it knows nothing about is nobody's.
+    if let Some(Ok(credentials)) = stream.map(tokio::net::UnixStream::peer_cred) {
+        data.insert(PeerUid(credentials.uid()));
+    }
+}
 
 /// Who asks.
 pub(super) struct Caller(pub Actor);
@@ -52,9 +62,7 @@ impl<T: DeserializeOwned> FromRequest for Body<T> {
         Box::pin(async move {
             let bytes = bytes.await.map_err(|error| match error.as_response_error().status_code() {
                 StatusCode::PAYLOAD_TOO_LARGE => {
-                    let mut problem = Problem::new(413, "body_too_large", "the body is larger than 65536 bytes");
-                    problem.limit = Some(super::MAX_BODY as u64);
-                    problem
+                    Problem::new(413, "body_too_large", "the body is larger than 65536 bytes").limit(super::MAX_BODY as u64)
                 }
                 _ => Problem::new(400, "body_unreadable", "the body could not be read"),
             })?;
@@ -79,7 +87,7 @@ impl FromRequest for Seen {
     type Future = std::future::Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let seen = request.headers().get(IF_MATCH).map(|value| value.as_bytes()).filter(|value| *value != b"*").map(|value| {
+        let seen = request.headers().get(IF_MATCH).map(HeaderValue::as_bytes).filter(|value| *value != b"*").map(|value| {
             let number = std::str::from_utf8(value).ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
             // No record has version 0.
             number.unwrap_or(0)
@@ -127,11 +135,7 @@ impl ListQuery {
         let limit = match self.limit {
             None => Window::DEFAULT_LIMIT,
             Some(limit) if (1..=most).contains(&limit) => usize::try_from(limit).unwrap_or(Window::MAX_LIMIT),
-            Some(_) => {
-                let mut problem = Problem::bad_query(format!("limit is 1 to {most}")).on("limit");
-                problem.limit = Some(most);
-                return Err(problem);
-            }
+            Some(_) => return Err(Problem::bad_query(format!("limit is 1 to {most}")).on("limit").limit(most)),
         };
         let after = self.cursor.as_deref().map(|cursor| {
             let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();

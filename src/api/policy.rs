@@ -7,6 +7,7 @@ use super::{ApiState, Problem, extract::Caller};
 use crate::domain::{
     decision::CredentialKinds,
     policy::{Demand, Matcher, Otherwise, PathPattern, Rule, SiteSource},
+    site::SiteName,
 };
 
 pub(super) fn configure(cfg: &mut web::ServiceConfig) {
@@ -46,7 +47,7 @@ fn view(rule: &Rule) -> Value {
 
 fn site(source: &SiteSource, path: Option<&PathPattern>) -> Value {
     match source {
-        SiteSource::Named(names) => json!(names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(",")),
+        SiteSource::Named(names) => json!(names.iter().map(SiteName::as_str).collect::<Vec<_>>().join(",")),
         SiteSource::Query(name) => json!({ "query": name }),
         SiteSource::Segment(index) => {
             let pattern = path.map(ToString::to_string).unwrap_or_default();

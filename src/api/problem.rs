@@ -13,9 +13,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{directory::DirectoryError, domain::text::Invalid, store::StoreError};
 
-/// A problem document.
+/// A problem, small enough to be passed on by `?`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Problem {
+#[serde(transparent)]
+pub struct Problem(Box<Document>);
+
+/// The document that tells a client of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
     /// `about:blank#` and a stable code.
     #[serde(rename = "type")]
     pub kind: String,
@@ -32,7 +37,7 @@ impl Problem {
     #[must_use]
     pub fn new(status: u16, code: &str, detail: impl Into<String>) -> Self {
         let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error");
-        Self {
+        Self(Box::new(Document {
             kind: format!("about:blank#{code}"),
             title: title.to_owned(),
             status,
@@ -40,12 +45,23 @@ impl Problem {
             field: None,
             limit: None,
             request_id: None,
-        }
+        }))
+    }
+
+    #[must_use]
+    pub fn document(&self) -> &Document {
+        &self.0
     }
 
     #[must_use]
     pub(super) fn on(mut self, field: &str) -> Self {
-        self.field = Some(field.to_owned());
+        self.0.field = Some(field.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub(super) fn limit(mut self, limit: u64) -> Self {
+        self.0.limit = Some(limit);
         self
     }
 
@@ -58,9 +74,9 @@ impl Problem {
     }
 
     fn response(&self) -> HttpResponse {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = HttpResponse::build(status);
-        if self.status == 503 {
+        if self.0.status == 503 {
             response.insert_header(("Retry-After", "1"));
         }
         let body = serde_json::to_string(self).unwrap_or_default();
@@ -70,13 +86,13 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
+        f.write_str(&self.0.detail)
     }
 }
 
 impl ResponseError for Problem {
     fn status_code(&self) -> StatusCode {
-        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn error_response(&self) -> HttpResponse {
@@ -87,7 +103,7 @@ impl ResponseError for Problem {
 impl From<Invalid> for Problem {
     fn from(error: Invalid) -> Self {
         let mut problem = Self::new(422, error.code, error.detail).on(error.field);
-        problem.limit = error.limit;
+        problem.0.limit = error.limit;
         problem
     }
 }
@@ -119,10 +135,9 @@ pub(super) async fn complete(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let request_id = request.extensions().get::<tracing_actix_web::RequestId>().map(ToString::to_string);
-    let with_id = |problem: &Problem| Problem { request_id: request_id.clone(), ..problem.clone() };
+    let with_id = |problem: &Problem| Problem(Box::new(Document { request_id: request_id.clone(), ..problem.document().clone() }));
     if request.method() == Method::POST && request.headers().contains_key("idempotency-key") {
-        let mut problem = Problem::not_available(400);
-        "`Idempotency-Key` is not available in this version".clone_into(&mut problem.detail);
+        let problem = Problem::new(400, "not_available", "`Idempotency-Key`: not available in this version");
         return Ok(request.into_response(with_id(&problem).response().map_into_boxed_body()));
     }
     let response = next.call(request).await?;

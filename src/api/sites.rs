@@ -5,12 +5,12 @@ use serde::Deserialize;
 
 use super::{
     ApiState, Problem,
-    accounts::{etag, given},
+    accounts::etag,
     dto::{ListBody, SiteView},
     extract::{Body, Caller, ListQuery, NoQuery, Seen, WaitQuery, site_name},
 };
 use crate::{
-    directory::{NewSite, SitePatch, fields},
+    directory::{FieldPatch, NewSite, SitePatch, fields},
     domain::{
         site::{Host, Site, SiteName},
         text::Invalid,
@@ -35,8 +35,8 @@ struct CreateSite {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PatchSite {
-    #[serde(default, deserialize_with = "given")]
-    name: Option<Option<String>>,
+    #[serde(default)]
+    name: FieldPatch<String>,
     hosts: Option<Vec<String>>,
 }
 
@@ -76,11 +76,11 @@ async fn update(
     _: web::Query<WaitQuery>,
     Body(body): Body<PatchSite>,
 ) -> Result<HttpResponse, Problem> {
-    let patch = SitePatch {
-        name: body.name.as_ref().map(|name| name.as_deref().map(fields::site_name).transpose()).transpose()?,
+    let changes = SitePatch {
+        name: body.name.try_map(|name| fields::site_name(&name))?,
         hosts: body.hosts.as_deref().map(hosts).transpose()?,
     };
-    Ok(shown(state.directory.update_site(&caller.0, &site_name(&path)?, patch, seen.0).await?))
+    Ok(shown(state.directory.update_site(&caller.0, &site_name(&path)?, changes, seen.0).await?))
 }
 
 async fn delete(

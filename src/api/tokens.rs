@@ -8,12 +8,12 @@ use serde_json::json;
 
 use super::{
     ApiState, Problem,
-    accounts::{etag, given},
+    accounts::etag,
     dto::{ListBody, TokenView},
     extract::{Body, Caller, ListQuery, NoQuery, Seen, WaitQuery, login, token_id},
 };
 use crate::{
-    directory::{CeilingAsk, Expiry, NewToken, TokenInfo, TokenPatch, fields},
+    directory::{CeilingAsk, Expiry, FieldPatch, NewToken, TokenInfo, TokenPatch, fields},
     domain::{
         access::Level,
         site::SiteName,
@@ -54,8 +54,8 @@ struct CreateToken {
 #[serde(deny_unknown_fields)]
 struct PatchToken {
     name: Option<String>,
-    #[serde(default, deserialize_with = "given")]
-    device: Option<Option<String>>,
+    #[serde(default)]
+    device: FieldPatch<String>,
 }
 
 #[derive(Deserialize)]
@@ -104,11 +104,11 @@ async fn update(
     _: web::Query<WaitQuery>,
     Body(body): Body<PatchToken>,
 ) -> Result<HttpResponse, Problem> {
-    let patch = TokenPatch {
+    let changes = TokenPatch {
         name: body.name.as_deref().map(fields::token_name).transpose()?,
-        device: body.device.as_ref().map(|device| device.as_deref().map(fields::device).transpose()).transpose()?,
+        device: body.device.try_map(|device| fields::device(&device))?,
     };
-    Ok(shown(state.directory.update_token(&caller.0, &token_id(&path)?, patch, seen.0).await?))
+    Ok(shown(state.directory.update_token(&caller.0, &token_id(&path)?, changes, seen.0).await?))
 }
 
 /// The record stays, so it is the answer.

@@ -11,7 +11,10 @@ use super::{
     client::Call,
     output::{note, or_dash},
 };
-use crate::api::dto::AccountView;
+use crate::{
+    api::dto::AccountView,
+    domain::text::{Email, Label},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -176,8 +179,8 @@ async fn list(session: &Session) -> Result<(), Failure> {
         vec![
             account.login.to_string(),
             account.kind.to_string(),
-            or_dash(account.name.as_ref().map(|name| name.as_str())),
-            or_dash(account.email.as_ref().map(|email| email.as_str())),
+            or_dash(account.name.as_ref().map(Label::as_str)),
+            or_dash(account.email.as_ref().map(Email::as_str)),
             flags(account),
             account.created_at.to_string(),
         ]
@@ -196,8 +199,8 @@ async fn show(session: &Session, login: &str) -> Result<(), Failure> {
     let fields = [
         ("login", account.login.to_string()),
         ("kind", account.kind.to_string()),
-        ("name", or_dash(account.name.as_ref().map(|name| name.as_str()))),
-        ("email", or_dash(account.email.as_ref().map(|email| email.as_str()))),
+        ("name", or_dash(account.name.as_ref().map(Label::as_str))),
+        ("email", or_dash(account.email.as_ref().map(Email::as_str))),
         ("flags", flags(&account)),
         ("created", account.created_at.to_string()),
         ("id", account.id.to_string()),

@@ -108,7 +108,7 @@ impl Client {
             return Ok(response);
         }
         let sentence = match response.json::<Problem>().await {
-            Ok(problem) => problem.detail,
+            Ok(problem) => problem.document().detail.clone(),
             Err(_) => format!("{} answers {status}", self.socket.display()),
         };
         Err(match status.as_u16() {

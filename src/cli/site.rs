@@ -4,7 +4,10 @@ use clap::Subcommand;
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Session, Waiting, client::Call, output::or_dash};
-use crate::api::dto::SiteView;
+use crate::{
+    api::dto::SiteView,
+    domain::{site::Host, text::Label},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -98,10 +101,10 @@ impl Command {
 }
 
 fn name_of(site: &SiteView) -> String {
-    or_dash(site.name.as_ref().map(|name| name.as_str()))
+    or_dash(site.name.as_ref().map(Label::as_str))
 }
 
 fn hosts_of(site: &SiteView) -> String {
-    let hosts: Vec<_> = site.hosts.iter().map(|host| host.as_str()).collect();
+    let hosts: Vec<_> = site.hosts.iter().map(Host::as_str).collect();
     if hosts.is_empty() { "-".to_owned() } else { hosts.join(",") }
 }

@@ -12,7 +12,10 @@ use super::{
     client::Call,
     output::{note, or_dash},
 };
-use crate::api::dto::TokenView;
+use crate::{
+    api::dto::TokenView,
+    domain::{text::Label, token::TokenState},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -143,7 +146,7 @@ async fn show(session: &Session, id: &str) -> Result<(), Failure> {
         ("id", token.id.to_string()),
         ("account", format!("{} ({})", token.account, token.kind)),
         ("name", token.name.as_str().to_owned()),
-        ("device", or_dash(token.device.as_ref().map(|device| device.as_str()))),
+        ("device", or_dash(token.device.as_ref().map(Label::as_str))),
         ("state", state(&token)),
         ("access", access(&token)),
         ("scopes", listed(token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect())),
@@ -174,7 +177,6 @@ fn access(token: &TokenView) -> String {
 }
 
 fn state(token: &TokenView) -> String {
-    use crate::domain::token::TokenState;
     match token.state {
         TokenState::Active => "active",
         TokenState::Expired => "expired",

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Actor, Directory, DirectoryError, Edit, Listing, Plan, Window, rng, until_settled};
+use super::{Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, rng, until_settled};
 use crate::{
     domain::{
         access::AccessRows,
@@ -38,12 +38,12 @@ impl NewAccount {
     }
 }
 
-/// What to change of an account; what is `None` stays. The inner `None` of a field clears it.
+/// What to change of an account; what is `None` stays.
 #[derive(Clone, Debug, Default)]
 pub struct AccountPatch {
     pub login: Option<Login>,
-    pub name: Option<Option<Label>>,
-    pub email: Option<Option<Email>>,
+    pub name: FieldPatch<Label>,
+    pub email: FieldPatch<Email>,
     pub superuser: Option<bool>,
     pub disabled: Option<bool>,
     pub may_mint_tokens: Option<bool>,
@@ -85,7 +85,7 @@ impl Directory {
         let mut edit = Edit::default();
         self.claim(&mut edit, &account, claims(&account)).await?;
         edit.create(Key::Account(account.id.clone()), &account)?;
-        edit.add_to(Index::Accounts, account.login.folded());
+        edit.add_to(Index::Accounts, &account.login.folded());
         if account.superuser {
             edit.add_to(Index::Superusers, &account.id);
         }
@@ -133,7 +133,7 @@ impl Directory {
         refuse_built_in(&old)?;
         DirectoryError::unless_seen(seen, old.version)?;
         if old.kind == AccountKind::Service {
-            service_has_no(password.is_some(), matches!(patch.email, Some(Some(_))))?;
+            service_has_no(password.is_some(), matches!(patch.email, FieldPatch::Set(_)))?;
         }
         let mut new = patched(&old, patch, password);
         if new == old {
@@ -148,8 +148,8 @@ impl Directory {
             edit.delete(Key::Name(folded.clone()));
         }
         if old.login.folded() != new.login.folded() {
-            edit.remove_from(Index::Accounts, old.login.folded());
-            edit.add_to(Index::Accounts, new.login.folded());
+            edit.remove_from(Index::Accounts, &old.login.folded());
+            edit.add_to(Index::Accounts, &new.login.folded());
         }
         if counts_as_superuser(&old) && !counts_as_superuser(&new) {
             self.expect_another_superuser(&mut edit, &old.id).await?;
@@ -208,7 +208,7 @@ impl Directory {
             for folded in claims(&account) {
                 edit.delete(Key::Name(folded));
             }
-            edit.remove_from(Index::Accounts, account.login.folded());
+            edit.remove_from(Index::Accounts, &account.login.folded());
             edit.remove_from(Index::Superusers, &account.id);
             self.drop_access(&mut edit, &account.id).await?;
             Plan::Commit(edit, account.id)
@@ -326,8 +326,8 @@ fn patched(old: &Account, patch: &AccountPatch, password: Option<PasswordHash>) 
     let patch = patch.clone();
     Account {
         login: patch.login.unwrap_or_else(|| old.login.clone()),
-        name: patch.name.unwrap_or_else(|| old.name.clone()),
-        email: patch.email.unwrap_or_else(|| old.email.clone()),
+        name: patch.name.applied_to(old.name.as_ref()),
+        email: patch.email.applied_to(old.email.as_ref()),
         superuser: patch.superuser.unwrap_or(old.superuser),
         disabled: patch.disabled.unwrap_or(old.disabled),
         may_mint_tokens: patch.may_mint_tokens.unwrap_or(old.may_mint_tokens),

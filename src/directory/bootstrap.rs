@@ -61,7 +61,7 @@ impl Directory {
             let folded = account.login.folded();
             edit.create(Key::Name(folded.clone()), &NameClaim { v: Format, account: id.clone(), version: 1 })?;
             edit.create(Key::Account(id), &account)?;
-            edit.add_to(Index::Accounts, folded);
+            edit.add_to(Index::Accounts, &folded);
         }
         edit.expect_as_read(Key::Meta, meta.as_ref());
         let (created_at, version) = meta.map_or((self.clock.now(), 1), |meta| (meta.created_at, meta.version + 1));

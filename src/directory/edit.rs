@@ -38,11 +38,11 @@ impl Edit {
         self.0.steps.push(Step::Delete(key));
     }
 
-    pub(super) fn add_to(&mut self, index: Index, member: impl ToString) {
+    pub(super) fn add_to(&mut self, index: Index, member: &(impl ToString + ?Sized)) {
         self.0.steps.push(Step::AddTo(index, member.to_string()));
     }
 
-    pub(super) fn remove_from(&mut self, index: Index, member: impl ToString) {
+    pub(super) fn remove_from(&mut self, index: Index, member: &(impl ToString + ?Sized)) {
         self.0.steps.push(Step::RemoveFrom(index, member.to_string()));
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Actor, Directory, DirectoryError, Edit, Listing, Plan, Window, fields, rng, until_settled};
+use super::{Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, fields, rng, until_settled};
 use crate::{
     domain::{
         account::Format,
@@ -25,7 +25,7 @@ pub struct NewSite {
 /// What to change of a site; what is `None` stays.
 #[derive(Clone, Debug, Default)]
 pub struct SitePatch {
-    pub name: Option<Option<Label>>,
+    pub name: FieldPatch<Label>,
     /// All hosts from now on.
     pub hosts: Option<Vec<Host>>,
 }
@@ -84,7 +84,7 @@ impl Directory {
             let old = self.site_by_name(site).await?;
             DirectoryError::unless_seen(seen, old.version)?;
             let mut new = Site {
-                name: patch.name.clone().unwrap_or_else(|| old.name.clone()),
+                name: patch.name.clone().applied_to(old.name.as_ref()),
                 hosts: hosts.clone().unwrap_or_else(|| old.hosts.clone()),
                 ..old.clone()
             };

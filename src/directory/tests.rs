@@ -1,1 +1,141 @@
+//! The rules of the directory, on the embedded store in a directory of its own.
 
+mod races;
+mod rules;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::*;
+use crate::{
+    domain::{
+        access::Level,
+        account::AccountKind,
+        password::Cost,
+        site::Site,
+        text::Email,
+        time::Timestamp,
+        token::{TokenId, TokenPrefix, TokenState},
+    },
+    store::embedded::EmbeddedStore,
+};
+
+pub(super) const ADMIN: Actor = Actor::Control { uid: 1000 };
+
+/// Stands still until it is told to go on.
+pub(super) struct TestClock(AtomicI64);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+pub(super) struct Fixture {
+    pub directory: Arc<Directory>,
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<TestClock>,
+    _medium: tempfile::TempDir,
+}
+
+pub(super) fn keys(text: &str) -> Arc<ServerKeys> {
+    Arc::new(ServerKeys::parse(text).unwrap())
+}
+
+pub(super) const KEY_1: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+pub(super) const KEY_2: &str = "k2:HwECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+pub(super) fn directory_on(store: Arc<dyn Store>, clock: Arc<TestClock>, keys: Arc<ServerKeys>) -> Arc<Directory> {
+    let prefixes = TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap();
+    let hasher = Arc::new(Hasher::new(Cost::new(8, 1, 1).unwrap()));
+    Arc::new(Directory::new(store, clock, keys, prefixes, hasher))
+}
+
+pub(super) async fn fixture() -> Fixture {
+    let medium = tempfile::tempdir().unwrap();
+    let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(medium.path()).unwrap());
+    let clock = Arc::new(TestClock(AtomicI64::new(1_800_000_000_000)));
+    let directory = directory_on(store.clone(), clock.clone(), keys(KEY_1));
+    directory.bootstrap().await.unwrap();
+    Fixture { directory, store, clock, _medium: medium }
+}
+
+pub(super) fn login(text: &str) -> Login {
+    Login::parse(text).unwrap()
+}
+
+pub(super) fn site_name(text: &str) -> SiteName {
+    SiteName::parse(text).unwrap()
+}
+
+impl Fixture {
+    pub async fn account(&self, name: &str) -> Account {
+        self.directory.create_account(&ADMIN, NewAccount::new(login(name), AccountKind::Human)).await.unwrap()
+    }
+
+    pub async fn superuser(&self, name: &str) -> Account {
+        let new = NewAccount { superuser: true, ..NewAccount::new(login(name), AccountKind::Human) };
+        self.directory.create_account(&ADMIN, new).await.unwrap()
+    }
+
+    pub async fn site(&self, name: &str) -> Site {
+        let new = NewSite { site: site_name(name), name: None, hosts: Vec::new() };
+        self.directory.create_site(&ADMIN, new).await.unwrap()
+    }
+
+    pub async fn token(&self, name: &str) -> TokenInfo {
+        let new = NewToken::new(login(name), fields::token_name("job").unwrap());
+        self.directory.create_token(&ADMIN, new).await.unwrap().1
+    }
+
+    pub async fn patch(&self, name: &str, patch: AccountPatch) -> Result<Account, DirectoryError> {
+        self.directory.update_account(&ADMIN, &login(name), patch, None).await
+    }
+
+    pub async fn state(&self, id: &TokenId) -> TokenState {
+        self.directory.token(&ADMIN, id).await.unwrap().state
+    }
+
+    pub async fn access(&self, filter: AccessFilter) -> Vec<String> {
+        let mut rows = Vec::new();
+        // Two at a time, so that every list is read in several parts.
+        let mut window = Window { after: None, limit: 2 };
+        loop {
+            let listing = self.directory.access(&ADMIN, &filter, &window).await.unwrap();
+            rows.extend(listing.items.iter().map(|row| format!("{} {} {}", row.login, row.site, row.level)));
+            window.after = listing.next;
+            if window.after.is_none() {
+                rows.sort();
+                return rows;
+            }
+        }
+    }
+
+    pub fn pass(&self, duration: Duration) {
+        self.clock.0.fetch_add(i64::try_from(duration.as_millis()).unwrap(), Ordering::Relaxed);
+    }
+
+    /// Every key and member that speaks of the text, as a backend holds them.
+    pub async fn members(&self, index: Index) -> Vec<String> {
+        self.store.page(&index, None, 1000).await.unwrap().members
+    }
+}
+
+/// The code of a refusal.
+pub(super) fn code<T: std::fmt::Debug>(result: Result<T, DirectoryError>) -> &'static str {
+    match result.unwrap_err() {
+        DirectoryError::NotFound { .. } => "not_found",
+        DirectoryError::Invalid(invalid) => invalid.code,
+        DirectoryError::Taken { code, .. } | DirectoryError::Refused { code, .. } => code,
+        DirectoryError::Precondition { .. } => "precondition",
+        DirectoryError::Contended => "contended",
+        DirectoryError::Busy => "busy",
+        DirectoryError::Store(_) => "store",
+    }
+}

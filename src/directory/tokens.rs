@@ -1,6 +1,6 @@
 //! Tokens that exist: listing, describing and revoking them. A revoked record stays, to be seen.
 
-use super::{Actor, Directory, DirectoryError, Edit, Listing, Plan, Window, until_settled};
+use super::{Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, until_settled};
 use crate::{
     domain::{
         account::{Account, AccountKind},
@@ -31,7 +31,7 @@ impl TokenInfo {
 #[derive(Clone, Debug, Default)]
 pub struct TokenPatch {
     pub name: Option<Label>,
-    pub device: Option<Option<Label>>,
+    pub device: FieldPatch<Label>,
 }
 
 impl Directory {
@@ -75,7 +75,7 @@ impl Directory {
             DirectoryError::unless_seen(seen, old.version)?;
             let mut new = Token {
                 name: patch.name.clone().unwrap_or_else(|| old.name.clone()),
-                device: patch.device.clone().unwrap_or_else(|| old.device.clone()),
+                device: patch.device.clone().applied_to(old.device.as_ref()),
                 ..old.clone()
             };
             if new != old {
