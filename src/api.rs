@@ -6,6 +6,7 @@
 mod access;
 mod accounts;
 pub mod dto;
+mod explain;
 mod extract;
 mod policy;
 mod problem;
@@ -49,6 +50,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .configure(access::configure)
         .configure(tokens::configure)
         .configure(policy::configure)
+        .configure(explain::configure)
         .default_service(web::to(elsewhere));
     cfg.service(scope);
 }

@@ -4,8 +4,13 @@
 mod access;
 mod account;
 mod client;
+mod config;
+mod explain;
 mod output;
+mod quickstart;
+mod serve;
 mod site;
+mod snippet;
 mod token;
 
 use std::{ffi::OsString, fmt, path::PathBuf, process::ExitCode};
@@ -56,6 +61,25 @@ pub struct GlobalOptions {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Try it: a working server on a bare machine, and lines to paste
+    ///
+    /// Keeps its data in ./keygate-data. If that is empty, it makes a site `demo`, a superuser `admin` and a service
+    /// account `demo` with a token, and shows their secrets once. Run again, it serves what is there.
+    Quickstart,
+    /// Serve: answer proxies until told to stop
+    ///
+    /// Without a configuration file, every request is refused. The policy is read again when the file changes, and on
+    /// SIGHUP; a file with mistakes leaves the running policy in place.
+    Serve,
+    /// Exit with 0 when the running Keygate is ready, else with 1
+    Health,
+    /// The configuration: find its mistakes, or show what it comes to
+    #[command(subcommand)]
+    Config(config::Command),
+    /// The decision on a request, rule by rule, and why
+    Explain(explain::Explain),
+    /// A proxy's configuration to paste, with every header it needs
+    Snippet(snippet::Snippet),
     /// Accounts: people, and services that call an API
     #[command(subcommand)]
     Account(account::Command),
@@ -180,9 +204,15 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         return Err(Failure::not_available("--server"));
     }
     let remote = |global: &GlobalOptions| -> Result<Session, Failure> {
-        Ok(Session { client: Client::new(data_dir(global))?, output: Output { json: global.json } })
+        Ok(Session { client: Client::new(data_dir(global)?)?, output: Output { json: global.json } })
     };
     match command {
+        Command::Quickstart => quickstart::run(&global),
+        Command::Serve => serve::run(&global),
+        Command::Health => serve::health(&global),
+        Command::Config(command) => command.run(&global),
+        Command::Snippet(snippet) => snippet.run(&global),
+        Command::Explain(explain) => wait_for(explain.run(remote(&global)?)),
         Command::Account(command) => wait_for(command.run(remote(&global)?)),
         Command::Site(command) => wait_for(command.run(remote(&global)?)),
         Command::Access(command) => wait_for(command.run(remote(&global)?)),
@@ -202,12 +232,16 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
 }
 
 /// The data directory of the Keygate that is meant.
-fn data_dir(global: &GlobalOptions) -> PathBuf {
-    global.data_dir.clone().unwrap_or_else(|| PathBuf::from("./keygate-data"))
+fn data_dir(global: &GlobalOptions) -> Result<PathBuf, Failure> {
+    match (&global.data_dir, &global.config) {
+        (Some(directory), _) => Ok(directory.clone()),
+        (None, Some(_)) => Ok(serve::load(&serve::sources(global))?.settings.data_dir),
+        (None, None) => Ok(PathBuf::from("./keygate-data")),
+    }
 }
 
 /// Runs one conversation on this thread.
-fn wait_for(conversation: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+fn wait_for<T>(conversation: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -5,12 +5,14 @@
 
 pub mod access;
 pub mod account;
+pub mod decide;
 pub mod decision;
 pub mod id;
 pub mod identity;
 pub mod key;
 pub mod password;
 pub mod policy;
+pub mod presented;
 pub mod request;
 pub mod site;
 pub mod text;

@@ -1,3 +1,321 @@
-//! The only place that joins IO and the domain for a check.
+//! Where a check meets its records: reads what the decision needs, once, and asks [`decide`]. The only place
+//! that joins IO and domain; it allows nothing by itself, and speaks no proxy's dialect.
 
+pub mod explain;
 pub mod hasher;
+mod remembered;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    clock::Clock,
+    domain::{
+        access::AccessRows,
+        account::{Account, AccountKind},
+        decide::{Decision, Finding, Sites, Snapshot, Verified, decide, refused_kind},
+        decision::{Reason, Via},
+        id::AccountId,
+        key::ServerKeys,
+        password::Password,
+        policy::{Demand, Otherwise, Policy, Rule, SiteAsk},
+        presented::{CredentialReader, Credentials, Presented},
+        request::{CheckRequest, Described},
+        site::{Site, SiteName},
+        text::fold,
+        token::{PresentedToken, Token},
+    },
+    store::{
+        Key, Record, Store, StoreError, Stored,
+        record::{HostClaim, NameClaim},
+    },
+};
+use hasher::Hasher;
+use remembered::Remembered;
+
+/// What a gate is made of.
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub keys: Arc<ServerKeys>,
+    pub hasher: Arc<Hasher>,
+    pub policy: Arc<ArcSwap<Policy>>,
+    pub reader: CredentialReader,
+    pub allow_in_url: bool,
+}
+
+/// Judges requests.
+pub struct Gate {
+    parts: Parts,
+    remembered: Remembered,
+}
+
+/// A decision with what else there is to say about it.
+pub struct Verdict<'a> {
+    pub decision: Decision<'a>,
+    /// The rule's name; `None` when none was found.
+    pub rule: Option<&'a str>,
+    /// Where the credential stood; `None` when nobody was asked.
+    pub credentials: Option<&'a Credentials>,
+}
+
+/// The records of one check.
+#[derive(Default)]
+struct Gathered {
+    token: Option<Token>,
+    account: Option<Account>,
+    access: Option<AccessRows>,
+    /// `None` while one of them is unknown.
+    sites: Option<Vec<Site>>,
+}
+
+/// What verifying came to; the records are in [`Gathered`].
+enum Verification {
+    NotPresented,
+    Malformed,
+    Ambiguous,
+    Unknown,
+    Mismatch,
+    Verified,
+    Unavailable(Reason),
+}
+
+impl Gate {
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, remembered: Remembered::new() }
+    }
+
+    /// The policy in force.
+    #[must_use]
+    pub fn policy(&self) -> &Arc<ArcSwap<Policy>> {
+        &self.parts.policy
+    }
+
+    /// Judges one request and hands the verdict to `render`, which sees the records it is about.
+    ///
+    /// The way of a check: one reading of the request, the rule, the credential, the records, the decision.
+    pub async fn check<T>(&self, described: Result<Described<'_>, Reason>, render: impl FnOnce(&Verdict<'_>) -> T) -> T {
+        let refuse = |reason| Verdict { decision: Decision::Deny(reason), rule: None, credentials: None };
+        let request = match described.and_then(CheckRequest::parse) {
+            Ok(request) => request,
+            Err(reason) => return render(&refuse(reason)),
+        };
+        let policy = self.parts.policy.load_full();
+        let rule = policy.find(&request);
+        let demand = rule.as_ref().ok().and_then(|rule| rule.demand.as_ref());
+        let credentials = demand.map(|_| self.parts.reader.read(&request));
+        let (gathered, verification, asked) = match (demand, &credentials) {
+            (Some(demand), Some(credentials)) => {
+                let asked = SiteAsk::of(&demand.site, &request);
+                let (gathered, verification) = self.gather(demand, &asked, &credentials.presented).await;
+                (gathered, verification, Some(asked))
+            }
+            _ => (Gathered::default(), Verification::NotPresented, None),
+        };
+        let via = credentials.as_ref().map_or(Via::None, |credentials| credentials.presented.via());
+        let snapshot = self.snapshot(rule, via, &gathered, &verification, asked.as_ref());
+        let decision = decide(&request, &snapshot);
+        render(&Verdict { decision, rule: rule.ok().map(|rule| rule.name.as_str()), credentials: credentials.as_ref() })
+    }
+
+    fn snapshot<'a>(
+        &self,
+        rule: Result<&'a Rule, Reason>,
+        via: Via,
+        gathered: &'a Gathered,
+        verification: &Verification,
+        asked: Option<&SiteAsk>,
+    ) -> Snapshot<'a> {
+        let finding = match verification {
+            Verification::NotPresented => Finding::NotPresented,
+            Verification::Malformed => Finding::Malformed,
+            Verification::Ambiguous => Finding::Ambiguous,
+            Verification::Unknown => Finding::Unknown,
+            Verification::Mismatch => Finding::Mismatch,
+            Verification::Verified => Finding::Verified(Verified {
+                account: gathered.account.as_ref(),
+                access: gathered.access.as_ref(),
+                token: gathered.token.as_ref(),
+            }),
+            Verification::Unavailable(reason) => Finding::Unavailable(*reason),
+        };
+        let sites = match (asked, &gathered.sites) {
+            (Some(SiteAsk::Missing) | None, _) => Sites::Missing,
+            (Some(SiteAsk::Impossible), _) | (Some(_), None) => Sites::Unknown,
+            (Some(_), Some(sites)) => Sites::Known(sites),
+        };
+        // Time is read after everything else, so that nothing is taken for alive that has ended meanwhile.
+        Snapshot { now: self.parts.clock.now(), rule, via, finding, sites, allow_in_url: self.parts.allow_in_url }
+    }
+
+    /// Reads what the decision needs. A credential that cannot pass anyway is not looked up.
+    async fn gather(&self, demand: &Demand, asked: &SiteAsk, presented: &Presented) -> (Gathered, Verification) {
+        let mut gathered = Gathered::default();
+        if refused_kind(demand, presented.via(), self.parts.allow_in_url).is_some() {
+            return (gathered, Verification::NotPresented);
+        }
+        let found = match presented {
+            Presented::Nothing if demand.otherwise == Otherwise::Anonymous => self.find_anonymous(asked, &mut gathered).await,
+            Presented::Nothing => Ok(Verification::NotPresented),
+            Presented::Ambiguous => Ok(Verification::Ambiguous),
+            Presented::Malformed(_) => Ok(Verification::Malformed),
+            Presented::Token { token, login, .. } => self.find_token(token, login.as_deref(), asked, &mut gathered).await,
+            Presented::Password { login, password } => self.find_password(login, password, asked, &mut gathered).await,
+            // No record of a session exists in this version, so a cookie names none.
+            Presented::Session => Ok(Verification::Unknown),
+        };
+        let verification = found.unwrap_or_else(|error| {
+            if error.transient {
+                tracing::debug!(%error, "the store did not answer a check");
+            } else {
+                tracing::error!(%error, "the store could not answer a check");
+            }
+            Verification::Unavailable(Reason::StoreUnavailable)
+        });
+        (gathered, verification)
+    }
+
+    async fn find_anonymous(&self, asked: &SiteAsk, gathered: &mut Gathered) -> Result<Verification, StoreError> {
+        let mut reading = Reading::of_sites(asked);
+        let account = AccountId::anonymous();
+        let records = self.parts.store.read(&reading.keys([Key::Account(account.clone()), Key::Access(account)])).await?;
+        reading.take_sites(&records[2..])?;
+        gathered.account = decode(&records[0])?;
+        gathered.access = decode(&records[1])?;
+        gathered.sites = self.resolve(reading).await?;
+        Ok(Verification::Verified)
+    }
+
+    /// Two round trips: the token with the sites, then the account with its access.
+    async fn find_token(
+        &self,
+        presented: &PresentedToken,
+        login: Option<&str>,
+        asked: &SiteAsk,
+        gathered: &mut Gathered,
+    ) -> Result<Verification, StoreError> {
+        let mut reading = Reading::of_sites(asked);
+        let records = self.parts.store.read(&reading.keys([Key::Token(presented.id.clone())])).await?;
+        let Some(token) = decode::<Token>(&records[0])? else { return Ok(Verification::Unknown) };
+        if !presented.verifies(&token, &self.parts.keys) {
+            return Ok(Verification::Mismatch);
+        }
+        reading.take_sites(&records[1..])?;
+        self.read_account(&token.account, reading, gathered).await?;
+        let is_his = |account: &Account| login.is_none_or(|login| fold(login) == account.login.folded());
+        if !gathered.account.as_ref().is_none_or(is_his) {
+            return Ok(Verification::Mismatch);
+        }
+        gathered.token = Some(token);
+        Ok(Verification::Verified)
+    }
+
+    /// "No such login" takes as long as "wrong password", and is not told apart from it.
+    async fn find_password(
+        &self,
+        login: &str,
+        password: &Password,
+        asked: &SiteAsk,
+        gathered: &mut Gathered,
+    ) -> Result<Verification, StoreError> {
+        let mut reading = Reading::of_sites(asked);
+        let records = self.parts.store.read(&reading.keys([Key::Name(fold(login))])).await?;
+        reading.take_sites(&records[1..])?;
+        // An account that cannot exist is read for an unknown login, so that both make the same round trips.
+        let account = decode::<NameClaim>(&records[0])?.map_or_else(AccountId::anonymous, |claim| claim.account);
+        self.read_account(&account, reading, gathered).await?;
+        let human = gathered.account.as_ref().filter(|account| account.kind == AccountKind::Human);
+        let known = human.and_then(|account| Some((account, account.password.clone()?)));
+        let matches = match known {
+            Some((account, hash)) => {
+                let memory = self.remembered.name_of(&account.id, &hash, password);
+                if self.remembered.knows(&memory, self.parts.clock.now()) {
+                    Ok(true)
+                } else {
+                    let matches = self.parts.hasher.verify(hash, password.clone()).await;
+                    if let Ok(true) = matches {
+                        self.remembered.add(memory, self.parts.clock.now());
+                    }
+                    matches
+                }
+            }
+            None => self.parts.hasher.verify_nobody(password.clone()).await,
+        };
+        Ok(match matches {
+            Ok(true) => Verification::Verified,
+            Ok(false) => Verification::Mismatch,
+            Err(hasher::Busy) => Verification::Unavailable(Reason::Busy),
+        })
+    }
+
+    async fn read_account(&self, id: &AccountId, reading: Reading, gathered: &mut Gathered) -> Result<(), StoreError> {
+        let mut keys = vec![Key::Account(id.clone()), Key::Access(id.clone())];
+        keys.extend(reading.site_behind_host());
+        let records = self.parts.store.read(&keys).await?;
+        gathered.account = decode(&records[0])?;
+        gathered.access = decode(&records[1])?;
+        gathered.sites = match reading {
+            Reading::ByHost { .. } => records.get(2).map(decode::<Site>).transpose()?.flatten().map(|site| vec![site]),
+            Reading::Named { sites, .. } => sites,
+        };
+        Ok(())
+    }
+
+    async fn resolve(&self, reading: Reading) -> Result<Option<Vec<Site>>, StoreError> {
+        match (reading.site_behind_host(), reading) {
+            (Some(key), _) => Ok(decode::<Site>(&self.parts.store.read(&[key]).await?[0])?.map(|site| vec![site])),
+            (None, Reading::Named { sites, .. }) => Ok(sites),
+            (None, Reading::ByHost { .. }) => Ok(None),
+        }
+    }
+}
+
+fn decode<R: Record>(stored: &Option<Stored>) -> Result<Option<R>, StoreError> {
+    stored.as_ref().map(R::decode).transpose()
+}
+
+/// How far the sites of a check have been read. A site that is found by its host takes a second step.
+enum Reading {
+    Named { names: Vec<SiteName>, sites: Option<Vec<Site>> },
+    ByHost { claim: Key, site: Option<SiteName> },
+}
+
+impl Reading {
+    fn of_sites(asked: &SiteAsk) -> Self {
+        match asked {
+            SiteAsk::Named(names) => Self::Named { names: names.clone(), sites: None },
+            SiteAsk::ByHost(host) => Self::ByHost { claim: Key::Host(host.clone()), site: None },
+            SiteAsk::Missing | SiteAsk::Impossible => Self::Named { names: Vec::new(), sites: None },
+        }
+    }
+
+    /// `first`, and what is asked about the sites with it.
+    fn keys<const N: usize>(&self, first: [Key; N]) -> Vec<Key> {
+        let mut keys = Vec::from(first);
+        match self {
+            Self::Named { names, .. } => keys.extend(names.iter().cloned().map(Key::Site)),
+            Self::ByHost { claim, .. } => keys.push(claim.clone()),
+        }
+        keys
+    }
+
+    /// The answers to what [`Reading::keys`] added.
+    fn take_sites(&mut self, records: &[Option<Stored>]) -> Result<(), StoreError> {
+        match self {
+            Self::Named { sites, .. } => *sites = records.iter().map(decode).collect::<Result<Option<Vec<Site>>, _>>()?,
+            Self::ByHost { site, .. } => {
+                *site = records.first().map(decode::<HostClaim>).transpose()?.flatten().map(|claim| claim.site);
+            }
+        }
+        Ok(())
+    }
+
+    fn site_behind_host(&self) -> Option<Key> {
+        match self {
+            Self::ByHost { site, .. } => site.clone().map(Key::Site),
+            Self::Named { .. } => None,
+        }
+    }
+}

@@ -11,10 +11,15 @@
 //! [`directory`] changes records for people; [`api`] and [`cli`] are the ways to it. [`config`] turns a file
 //! into settings, and [`app`] builds everything from them.
 
+pub mod adapters;
 pub mod api;
+pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod directory;
 pub mod domain;
 pub mod gate;
+pub mod metrics;
 pub mod store;
+pub mod telemetry;

@@ -3,7 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod commands;
+mod compose;
 mod conformance;
 mod crash;
+mod guards;
+mod parity;
+mod proxies;
 mod rest;
 mod support;

@@ -54,6 +54,11 @@ impl Output {
     }
 }
 
+/// The answer, as it is.
+pub(super) fn say(text: &str) {
+    print(text);
+}
+
 /// For people, beside the answer.
 pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");

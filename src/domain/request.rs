@@ -373,6 +373,23 @@ fn fold_like_php(name: &[u8]) -> Vec<u8> {
     folded
 }
 
+/// Takes an `http` or `https` URL apart without changing a character of it. A URL without a path has the path `/`.
+#[must_use]
+pub fn split_url(url: &str) -> Option<(&str, &str)> {
+    let rest = ["http://", "https://"].iter().find_map(|scheme| {
+        let head = url.get(..scheme.len())?;
+        head.eq_ignore_ascii_case(scheme).then(|| &url[scheme.len()..])
+    })?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (host, target) = rest.split_at(end);
+    match target.as_bytes().first() {
+        None => Some((host, "/")),
+        Some(b'/') => Some((host, target)),
+        // `http://host?query` has an empty path, which no proxy would send on like that.
+        Some(_) => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -483,5 +500,14 @@ mod tests {
         assert!(may_disagree("multipart/form-data; boundary=x", Some("")));
         assert!(may_disagree("text/plain, application/json", Some("")));
         assert!(!may_disagree("application/octet-stream", None));
+    }
+
+    #[test]
+    fn a_url_is_cut_and_not_changed() {
+        assert_eq!(split_url("http://h:80/a/../b?c#d"), Some(("h:80", "/a/../b?c#d")));
+        assert_eq!(split_url("HTTPS://H"), Some(("H", "/")));
+        for bad in ["", "h/a", "ftp://h/", "http:/h", "http://h?x", "/a"] {
+            assert_eq!(split_url(bad), None, "{bad}");
+        }
     }
 }

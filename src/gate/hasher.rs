@@ -1,28 +1,111 @@
-//! Where passwords are hashed: off the threads that answer requests.
+//! The bounded pool on which passwords are hashed. Its threads run at low priority and its queue is short, so
+//! that a flood of logins can slow logins down but never the checks beside it.
+
+use std::{
+    fmt,
+    num::NonZeroUsize,
+    sync::{Arc, Mutex, mpsc},
+    thread,
+};
+
+use rand::rngs::SysRng;
+use tokio::sync::oneshot;
 
 use crate::domain::password::{Cost, Password, PasswordHash, Workspace};
 
-/// Too many passwords are waiting already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Jobs that may wait for each thread. At some 25 hashes a second, more would outlive any client's patience.
+const WAITING_PER_THREAD: usize = 16;
+/// The lowest priority there is.
+const NICE: i32 = 19;
+
+/// The queue is full: come back later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords are waiting to be verified")]
 pub struct Busy;
 
-#[derive(Debug)]
+enum Job {
+    Verify(PasswordHash, Password, oneshot::Sender<bool>),
+    Hash(Password, oneshot::Sender<PasswordHash>),
+}
+
+/// Hashes and verifies passwords.
 pub struct Hasher {
+    jobs: mpsc::SyncSender<Job>,
+    dummy: PasswordHash,
     cost: Cost,
 }
 
 impl Hasher {
+    /// Starts the threads: half as many as there are cores.
+    ///
+    /// # Panics
+    /// When the operating system has no random bytes.
     #[must_use]
-    pub fn new(cost: Cost) -> Self {
-        Self { cost }
+    pub fn start(cost: Cost) -> Self {
+        let cores = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = (cores / 2).max(1);
+        let (jobs, queue) = mpsc::sync_channel(WAITING_PER_THREAD * threads);
+        let queue = Arc::new(Mutex::new(queue));
+        for number in 0..threads {
+            let queue = Arc::clone(&queue);
+            let work = move || work(&queue, cost);
+            if let Err(error) = thread::Builder::new().name(format!("hasher-{number}")).spawn(work) {
+                tracing::error!(%error, "a thread for password hashing could not be started");
+            }
+        }
+        let dummy = PasswordHash::dummy(cost, &mut rand::rand_core::UnwrapErr(SysRng));
+        Self { jobs, dummy, cost }
+    }
+
+    pub async fn verify(&self, hash: PasswordHash, password: Password) -> Result<bool, Busy> {
+        let (answer, result) = oneshot::channel();
+        self.submit(Job::Verify(hash, password, answer))?;
+        result.await.map_err(|_| Busy)
+    }
+
+    /// Takes as long as [`Hasher::verify`], for a login that nobody has. Always `false`.
+    pub async fn verify_nobody(&self, password: Password) -> Result<bool, Busy> {
+        self.verify(self.dummy.clone(), password).await.map(|_| false)
     }
 
     pub async fn hash(&self, password: Password) -> Result<PasswordHash, Busy> {
-        let cost = self.cost;
-        let hash = move || {
-            let mut rng = rand::rand_core::UnwrapErr(rand::rngs::SysRng);
-            PasswordHash::generate(&password, cost, &mut rng, &mut Workspace::default())
+        let (answer, result) = oneshot::channel();
+        self.submit(Job::Hash(password, answer))?;
+        result.await.map_err(|_| Busy)
+    }
+
+    fn submit(&self, job: Job) -> Result<(), Busy> {
+        self.jobs.try_send(job).map_err(|_| Busy)
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hasher").field("cost", &self.cost).finish_non_exhaustive()
+    }
+}
+
+/// One thread: jobs in the order they came, until the pool is dropped. A job whose caller has gone is not done.
+fn work(queue: &Mutex<mpsc::Receiver<Job>>, cost: Cost) {
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
+        tracing::debug!(%error, "password hashing runs at normal priority");
+    }
+    let mut workspace = Workspace::default();
+    loop {
+        let job = match queue.lock() {
+            Ok(queue) => queue.recv(),
+            Err(_) => return,
         };
-        tokio::task::spawn_blocking(hash).await.map_err(|_| Busy)
+        match job {
+            Ok(Job::Verify(hash, password, answer)) if !answer.is_closed() => {
+                let _gone = answer.send(hash.verify(&password, &mut workspace));
+            }
+            Ok(Job::Hash(password, answer)) if !answer.is_closed() => {
+                let mut rng = rand::rand_core::UnwrapErr(SysRng);
+                let _gone = answer.send(PasswordHash::generate(&password, cost, &mut rng, &mut workspace));
+            }
+            Ok(_) => {}
+            Err(_) => return,
+        }
     }
 }

@@ -68,7 +68,7 @@ pub struct EmbeddedStore {
     // the directory is let go only when nothing writes to it any more.
     readers: Readers,
     writer: Writer,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl EmbeddedStore {
@@ -127,13 +127,25 @@ impl Store for EmbeddedStore {
     }
 }
 
-/// Takes the lock on the directory. It ends with the file handle, so also with a process that is killed.
-fn hold(directory: &Path) -> Result<File, OpenError> {
+/// The lock on the directory. The system takes it from a process that ends, however it ends.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child process that is just being started has it open for a moment.
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the data directory's lock is held until this process ends");
+        }
+    }
+}
+
+fn hold(directory: &Path) -> Result<Lock, OpenError> {
     let path = directory.join(LOCK);
     let in_directory = |source| OpenError::Directory { path: path.clone(), source };
     let file = private_file(&path).map_err(in_directory)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenError::Held(directory.to_owned())),
         Err(TryLockError::Error(source)) => Err(in_directory(source)),
     }

@@ -1,0 +1,64 @@
+//! The proxies' dialects: how each one describes the request it asks about, and what answer it understands.
+//! One file a dialect; all of them go through the one gate. Nothing here decides.
+
+pub mod caddy;
+pub mod check;
+pub mod envoy_grpc;
+pub mod envoy_http;
+pub mod haproxy;
+pub mod headers;
+pub mod nginx;
+pub mod traefik;
+pub mod wire;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+
+use crate::domain::decision::{OutagePolicy, Reason};
+use headers::Incoming;
+use wire::{Question, Wire};
+
+/// One proxy's dialect over HTTP.
+pub struct Dialect {
+    /// Its name in configuration, logs and metrics.
+    pub name: &'static str,
+    /// Its path. It is chosen by the raw path, which no proxy and no client has normalised.
+    pub path: &'static str,
+    /// Whether what follows the path belongs to the request that is judged.
+    pub takes_rest: bool,
+    /// Finds the description of the request in what the proxy sent.
+    pub describe: for<'r> fn(&Incoming<'r>, &Wire) -> Result<Question<'r>, Reason>,
+    /// The status this proxy needs to see for a refusal.
+    pub status: fn(Reason, &Wire) -> u16,
+    /// Whether the proxy passes removals of request headers (`x-envoy-auth-headers-to-remove`).
+    pub removes_headers: bool,
+}
+
+const DIALECTS: [&Dialect; 5] = [&nginx::DIALECT, &envoy_http::DIALECT, &traefik::DIALECT, &caddy::DIALECT, &haproxy::DIALECT];
+
+/// Answers everything under `/auth/`.
+pub async fn answer(request: HttpRequest, wire: web::Data<Wire>) -> HttpResponse {
+    let path = request.uri().path();
+    if path == check::PATH {
+        return check::answer(&request, &wire).await;
+    }
+    let chosen = DIALECTS.iter().find(|dialect| match path.strip_prefix(dialect.path) {
+        Some("") => true,
+        Some(rest) => dialect.takes_rest && rest.starts_with('/'),
+        None => false,
+    });
+    match chosen {
+        Some(dialect) => wire.answer(dialect, &request).await,
+        None => {
+            HttpResponse::NotFound().content_type("text/plain").body("no such endpoint; see the table of endpoints in the README\n")
+        }
+    }
+}
+
+/// The refusal's own status, but for an outage: `deny` and `error` are the two statuses given.
+fn plain_status(reason: Reason, outage: OutagePolicy, on_deny: u16, on_error: u16) -> u16 {
+    match (reason.status(), outage) {
+        (503, OutagePolicy::Deny) => on_deny,
+        (503, OutagePolicy::Error) => on_error,
+        (status, _) => status,
+    }
+}

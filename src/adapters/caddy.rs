@@ -1,0 +1,12 @@
+//! Caddy `forward_auth`: described like Traefik, by `X-Forwarded-*`; 2xx passes, anything else goes to the client.
+
+use super::{Dialect, plain_status, traefik};
+
+pub const DIALECT: Dialect = Dialect {
+    name: "caddy",
+    path: "/auth/caddy",
+    takes_rest: false,
+    describe: traefik::describe,
+    status: |reason, wire| plain_status(reason, wire.outage.caddy, 503, 503),
+    removes_headers: false,
+};

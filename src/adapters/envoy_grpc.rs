@@ -1,0 +1,243 @@
+//! Envoy `ext_authz` over gRPC (`envoy.service.auth.v3.Authorization/Check`). The proxy passes all headers, so what
+//! must not travel on is removed here by name: the credential, our cookie, and every alias of an identity header.
+//!
+//! A reply whose `status.code` is 0 is an allow to Envoy, whatever else is in it: only a `Grant` makes one.
+
+use std::sync::Arc;
+
+use envoy_types::pb::{
+    envoy::{
+        config::core::v3::{HeaderValue, HeaderValueOption, address::Address, header_value_option::HeaderAppendAction},
+        service::auth::v3::{
+            AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse,
+            attribute_context::HttpRequest,
+            authorization_server::{Authorization, AuthorizationServer},
+            check_response::HttpResponse,
+        },
+        r#type::v3::HttpStatus,
+    },
+    google::rpc,
+};
+use tonic::{Request, Response, Status};
+
+use super::{
+    headers::without_our_cookies,
+    wire::{Question, RETRY_AFTER, Wire, identity_value, refusal_body},
+};
+use crate::{
+    domain::{
+        decide::{Decision, Grant},
+        decision::{OutagePolicy, Reason},
+        identity::IdentityHeader,
+        request::{ClientHeaders, Described},
+        trust::{Peer, parse_address},
+    },
+    gate::Verdict,
+};
+
+const DIALECT: &str = "envoy-grpc";
+/// `google.rpc.Code`.
+const OK: i32 = 0;
+const PERMISSION_DENIED: i32 = 7;
+const UNAUTHENTICATED: i32 = 16;
+
+/// The gRPC service.
+pub struct ExtAuthz {
+    wire: Arc<Wire>,
+}
+
+impl ExtAuthz {
+    #[must_use]
+    pub fn server(wire: Arc<Wire>) -> AuthorizationServer<Self> {
+        AuthorizationServer::new(Self { wire })
+    }
+}
+
+#[tonic::async_trait]
+impl Authorization for ExtAuthz {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let peer = request.remote_addr().map_or(Peer::Unix, |address| Peer::Ip(address.ip()));
+        let mut secrets = request.metadata().get_all("x-auth-proxy-secret").iter();
+        let secret = secrets.next().filter(|_| secrets.next().is_none()).map(tonic::metadata::MetadataValue::as_bytes);
+        let believed = self.wire.believe(peer, secret);
+        let attributes = request.get_ref().attributes.as_ref();
+        let http = attributes.and_then(|attributes| attributes.request.as_ref()?.http.as_ref());
+        let seen = http.map(Seen::read).unwrap_or_default();
+        let question = believed.and_then(|()| {
+            let (attributes, http) = attributes.zip(http).ok_or(Reason::MissingDescription)?;
+            describe(attributes, http, &seen)
+        });
+        let headers = seen.client_headers();
+        let body = http.and_then(|http| seen.whole_body(http));
+        let described = question.map(|Question { method, target, host, client }| Described {
+            method,
+            target,
+            host,
+            client,
+            headers: &headers,
+            body,
+        });
+        let request_id = self.wire.request_ids.next();
+        self.wire
+            .gate
+            .check(described, |verdict| {
+                self.wire.record(DIALECT, question.ok(), verdict, &request_id);
+                match &verdict.decision {
+                    Decision::Allow(grant) => Ok(self.allow(grant, verdict, &seen, &request_id)),
+                    Decision::Unavailable(reason) if self.wire.outage.envoy == OutagePolicy::Error => {
+                        Err(Status::unavailable(reason.code()))
+                    }
+                    Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => Ok(self.refuse(verdict, &request_id)),
+                }
+            })
+            .await
+            .map(Response::new)
+    }
+}
+
+/// The headers of the request that is judged, wherever this Envoy puts them. Names in lower case.
+#[derive(Default)]
+struct Seen<'r> {
+    headers: Vec<(String, &'r [u8])>,
+}
+
+impl<'r> Seen<'r> {
+    /// `header_map` when raw headers are encoded, else `headers`, in which Envoy has merged doubles with a comma.
+    fn read(http: &'r HttpRequest) -> Self {
+        let merged = http.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_bytes()));
+        let raw = http.header_map.iter().flat_map(|map| &map.headers).map(|header| {
+            let value = if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value };
+            (header.key.to_ascii_lowercase(), value)
+        });
+        Self { headers: merged.chain(raw).collect() }
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
+        self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| *value)
+    }
+
+    fn client_headers(&self) -> ClientHeaders<'r> {
+        let mut headers = ClientHeaders::default();
+        for (name, value) in &self.headers {
+            headers.take(name, value);
+        }
+        headers.known_empty = self.all("content-length").next() == Some(b"0") && self.all("transfer-encoding").next().is_none();
+        headers
+    }
+
+    /// The body, unless Envoy has cut it.
+    fn whole_body(&self, http: &'r HttpRequest) -> Option<&'r [u8]> {
+        let body = if http.raw_body.is_empty() { http.body.as_bytes() } else { &http.raw_body };
+        let cut = self.all("x-envoy-auth-partial-body").any(|value| value != b"false");
+        let announced = self.all("content-length").next().and_then(|text| std::str::from_utf8(text).ok()?.parse::<usize>().ok());
+        let whole = announced.is_none_or(|length| length == body.len());
+        (!body.is_empty() && !cut && whole).then_some(body)
+    }
+}
+
+/// The description in the attributes, which must not contradict the pseudo-headers where those are passed too.
+fn describe<'r>(attributes: &'r AttributeContext, http: &'r HttpRequest, seen: &Seen<'r>) -> Result<Question<'r>, Reason> {
+    let one = |pseudo: &str, attribute: &'r str| {
+        let mut spellings = seen.all(pseudo).map(|value| std::str::from_utf8(value).unwrap_or_default());
+        let described = if attribute.is_empty() { spellings.next().unwrap_or_default() } else { attribute };
+        if described.is_empty() || spellings.any(|other| other != described) {
+            Err(Reason::MissingDescription)
+        } else {
+            Ok(described)
+        }
+    };
+    let address = attributes.source.as_ref().and_then(|source| source.address.as_ref()?.address.as_ref());
+    let client = match address {
+        Some(Address::SocketAddress(socket)) => Some(parse_address(&socket.address).ok_or(Reason::MissingDescription)?),
+        _ => None,
+    };
+    if !matches!(http.scheme.as_str(), "" | "http" | "https") {
+        return Err(Reason::MissingDescription);
+    }
+    Ok(Question {
+        method: one(":method", &http.method)?,
+        target: one(":path", &http.path)?.as_bytes(),
+        host: one(":authority", &http.host)?,
+        client,
+    })
+}
+
+impl ExtAuthz {
+    fn allow(&self, grant: &Grant<'_>, verdict: &Verdict<'_>, seen: &Seen<'_>, request_id: &str) -> CheckResponse {
+        let names = &self.wire.names;
+        let mut headers = Vec::with_capacity(10);
+        let mut remove: Vec<String> = Vec::new();
+        for header in IdentityHeader::ALL {
+            let name = names.get(header).to_ascii_lowercase();
+            let value = identity_value(header, grant, request_id);
+            // Envoy sets first and removes last, so a name is never in both.
+            if value.is_empty() { remove.push(name) } else { headers.push(set(&name, value)) }
+        }
+        for (name, _) in &seen.headers {
+            let is_set = headers.iter().any(|set| set.header.as_ref().is_some_and(|header| header.key == *name));
+            if names.is_alias(name) && !is_set && !remove.contains(name) {
+                remove.push(name.clone());
+            }
+        }
+        let credentials = verdict.credentials;
+        if credentials.is_some_and(|credentials| credentials.in_authorization) {
+            remove.push("authorization".to_owned());
+        }
+        let cookies: Vec<&str> = seen.all("cookie").filter_map(|value| std::str::from_utf8(value).ok()).collect();
+        match without_our_cookies(&cookies.join("; ")) {
+            Some(others) if others.is_empty() => remove.push("cookie".to_owned()),
+            Some(others) => headers.push(set("cookie", others)),
+            None => {}
+        }
+        let ok = OkHttpResponse {
+            headers,
+            headers_to_remove: remove,
+            query_parameters_to_remove: credentials.map_or_else(Vec::new, |credentials| credentials.in_query.clone()),
+            ..OkHttpResponse::default()
+        };
+        CheckResponse {
+            status: Some(rpc::Status { code: OK, ..rpc::Status::default() }),
+            http_response: Some(HttpResponse::OkResponse(ok)),
+            ..CheckResponse::default()
+        }
+    }
+
+    fn refuse(&self, verdict: &Verdict<'_>, request_id: &str) -> CheckResponse {
+        let reason = verdict.decision.reason().unwrap_or(Reason::NoRule);
+        let mut headers = vec![
+            set("cache-control", "no-store".to_owned()),
+            set("content-type", "application/json".to_owned()),
+            set("x-auth-request-id", request_id.to_owned()),
+            set("x-auth-status", reason.status().to_string()),
+            set("x-auth-reason", reason.code().to_owned()),
+        ];
+        if let Decision::Challenge(challenge) = &verdict.decision {
+            // The second challenge is added beside the first and must not replace it.
+            let values = self.wire.challenges().of(*challenge).collect::<Vec<_>>();
+            headers.push(set("www-authenticate", values.join(", ")));
+        }
+        if reason.status() == 503 {
+            headers.push(set("retry-after", RETRY_AFTER.to_owned()));
+        }
+        let code = if reason.status() == 401 { UNAUTHENTICATED } else { PERMISSION_DENIED };
+        let denied = DeniedHttpResponse {
+            status: Some(HttpStatus { code: i32::from(reason.status()) }),
+            headers,
+            body: refusal_body(reason, request_id),
+        };
+        CheckResponse {
+            status: Some(rpc::Status { code, message: reason.code().to_owned(), ..rpc::Status::default() }),
+            http_response: Some(HttpResponse::DeniedResponse(denied)),
+            ..CheckResponse::default()
+        }
+    }
+}
+
+/// A header that replaces whatever the client sent under its name.
+fn set(name: &str, value: String) -> HeaderValueOption {
+    HeaderValueOption {
+        header: Some(HeaderValue { key: name.to_owned(), value, raw_value: Vec::new() }),
+        append_action: HeaderAppendAction::OverwriteIfExistsOrAdd.into(),
+        ..HeaderValueOption::default()
+    }
+}

@@ -1,0 +1,136 @@
+//! Reads the headers of a check over HTTP, each at most once where it describes something; and knows which headers
+//! an upstream must never see from a client.
+
+use std::net::IpAddr;
+
+use actix_web::{HttpRequest, http::header::HeaderMap};
+
+use crate::domain::{
+    decision::Reason,
+    identity::{IdentityHeader, IdentityNames, fold_header_name},
+    presented::SESSION_COOKIES,
+    request::ClientHeaders,
+    trust::{Peer, TrustedProxies, parse_address},
+};
+
+/// A check as it came over HTTP.
+pub struct Incoming<'r> {
+    request: &'r HttpRequest,
+}
+
+impl<'r> Incoming<'r> {
+    #[must_use]
+    pub fn new(request: &'r HttpRequest) -> Self {
+        Self { request }
+    }
+
+    fn headers(&self) -> &'r HeaderMap {
+        self.request.headers()
+    }
+
+    #[must_use]
+    pub fn peer(&self) -> Peer {
+        self.request.peer_addr().map_or(Peer::Unix, |address| Peer::Ip(address.ip()))
+    }
+
+    #[must_use]
+    pub fn method(&self) -> &'r str {
+        self.request.method().as_str()
+    }
+
+    /// Path and query, exactly as they came.
+    #[must_use]
+    pub fn target(&self) -> &'r str {
+        self.request.head().uri.path_and_query().map_or("", |target| target.as_str())
+    }
+
+    /// The one value of a header; `None` when it is absent.
+    pub fn optional(&self, name: &str) -> Result<Option<&'r str>, Reason> {
+        let mut values = self.headers().get_all(name);
+        match (values.next(), values.next()) {
+            (None, _) => Ok(None),
+            (Some(value), None) => std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| Reason::MissingDescription),
+            (Some(_), Some(_)) => Err(Reason::MissingDescription),
+        }
+    }
+
+    /// The one value of a header that must be there.
+    pub fn required(&self, name: &str) -> Result<&'r str, Reason> {
+        match self.optional(name)? {
+            Some("") | None => Err(Reason::MissingDescription),
+            Some(value) => Ok(value),
+        }
+    }
+
+    /// Accepts `http` and `https`; without the header it is http.
+    pub fn protocol(&self, name: &str) -> Result<(), Reason> {
+        match self.optional(name)? {
+            None | Some("http" | "https" | "ws" | "wss") => Ok(()),
+            Some(_) => Err(Reason::MissingDescription),
+        }
+    }
+
+    /// One address; `None` when the header is absent.
+    pub fn address(&self, name: &str) -> Result<Option<IpAddr>, Reason> {
+        match self.optional(name)? {
+            None | Some("") => Ok(None),
+            Some(text) => parse_address(text).map(Some).ok_or(Reason::MissingDescription),
+        }
+    }
+
+    /// The client by `X-Forwarded-For`, whose lines are one list.
+    pub fn forwarded_for(&self, trusted: &TrustedProxies) -> Result<Option<IpAddr>, Reason> {
+        let lines: Result<Vec<&str>, _> =
+            self.headers().get_all("x-forwarded-for").map(|value| std::str::from_utf8(value.as_bytes())).collect();
+        let lines = lines.map_err(|_| Reason::MissingDescription)?;
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        trusted.client_of(&lines.join(",")).map_err(|_| Reason::MissingDescription)
+    }
+
+    /// The client's own headers that a check may look at.
+    #[must_use]
+    pub fn client_headers(&self) -> ClientHeaders<'r> {
+        let mut headers = ClientHeaders::default();
+        for (name, value) in self.headers() {
+            headers.take(name.as_str(), value.as_bytes());
+        }
+        headers
+    }
+}
+
+/// Every spelling of the identity headers that a proxy without patterns can remove by name: with `_` and with `.`.
+#[must_use]
+pub fn alias_list(names: &IdentityNames) -> Vec<String> {
+    IdentityHeader::ALL
+        .iter()
+        .flat_map(|header| {
+            let folded = fold_header_name(names.get(*header));
+            [folded.replace('-', "_"), folded.replace('-', ".")]
+        })
+        .collect()
+}
+
+/// A `Cookie` header without our own cookies; `None` when there is nothing of ours in it.
+#[must_use]
+pub fn without_our_cookies(cookie: &str) -> Option<String> {
+    let is_ours = |pair: &&str| SESSION_COOKIES.contains(&pair.split('=').next().unwrap_or_default().trim());
+    let pairs = || cookie.split(';').filter(|pair| !pair.trim().is_empty());
+    pairs().any(|pair| is_ours(&pair)).then(|| {
+        let others: Vec<&str> = pairs().filter(|pair| !is_ours(pair)).map(str::trim).collect();
+        others.join("; ")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_cookies_are_taken_out_and_the_others_stay() {
+        assert_eq!(without_our_cookies("a=b; c=d"), None);
+        assert_eq!(without_our_cookies("a=b; __Host-keygate-check=x; c=d"), Some("a=b; c=d".to_owned()));
+        assert_eq!(without_our_cookies("keygate-check=x"), Some(String::new()));
+    }
+}

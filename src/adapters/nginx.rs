@@ -1,0 +1,32 @@
+//! NGINX `auth_request`. It knows 2xx, 401 and 403; anything else is an error, which it turns into 500. So a
+//! refusal is 401 or 403, and `X-Auth-Status` tells the configuration what it really was.
+
+use super::{
+    Dialect,
+    headers::Incoming,
+    wire::{Question, Wire},
+};
+use crate::domain::decision::{OutagePolicy, Reason};
+
+pub const DIALECT: Dialect =
+    Dialect { name: "nginx", path: "/auth/nginx", takes_rest: false, describe, status, removes_headers: false };
+
+/// The description in `X-Original-*`, all of which the configuration must overwrite: a subrequest inherits the client's headers.
+pub(super) fn describe<'r>(incoming: &Incoming<'r>, _: &Wire) -> Result<Question<'r>, Reason> {
+    incoming.protocol("x-original-proto")?;
+    Ok(Question {
+        method: incoming.required("x-original-method")?,
+        target: incoming.required("x-original-uri")?.as_bytes(),
+        host: incoming.required("x-original-host")?,
+        client: incoming.address("x-real-ip")?,
+    })
+}
+
+fn status(reason: Reason, wire: &Wire) -> u16 {
+    match (reason.status(), wire.outage.nginx) {
+        (401, _) => 401,
+        // NGINX answers 500: closed, and visible as an error.
+        (503, OutagePolicy::Error) => 503,
+        _ => 403,
+    }
+}

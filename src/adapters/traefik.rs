@@ -1,0 +1,29 @@
+//! Traefik ForwardAuth: described by `X-Forwarded-*`, which Traefik overwrites unless it trusts the hop before it;
+//! any 2xx passes, anything else goes to the client as it is.
+
+use super::{
+    Dialect,
+    headers::Incoming,
+    plain_status,
+    wire::{Question, Wire},
+};
+use crate::domain::decision::Reason;
+
+pub const DIALECT: Dialect = Dialect {
+    name: "traefik",
+    path: "/auth/traefik",
+    takes_rest: false,
+    describe,
+    status: |reason, wire| plain_status(reason, wire.outage.traefik, 503, 503),
+    removes_headers: false,
+};
+
+pub(super) fn describe<'r>(incoming: &Incoming<'r>, wire: &Wire) -> Result<Question<'r>, Reason> {
+    incoming.protocol("x-forwarded-proto")?;
+    Ok(Question {
+        method: incoming.required("x-forwarded-method")?,
+        target: incoming.required("x-forwarded-uri")?.as_bytes(),
+        host: incoming.required("x-forwarded-host")?,
+        client: incoming.forwarded_for(&wire.trusted_proxies)?,
+    })
+}

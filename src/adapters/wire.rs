@@ -1,0 +1,305 @@
+//! What all HTTP dialects share: whom they believe, how a verdict becomes headers, and what is logged and counted.
+
+use std::{
+    net::IpAddr,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::{
+        StatusCode,
+        header::{HeaderName, HeaderValue},
+    },
+};
+use rand::{TryRng, rngs::SysRng};
+use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+use tracing::Instrument;
+
+use super::{
+    Dialect,
+    headers::{Incoming, alias_list},
+};
+use crate::{
+    domain::{
+        decide::{Decision, Grant},
+        decision::{Challenge, Outage, Reason, Via},
+        identity::{IdentityHeader, IdentityNames},
+        presented::Presented,
+        request::Described,
+        text::printable,
+        trust::{Peer, TrustedProxies},
+    },
+    gate::{Gate, Verdict},
+    metrics::Metrics,
+};
+
+/// The request that a proxy asks about, as it described it.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'r> {
+    pub method: &'r str,
+    pub target: &'r [u8],
+    pub host: &'r str,
+    pub client: Option<IpAddr>,
+}
+
+/// What a [`Wire`] is made of.
+pub struct WireParts {
+    pub gate: std::sync::Arc<Gate>,
+    pub metrics: std::sync::Arc<Metrics>,
+    pub trusted_proxies: TrustedProxies,
+    pub proxy_secret: Option<SecretString>,
+    pub outage: Outage,
+    pub envoy_use_remote_address: bool,
+    pub names: IdentityNames,
+    /// Printable ASCII without `"` and `\`.
+    pub realm: String,
+}
+
+/// Everything between a proxy's words and the gate.
+pub struct Wire {
+    pub gate: std::sync::Arc<Gate>,
+    pub metrics: std::sync::Arc<Metrics>,
+    pub trusted_proxies: TrustedProxies,
+    pub outage: Outage,
+    pub envoy_use_remote_address: bool,
+    pub names: IdentityNames,
+    pub request_ids: RequestIds,
+    proxy_secret: Option<SecretString>,
+    header_names: [HeaderName; 9],
+    /// Spellings of identity headers that Envoy is asked to remove on every allow.
+    aliases: String,
+    challenges: Challenges,
+}
+
+/// The values of `WWW-Authenticate`, made once.
+pub struct Challenges {
+    pub bearer: String,
+    pub bearer_invalid_token: String,
+    pub basic: String,
+}
+
+impl Challenges {
+    /// The challenges of one 401: `error` only when a token was presented (RFC 6750 3), Basic where the rule takes it.
+    pub fn of(&self, challenge: Challenge) -> impl Iterator<Item = &str> {
+        let bearer = if challenge.invalid_token { &self.bearer_invalid_token } else { &self.bearer };
+        std::iter::once(bearer.as_str()).chain(challenge.basic.then_some(self.basic.as_str()))
+    }
+}
+
+const X_AUTH_STATUS: HeaderName = HeaderName::from_static("x-auth-status");
+const X_AUTH_REASON: HeaderName = HeaderName::from_static("x-auth-reason");
+const X_AUTH_REQUEST_ID: HeaderName = HeaderName::from_static("x-auth-request-id");
+const HEADERS_TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
+/// How long a client should wait before it asks again, in seconds.
+pub const RETRY_AFTER: &str = "1";
+
+impl Wire {
+    /// # Panics
+    /// When a configured header name is none; the configuration has checked them.
+    #[must_use]
+    pub fn new(parts: WireParts) -> Self {
+        let WireParts { gate, metrics, trusted_proxies, proxy_secret, outage, envoy_use_remote_address, names, realm } = parts;
+        let header_names = IdentityHeader::ALL.map(|header| {
+            let name = names.get(header);
+            HeaderName::try_from(name).unwrap_or_else(|_| panic!("`{name}` is no header name"))
+        });
+        let challenges = Challenges {
+            bearer: format!("Bearer realm=\"{realm}\""),
+            bearer_invalid_token: format!("Bearer realm=\"{realm}\", error=\"invalid_token\""),
+            basic: format!("Basic realm=\"{realm}\", charset=\"UTF-8\""),
+        };
+        let aliases = alias_list(&names).join(", ");
+        let request_ids = RequestIds::new();
+        Self {
+            gate,
+            metrics,
+            trusted_proxies,
+            outage,
+            envoy_use_remote_address,
+            names,
+            request_ids,
+            proxy_secret,
+            header_names,
+            aliases,
+            challenges,
+        }
+    }
+
+    #[must_use]
+    pub fn challenges(&self) -> &Challenges {
+        &self.challenges
+    }
+
+    /// Whether this peer may describe a request: by its address, and by the shared secret where one is set.
+    pub fn believe(&self, peer: Peer, secret: Option<&[u8]>) -> Result<(), Reason> {
+        let knows_secret = match &self.proxy_secret {
+            None => true,
+            Some(expected) => secret.is_some_and(|secret| bool::from(secret.ct_eq(expected.expose_secret().as_bytes()))),
+        };
+        if self.trusted_proxies.trusts(peer) && knows_secret { Ok(()) } else { Err(Reason::UntrustedPeer) }
+    }
+
+    /// The way of every HTTP dialect.
+    pub(super) async fn answer(&self, dialect: &Dialect, request: &HttpRequest) -> HttpResponse {
+        let incoming = Incoming::new(request);
+        let secret = incoming.optional("x-auth-proxy-secret").ok().flatten();
+        let question = self.believe(incoming.peer(), secret.map(str::as_bytes)).and_then(|()| (dialect.describe)(&incoming, self));
+        let request_id = self.request_ids.next();
+        self.judge(dialect.name, &incoming, question, &request_id, |verdict| match &verdict.decision {
+            Decision::Allow(grant) => self.render_allow(dialect, grant, verdict, &request_id),
+            Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => {
+                self.render_refusal(dialect, verdict, &request_id)
+            }
+        })
+        .await
+    }
+
+    /// Asks the gate, then logs and counts what it said.
+    pub(super) async fn judge<T>(
+        &self,
+        dialect: &'static str,
+        incoming: &Incoming<'_>,
+        question: Result<Question<'_>, Reason>,
+        request_id: &str,
+        render: impl FnOnce(&Verdict<'_>) -> T,
+    ) -> T {
+        let headers = incoming.client_headers();
+        let described = question.map(|Question { method, target, host, client }| Described {
+            method,
+            target,
+            host,
+            client,
+            headers: &headers,
+            body: None,
+        });
+        let span = tracing::debug_span!("check", dialect, request_id);
+        self.gate
+            .check(described, |verdict| {
+                self.record(dialect, question.ok(), verdict, request_id);
+                render(verdict)
+            })
+            .instrument(span)
+            .await
+    }
+
+    /// One line for each refusal: the reason is for the operator, the secret for nobody, and a query may hold one.
+    pub fn record(&self, dialect: &'static str, question: Option<Question<'_>>, verdict: &Verdict<'_>, request_id: &str) {
+        let Some(reason) = verdict.decision.reason() else {
+            self.metrics.count_check(dialect, verdict.decision.word(), "");
+            return;
+        };
+        self.metrics.count_check(dialect, verdict.decision.word(), reason.code());
+        if tracing::enabled!(tracing::Level::INFO) {
+            let path = question.map(|question| {
+                let path = question.target.split(|byte| *byte == b'?').next().unwrap_or_default();
+                String::from_utf8_lossy(&path[..path.len().min(200)]).into_owned()
+            });
+            let credential = verdict.credentials.and_then(|credentials| match &credentials.presented {
+                Presented::Token { token, .. } => Some(token.id.as_str()),
+                _ => None,
+            });
+            tracing::info!(
+                dialect,
+                request_id,
+                reason = reason.code(),
+                rule = verdict.rule.unwrap_or_default(),
+                method = question.map(|question| printable(question.method)).as_deref(),
+                host = question.map(|question| printable(question.host)).as_deref(),
+                path = path.as_deref().map(printable).as_deref(),
+                client = question.and_then(|question| question.client).map(tracing::field::display),
+                credential,
+                "refused"
+            );
+        }
+    }
+
+    fn render_allow(&self, dialect: &Dialect, grant: &Grant<'_>, verdict: &Verdict<'_>, request_id: &str) -> HttpResponse {
+        let mut response = HttpResponse::Ok();
+        response.insert_header(("cache-control", "no-store"));
+        let mut absent = String::new();
+        for (header, name) in IdentityHeader::ALL.into_iter().zip(&self.header_names) {
+            let value = identity_value(header, grant, request_id);
+            match HeaderValue::from_bytes(value.as_bytes()) {
+                Ok(value) if !(dialect.removes_headers && value.is_empty()) => {
+                    response.insert_header((name.clone(), value));
+                }
+                // The whole set, always: what there is nothing to say about is removed or emptied, never the client's.
+                _ if dialect.removes_headers => absent.extend([", ", name.as_str()]),
+                _ => {
+                    response.insert_header((name.clone(), HeaderValue::from_static("")));
+                }
+            }
+        }
+        if dialect.removes_headers {
+            let used = verdict.credentials.is_some_and(|credentials| credentials.in_authorization);
+            let credential = if used { ", authorization" } else { "" };
+            response.insert_header((HEADERS_TO_REMOVE, format!("{}{absent}{credential}", self.aliases)));
+        }
+        response.finish()
+    }
+
+    fn render_refusal(&self, dialect: &Dialect, verdict: &Verdict<'_>, request_id: &str) -> HttpResponse {
+        let Some(reason) = verdict.decision.reason() else { return HttpResponse::Forbidden().finish() };
+        let status = StatusCode::from_u16((dialect.status)(reason, self)).unwrap_or(StatusCode::FORBIDDEN);
+        let mut response = HttpResponse::build(status);
+        self.add_refusal(&mut response, &verdict.decision, request_id);
+        response.content_type("application/json");
+        response.body(refusal_body(reason, request_id))
+    }
+
+    /// The headers of a refusal; of an allow, only those that every answer has.
+    pub(super) fn add_refusal(&self, response: &mut HttpResponseBuilder, decision: &Decision<'_>, request_id: &str) {
+        response.insert_header(("cache-control", "no-store"));
+        response.insert_header((X_AUTH_REQUEST_ID, request_id));
+        let Some(reason) = decision.reason() else { return };
+        response.insert_header((X_AUTH_STATUS, reason.status().to_string()));
+        response.insert_header((X_AUTH_REASON, reason.code()));
+        if reason.status() == 503 {
+            response.insert_header(("retry-after", RETRY_AFTER));
+        }
+        if let Decision::Challenge(challenge) = decision {
+            for value in self.challenges.of(*challenge) {
+                response.append_header(("www-authenticate", value));
+            }
+        }
+    }
+}
+
+/// What the client reads: a short code, and the id by which the operator finds the rest in the log.
+#[must_use]
+pub fn refusal_body(reason: Reason, request_id: &str) -> String {
+    format!("{{\"status\":{},\"reason\":\"{}\",\"request_id\":\"{request_id}\"}}\n", reason.status(), reason.code())
+}
+
+/// What an identity header says of a grant; empty when there is nothing to say.
+#[must_use]
+pub fn identity_value(header: IdentityHeader, grant: &Grant<'_>, request_id: &str) -> String {
+    let value = match header {
+        IdentityHeader::Account => grant.account(),
+        IdentityHeader::Kind => grant.kind().map(|kind| kind.as_str()),
+        IdentityHeader::Site => return grant.site().unwrap_or_default(),
+        IdentityHeader::Access => grant.access().map(|level| level.as_str()),
+        IdentityHeader::Via => Some(grant.via().as_str()).filter(|_| grant.account().is_some() || grant.via() != Via::None),
+        IdentityHeader::Credential => grant.credential(),
+        IdentityHeader::Name => grant.name(),
+        IdentityHeader::Email => grant.email(),
+        IdentityHeader::RequestId => Some(request_id),
+    };
+    value.unwrap_or_default().to_owned()
+}
+
+/// Ids for log lines: unique within a process and unlikely to meet another's. No secret.
+pub struct RequestIds(AtomicU64);
+
+impl RequestIds {
+    fn new() -> Self {
+        Self(AtomicU64::new(SysRng.try_next_u64().unwrap_or_default()))
+    }
+
+    #[must_use]
+    pub fn next(&self) -> String {
+        format!("{:016x}", self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}

@@ -1,0 +1,340 @@
+//! The composition root: settings in, a running Keygate out. Production and tests start the same object.
+//!
+//! The only place that names concrete types of several layers. It binds everything before it answers anything,
+//! so that a port in use is an error at the start and not a half of a service.
+
+mod keys;
+mod listen;
+mod reached;
+mod reload;
+
+use std::{
+    fs, io,
+    net::{SocketAddr, TcpListener},
+    os::unix::{fs::DirBuilderExt, net::UnixListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use actix_web::{App as ActixApp, HttpResponse, HttpServer, dev::Server, web};
+use arc_swap::ArcSwap;
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
+use tokio::sync::watch;
+use tonic::transport::server::TcpIncoming;
+
+use crate::{
+    adapters::{
+        self,
+        envoy_grpc::ExtAuthz,
+        wire::{Wire, WireParts},
+    },
+    api::{self, ApiState, PeerUid},
+    clock::{Clock, SystemClock},
+    config::{self, Settings, Sources},
+    directory::{BootstrapError, Directory},
+    domain::{policy::Policy, presented::CredentialReader},
+    gate::{Gate, Parts, hasher::Hasher},
+    metrics::Metrics,
+    store::{
+        Store,
+        embedded::{EmbeddedStore, OpenError},
+        redis::{RedisOptions, RedisStore},
+    },
+};
+use reached::ReachedStore;
+
+/// Why a server could not start, in one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{address} cannot be listened on: {source}; is another server using it? Set `{key}` to another address")]
+    Listen { address: String, key: &'static str, source: io::Error },
+    #[error("{0}; stop the other Keygate, or give this one a directory of its own with --data-dir")]
+    DataDirectoryHeld(String),
+    #[error("the embedded store cannot be opened: {0}")]
+    Embedded(OpenError),
+    #[error("the store cannot be used: {0}")]
+    Redis(String),
+    #[error(transparent)]
+    Keys(#[from] keys::KeysError),
+    #[error("{0}")]
+    Bootstrap(BootstrapError),
+    #[error("{}: {source}", path.display())]
+    Io { path: PathBuf, source: io::Error },
+}
+
+/// Where a running Keygate answers.
+#[derive(Clone, Debug)]
+pub struct Addresses {
+    pub check: SocketAddr,
+    pub check_unix: Option<PathBuf>,
+    pub grpc: SocketAddr,
+    pub control: PathBuf,
+}
+
+/// A Keygate that is bound and ready to run.
+pub struct App {
+    addresses: Addresses,
+    pub directory: Arc<Directory>,
+    store: Arc<ReachedStore>,
+    wire: Arc<Wire>,
+    metrics: Arc<Metrics>,
+    policy: Arc<ArcSwap<Policy>>,
+    check: TcpListener,
+    check_unix: Option<UnixListener>,
+    grpc: TcpListener,
+    control: UnixListener,
+}
+
+/// What the HTTP endpoints beside the checks need.
+#[derive(Clone)]
+struct Health {
+    store: Arc<ReachedStore>,
+    metrics: Arc<Metrics>,
+}
+
+/// Streams that one Envoy connection may have open.
+const GRPC_STREAMS: u32 = 1024;
+/// So that connections spread over replicas that came later.
+const GRPC_CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
+/// How often the health of gRPC is compared with the store's, and an unreached store is tried again.
+const POLL: Duration = Duration::from_secs(1);
+
+impl App {
+    /// Opens the store, loads the keys, binds every listener. Must run inside a tokio runtime.
+    pub async fn build(settings: Settings, policy: Policy) -> Result<Self, StartError> {
+        let data_dir = settings.data_dir.clone();
+        make_private_directory(&data_dir)?;
+        let opened = open_store(&settings)?;
+        let keys = Arc::new(keys::load(&settings)?);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let store = Arc::new(ReachedStore::new(opened));
+        let hasher = Arc::new(Hasher::start(settings.password_cost));
+        let prefixes = settings.credentials.token_prefixes.clone();
+        let direct = Directory::new(store.before_reached(), clock.clone(), keys.clone(), prefixes.clone(), hasher.clone());
+        match direct.bootstrap().await {
+            Ok(()) => store.mark_reached(),
+            Err(BootstrapError::Store(error)) if error.transient => {
+                tracing::warn!(%error, "the store is not there yet; every check is refused until it is");
+                store.reach_later(direct, POLL);
+            }
+            Err(error) => return Err(StartError::Bootstrap(error)),
+        }
+        let as_store: Arc<dyn Store> = store.clone();
+        let directory = Arc::new(Directory::new(as_store.clone(), clock.clone(), keys.clone(), prefixes.clone(), hasher.clone()));
+        let policy = Arc::new(ArcSwap::from_pointee(policy));
+        let metrics = Arc::new(Metrics::new());
+        let reader = CredentialReader { prefixes, query_names: settings.credentials.query_names.clone() };
+        let allow_in_url = settings.credentials.allow_in_url;
+        let gate = Gate::new(Parts { store: as_store, clock, keys, hasher, policy: policy.clone(), reader, allow_in_url });
+        let wire = Arc::new(Wire::new(WireParts {
+            gate: Arc::new(gate),
+            metrics: metrics.clone(),
+            trusted_proxies: settings.check.trusted_proxies.clone(),
+            proxy_secret: settings.check.proxy_secret.clone(),
+            outage: settings.outage,
+            envoy_use_remote_address: settings.envoy_use_remote_address,
+            names: settings.identity_names.clone(),
+            realm: settings.realm.as_str().to_owned(),
+        }));
+        let check = listen::tcp(settings.check.listen, "check.listen")?;
+        let check_unix = settings.check.unix.as_ref().map(|unix| listen::unix(&unix.path, unix.mode, "check.unix")).transpose()?;
+        let grpc = listen::tcp(settings.grpc_listen, "grpc.listen")?;
+        let control_path = data_dir.join("control.sock");
+        let control = listen::unix(&control_path, 0o600, "data_dir")?;
+        let local =
+            |listener: &TcpListener| listener.local_addr().map_err(|source| StartError::Io { path: data_dir.clone(), source });
+        let addresses = Addresses {
+            check: local(&check)?,
+            check_unix: settings.check.unix.map(|unix| unix.path),
+            grpc: local(&grpc)?,
+            control: control_path,
+        };
+        Ok(Self { addresses, directory, store, wire, metrics, policy, check, check_unix, grpc, control })
+    }
+
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Serves until `shutdown` completes; then lets running checks finish. With `sources`, a changed configuration
+    /// file changes the policy without a restart.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>, sources: Option<Sources>) -> io::Result<()> {
+        let health = Health { store: self.store.clone(), metrics: self.metrics.clone() };
+        let check = check_server(&self.wire, &health, self.check, self.check_unix)?;
+        let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone() };
+        let control = control_server(state, self.wire.gate.clone(), &health, self.control)?;
+        let (stop_grpc, stopped) = watch::channel(false);
+        let grpc = serve_grpc(self.grpc, self.wire.clone(), self.store.clone(), stopped)?;
+        let _watching = sources.map(|sources| reload::watch(sources, self.policy.clone()));
+        let handles = [check.handle(), control.handle()];
+        let running = [tokio::spawn(check), tokio::spawn(control)];
+        shutdown.await;
+        tracing::info!("stopping");
+        let _nobody_listens = stop_grpc.send(true);
+        for handle in handles {
+            handle.stop(true).await;
+        }
+        for server in running {
+            server.await.map_err(io::Error::other)??;
+        }
+        let _joined = tokio::task::spawn_blocking(move || grpc.join()).await;
+        for socket in std::iter::once(self.addresses.control).chain(self.addresses.check_unix) {
+            if let Err(error) = fs::remove_file(&socket) {
+                tracing::debug!(%error, socket = %socket.display(), "the socket could not be removed");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the store that is configured answers, and is one of ours. Changes nothing in it.
+pub async fn ask_store(settings: &Settings) -> Result<(), StartError> {
+    let store = open_store(settings)?;
+    let keys = Arc::new(keys::load(settings)?);
+    let hasher = Arc::new(Hasher::start(settings.password_cost));
+    let prefixes = settings.credentials.token_prefixes.clone();
+    store.ping().await.map_err(|error| StartError::Bootstrap(BootstrapError::Store(error)))?;
+    Directory::new(store, Arc::new(SystemClock), keys, prefixes, hasher).bootstrap().await.map_err(StartError::Bootstrap)
+}
+
+fn make_private_directory(path: &Path) -> Result<(), StartError> {
+    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| StartError::Io { path: path.to_owned(), source })
+}
+
+fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
+    match &settings.store {
+        config::Store::Embedded { dir } => match EmbeddedStore::open(dir) {
+            Ok(store) => Ok(Arc::new(store)),
+            Err(error @ OpenError::Held(_)) => Err(StartError::DataDirectoryHeld(error.to_string())),
+            Err(error) => Err(StartError::Embedded(error)),
+        },
+        config::Store::Redis { url, prefix, timeout } => {
+            let options = RedisOptions { url: url.clone(), prefix: prefix.clone(), timeout: *timeout };
+            let store = RedisStore::new(&options).map_err(|error| StartError::Redis(error.to_string()))?;
+            Ok(Arc::new(store))
+        }
+    }
+}
+
+/// `/auth/*`, and what operators and orchestrators ask. The span of a check is made where it is judged.
+fn check_server(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: Option<UnixListener>) -> io::Result<Server> {
+    let wire = web::Data::from(wire.clone());
+    let health = web::Data::new(health.clone());
+    let mut server = HttpServer::new(move || {
+        ActixApp::new()
+            .app_data(wire.clone())
+            .app_data(health.clone())
+            .configure(health_endpoints)
+            .route("/metrics", web::get().to(metrics))
+            .default_service(web::to(adapters::answer))
+    })
+    .disable_signals()
+    .shutdown_timeout(5)
+    // Longer than proxies keep theirs: the side that asks should be the side that closes.
+    .keep_alive(Duration::from_secs(120))
+    .listen(tcp)?;
+    if let Some(unix) = unix {
+        server = server.listen_uds(unix)?;
+    }
+    Ok(server.run())
+}
+
+/// The start of `/api/v1`, for whoever may open the socket.
+fn control_server(state: ApiState, gate: Arc<Gate>, health: &Health, socket: UnixListener) -> io::Result<Server> {
+    let state = web::Data::new(state);
+    let gate = web::Data::from(gate);
+    let health = web::Data::new(health.clone());
+    let server = HttpServer::new(move || {
+        ActixApp::new()
+            .app_data(state.clone())
+            .app_data(gate.clone())
+            .app_data(health.clone())
+            .wrap(tracing_actix_web::TracingLogger::default())
+            .configure(health_endpoints)
+            .configure(api::configure)
+    })
+    .workers(1)
+    .disable_signals()
+    .shutdown_timeout(5)
+    .on_connect(|connection, data| {
+        let stream = connection.downcast_ref::<actix_web::rt::net::UnixStream>();
+        if let Some(peer) = stream.and_then(|stream| stream.peer_cred().ok()) {
+            data.insert(PeerUid(peer.uid()));
+        }
+    })
+    .listen_uds(socket)?;
+    Ok(server.run())
+}
+
+fn health_endpoints(config: &mut web::ServiceConfig) {
+    config.route("/healthz", web::get().to(healthz)).route("/readyz", web::get().to(readyz));
+}
+
+async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+}
+
+async fn readyz(health: web::Data<Health>) -> HttpResponse {
+    match health.store.ping().await {
+        Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
+        Err(error) => {
+            HttpResponse::ServiceUnavailable().content_type("text/plain").body(format!("not ready: the store: {error}\n"))
+        }
+    }
+}
+
+async fn metrics(health: web::Data<Health>) -> HttpResponse {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    HttpResponse::Ok().content_type(content_type).body(health.metrics.render())
+}
+
+/// gRPC runs in a runtime of its own: its versions of `http` and `h2` are not actix-web's, and neither side can starve the other.
+fn serve_grpc(
+    listener: TcpListener,
+    wire: Arc<Wire>,
+    store: Arc<ReachedStore>,
+    mut stopped: watch::Receiver<bool>,
+) -> io::Result<thread::JoinHandle<()>> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("grpc").enable_all().build()?;
+    let serve = async move {
+        let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let follow = async move {
+            let mut every = tokio::time::interval(POLL);
+            loop {
+                every.tick().await;
+                if store.ping().await.is_ok() {
+                    reporter.set_serving::<AuthorizationServer<ExtAuthz>>().await;
+                    reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
+                } else {
+                    reporter.set_not_serving::<AuthorizationServer<ExtAuthz>>().await;
+                    reporter.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+                }
+            }
+        };
+        let following = tokio::spawn(follow);
+        let shutdown = async move {
+            let _sender_gone = stopped.wait_for(|stopped| *stopped).await;
+        };
+        let served = tonic::transport::Server::builder()
+            .max_concurrent_streams(GRPC_STREAMS)
+            .max_connection_age(GRPC_CONNECTION_AGE)
+            .add_service(ExtAuthz::server(wire))
+            .add_service(health)
+            .serve_with_incoming_shutdown(incoming, shutdown)
+            .await;
+        following.abort();
+        served.map_err(io::Error::other)
+    };
+    thread::Builder::new().name("grpc".to_owned()).spawn(move || {
+        if let Err(error) = runtime.block_on(serve) {
+            tracing::error!(%error, "the gRPC listener has stopped");
+        }
+        runtime.shutdown_timeout(POLL);
+    })
+}

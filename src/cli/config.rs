@@ -1,0 +1,62 @@
+//! `keygate config`: what is wrong with a configuration, and what it comes to. Needs no running Keygate.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::{Failure, GlobalOptions, output, serve};
+use crate::{app, config::Sources};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Find every mistake in configuration and policy, in one run
+    ///
+    /// Names each mistake by file, line and key, or by the environment variable. Exits with 0 when there is none, else
+    /// with 2.
+    Check {
+        /// The file [default: the one of --config]
+        file: Option<PathBuf>,
+        /// Ask the store as well
+        #[arg(long)]
+        live: bool,
+    },
+    /// Print the merged configuration, secrets masked
+    Show {
+        /// The file [default: the one of --config]
+        file: Option<PathBuf>,
+    },
+}
+
+impl Command {
+    pub(super) fn run(self, global: &GlobalOptions) -> Result<(), Failure> {
+        let from = |file: Option<PathBuf>| Sources::of_process(file.or_else(|| global.config.clone()), global.data_dir.clone());
+        match self {
+            Self::Check { file, live } => {
+                let loaded = serve::load(&from(file))?;
+                if live {
+                    let asked = serve::in_runtime(async {
+                        app::ask_store(&loaded.settings).await.map_err(|error| Failure::Usage(error.to_string()))
+                    });
+                    asked?;
+                }
+                let rules = loaded.policy.rules().len();
+                let store = if live { ", and the store answers" } else { "" };
+                let plural = if rules == 1 { "rule" } else { "rules" };
+                if global.json {
+                    output::say(&format!("{{\"mistakes\": [], \"rules\": {rules}}}\n"));
+                } else {
+                    output::say(&format!("no mistakes; {rules} {plural}{store}\n"));
+                }
+                if rules == 0 {
+                    output::note("keygate: without rules every request is refused");
+                }
+                Ok(())
+            }
+            Self::Show { file } => {
+                let loaded = serve::load(&from(file))?;
+                output::say(&loaded.shown);
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `keygate explain`: the decision on a request that nobody has made, rule by rule, and why.
+
+use std::io::Read as _;
+
+use clap::Args;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Failure, Session, client::Call, output};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  printf '%s' \"$TOKEN\" | keygate explain --method GET --url https://shop.example.com/orders/7 --token-stdin")]
+pub struct Explain {
+    /// The method of the request
+    #[arg(long, default_value = "GET")]
+    method: String,
+    /// The URL, exactly as a client would send it
+    #[arg(long)]
+    url: String,
+    /// Read a token from standard input
+    #[arg(long)]
+    token_stdin: bool,
+    /// Read a session cookie from standard input
+    #[arg(long, hide = true)]
+    cookie_stdin: bool,
+    /// The client's address
+    #[arg(long, value_name = "IP")]
+    from: Option<String>,
+}
+
+impl Explain {
+    pub(super) async fn run(self, session: Session) -> Result<(), Failure> {
+        if self.cookie_stdin {
+            return Err(Failure::not_available("--cookie-stdin"));
+        }
+        let token = if self.token_stdin { Some(read_token()?) } else { None };
+        let body = json!({ "method": self.method, "url": self.url, "token": token, "from": self.from });
+        let call = Call { method: Method::POST, path: &["explain"], query: &[], body: Some(body) };
+        let told: Value = session.client.call(call).await?;
+        if session.output.json {
+            session.output.done(&told, "");
+        } else {
+            output::say(&story(&told));
+        }
+        Ok(())
+    }
+}
+
+fn read_token() -> Result<String, Failure> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(4096).read_to_string(&mut text);
+    read.map_err(|error| Failure::Usage(format!("no token could be read from standard input: {error}")))?;
+    match text.trim() {
+        "" => Err(Failure::Usage("standard input holds no token".to_owned())),
+        token => Ok(token.to_owned()),
+    }
+}
+
+fn story(told: &Value) -> String {
+    let text = |name: &str| told[name].as_str().unwrap_or("-").to_owned();
+    let mut story = format!("request    host {}, path {}\n", text("host"), text("path"));
+    for (number, line) in told["rules"].as_array().into_iter().flatten().enumerate() {
+        let verdict = match line["verdict"].as_str().unwrap_or_default() {
+            "matches" => "matches",
+            "host_differs" => "no: another host",
+            "path_differs" => "no: another path",
+            "method_differs" => "no: another method",
+            "query_differs" => "no: another query",
+            _ => "not reached",
+        };
+        story += &format!("rule {:<5} {}: {verdict}\n", number + 1, line["rule"].as_str().unwrap_or_default());
+    }
+    let status = told["status"].as_u64().unwrap_or_default();
+    let reason = told["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
+    story += &format!("decision   {} {status}{reason}\nbecause    {}\n", text("decision"), text("because"));
+    for (label, name) in
+        [("account", "account"), ("site", "site"), ("access", "access"), ("via", "via"), ("credential", "credential")]
+    {
+        if let Some(value) = told[name].as_str() {
+            story += &format!("{label:<10} {value}\n");
+        }
+    }
+    story
+}

@@ -1,0 +1,129 @@
+//! `keygate quickstart`: a working external-auth server on a bare machine, and lines to paste that show it.
+
+use std::fmt::Write as _;
+
+use rand::{rand_core::UnwrapErr, rngs::SysRng};
+
+use super::{Failure, GlobalOptions, output, serve};
+use crate::{
+    app::App,
+    config::Loaded,
+    directory::{Actor, DirectoryError, NewAccount, NewSite, NewToken},
+    domain::{
+        access::Level,
+        account::AccountKind,
+        decision::CredentialKinds,
+        id::random_base62,
+        password::Password,
+        policy::{Demand, Matcher, Otherwise, Policy, Rule, SiteSource},
+        site::SiteName,
+        text::{Invalid, Label, Login},
+        token::PlainToken,
+    },
+    telemetry,
+};
+
+const ACTOR: Actor = Actor::System("quickstart");
+const DEMO: &str = "demo";
+const ADMIN: &str = "admin";
+
+/// What was made, and is shown this once.
+struct Made {
+    password: String,
+    token: PlainToken,
+}
+
+pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
+    let Loaded { settings, .. } = serve::load(&serve::sources(global))?;
+    telemetry::init(settings.log);
+    serve::in_runtime(async {
+        let data_dir = settings.data_dir.display().to_string();
+        let app = App::build(settings, demo_policy()).await.map_err(|error| serve::failure(&error))?;
+        let made =
+            fill_if_empty(&app).await.map_err(|error| Failure::Unreachable(format!("the demo could not be set up: {error}")))?;
+        serve::announce(&app);
+        output::say(&welcome(&app, &data_dir, made.as_ref()));
+        drop(made);
+        serve::serve_until_told(app, None).await
+    })
+}
+
+/// One site on any host: reading needs `view`, all else `write`.
+fn demo_policy() -> Policy {
+    let demand = Demand {
+        site: SiteSource::Named(SiteName::parse(DEMO).into_iter().collect()),
+        read: Level::View,
+        write: Level::Write,
+        scope: None,
+        credentials: CredentialKinds::default(),
+        max_token_access: Level::Superuser,
+        otherwise: Otherwise::Challenge,
+    };
+    Policy::new(vec![Rule { name: DEMO.to_owned(), matcher: Matcher::default(), demand: Some(demand), body_ignored: false }])
+}
+
+async fn fill_if_empty(app: &App) -> Result<Option<Made>, DirectoryError> {
+    let directory = &app.directory;
+    if !directory.is_empty().await? {
+        return Ok(None);
+    }
+    let site = SiteName::parse(DEMO)?;
+    let (admin, demo) = (Login::parse(ADMIN)?, Login::parse(DEMO)?);
+    directory.create_site(&ACTOR, NewSite { site: site.clone(), name: Some(label("Demo")?), hosts: Vec::new() }).await?;
+    let letters = random_base62::<20>(&mut UnwrapErr(SysRng));
+    let password: String = letters.iter().map(|byte| char::from(*byte)).collect();
+    let chosen = Password::chosen(&password)?;
+    let administrator = NewAccount { superuser: true, password: Some(chosen), ..NewAccount::new(admin, AccountKind::Human) };
+    directory.create_account(&ACTOR, administrator).await?;
+    directory.create_account(&ACTOR, NewAccount::new(demo.clone(), AccountKind::Service)).await?;
+    directory.set_access(&ACTOR, &demo, &site, Level::Write).await?;
+    let (token, _record) = directory.create_token(&ACTOR, NewToken::new(demo, label("quickstart")?)).await?;
+    Ok(Some(Made { password, token }))
+}
+
+fn label(text: &str) -> Result<Label, Invalid> {
+    Label::parse(text, "name", ["name_empty", "name_too_long", "name_characters"])
+}
+
+/// Every line of it works when it is pasted.
+fn welcome(app: &App, data_dir: &str, made: Option<&Made>) -> String {
+    let check = app.addresses().check;
+    let program = std::env::args().next().unwrap_or_else(|| "keygate".to_owned());
+    let directory = if data_dir == "./keygate-data" { String::new() } else { format!(" --data-dir {data_dir}") };
+    let url = format!("\"http://{check}/auth/check?method=GET&url=http://demo.example/\"");
+    let mut text = format!("\nKeygate is running. Its data is in {data_dir}.\n\n");
+    let _infallible = match made {
+        Some(Made { password, token }) => {
+            let token = token.expose_secret();
+            write!(
+                text,
+                "Made for you, and shown this once:\n\n\
+                 \x20   administrator   {ADMIN}\n\
+                 \x20   password        {password}\n\
+                 \x20   demo token      {token}\n\n\
+                 Try it from another terminal. With the token, the answer is 200 and says who it is:\n\n\
+                 \x20   curl -i -H \"Authorization: Bearer {token}\" {url}\n\n\
+                 Without it, the answer is 401:\n\n\
+                 \x20   curl -i {url}\n\n"
+            )
+        }
+        None => write!(
+            text,
+            "It was set up before; secrets are shown only once. Another token for the demo:\n\n\
+             \x20   {program}{directory} token create demo --name \"another one\"\n\n\
+             Without a token, the answer is 401:\n\n\
+             \x20   curl -i {url}\n\n"
+        ),
+    };
+    let _infallible = write!(
+        text,
+        "In front of a server of yours: these print a configuration to paste, with every header it needs.\n\n\
+         \x20   {program}{directory} snippet nginx\n\
+         \x20   {program}{directory} snippet envoy\n\n\
+         More keys, sites and accounts:\n\n\
+         \x20   {program}{directory} token list\n\
+         \x20   {program} --help\n\n\
+         Stop it with Ctrl-C; run it again, and everything is still there.\n"
+    );
+    text
+}

@@ -1,0 +1,113 @@
+//! `keygate serve`: the service itself, in this process, until it is told to stop.
+
+use std::{future::Future, time::Duration};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Failure, GlobalOptions, output};
+use crate::{
+    app::{App, StartError},
+    config::{self, Loaded, Sources},
+    telemetry,
+};
+
+/// A service that takes longer is not healthy.
+const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Serves by the configuration until SIGTERM or SIGINT.
+pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
+    let sources = sources(global);
+    let loaded = load(&sources)?;
+    telemetry::init(loaded.settings.log);
+    let rules = loaded.policy.rules().len();
+    let hint = if rules > 0 {
+        None
+    } else if sources.file.is_some() {
+        Some(
+            "the policy has no rules, so every request is refused; add [[rules]] to the configuration file, which is read again when it changes",
+        )
+    } else {
+        Some(
+            "there is no configuration file, so every request is refused; write one and name it with --config, or try `keygate quickstart`",
+        )
+    };
+    in_runtime(async {
+        let Loaded { settings, policy, .. } = loaded;
+        let app = App::build(settings, policy).await.map_err(|error| failure(&error))?;
+        announce(&app);
+        if let Some(hint) = hint {
+            tracing::warn!("{hint}");
+        }
+        serve_until_told(app, Some(sources)).await
+    })
+}
+
+/// Where the configuration is, by flags and environment.
+pub(super) fn sources(global: &GlobalOptions) -> Sources {
+    Sources::of_process(global.config.clone(), global.data_dir.clone())
+}
+
+/// Says every mistake, one a line, and then how many there were.
+pub(super) fn load(sources: &Sources) -> Result<Loaded, Failure> {
+    config::load(sources).map_err(|mistakes| {
+        for mistake in &mistakes {
+            output::note(&mistake.to_string());
+        }
+        let what = if mistakes.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", mistakes.len()) };
+        Failure::Usage(format!("{what} in the configuration; mend what is listed above"))
+    })
+}
+
+pub(super) fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    actix_web::rt::System::new().block_on(work)
+}
+
+pub(super) fn announce(app: &App) {
+    let addresses = app.addresses();
+    let unix = addresses.check_unix.as_ref().map(|path| path.display().to_string());
+    tracing::info!(check = %addresses.check, unix, grpc = %addresses.grpc, control = %addresses.control.display(), "listening");
+}
+
+pub(super) async fn serve_until_told(app: App, sources: Option<Sources>) -> Result<(), Failure> {
+    let unreachable = |error: std::io::Error| Failure::Unreachable(format!("the service broke off: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(unreachable)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(unreachable)?;
+    let told = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    app.run_until(told, sources).await.map_err(unreachable)
+}
+
+/// A port in use, a held data directory and a store that refuses are 3; what is wrong in files is 2.
+pub(super) fn failure(error: &StartError) -> Failure {
+    let sentence = error.to_string();
+    match error {
+        StartError::Keys(_) | StartError::Io { .. } => Failure::Usage(sentence),
+        StartError::Listen { .. }
+        | StartError::DataDirectoryHeld(_)
+        | StartError::Embedded(_)
+        | StartError::Redis(_)
+        | StartError::Bootstrap(_) => Failure::Unreachable(sentence),
+    }
+}
+
+/// `keygate health`: done when the running service is ready, else refused.
+pub(super) fn health(global: &GlobalOptions) -> Result<(), Failure> {
+    let socket = super::data_dir(global)?.join("control.sock");
+    let ask = async {
+        let client = reqwest::Client::builder().unix_socket(socket.as_path()).no_proxy().timeout(HEALTH_PATIENCE).build()?;
+        let response = client.get("http://control/readyz").send().await?;
+        Ok::<_, reqwest::Error>((response.status().is_success(), response.text().await?))
+    };
+    match super::wait_for(async { Ok(ask.await) })? {
+        Ok((true, text)) => {
+            output::say(&text);
+            Ok(())
+        }
+        Ok((false, text)) => Err(Failure::Refused(text.trim().to_owned())),
+        Err(_) => Err(Failure::Refused(format!("no Keygate answers on {}", socket.display()))),
+    }
+}

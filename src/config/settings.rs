@@ -1,0 +1,117 @@
+//! The settings of a running Keygate: values that are right, whatever was written where.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+
+use crate::domain::{decision::Outage, identity::IdentityNames, password::Cost, token::TokenPrefixes, trust::TrustedProxies};
+
+/// Everything but the rules. Relative paths are relative to the working directory.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Holds the control socket, and the embedded store where nothing else is said.
+    pub data_dir: PathBuf,
+    /// `None`: `keygate.key` in the data directory.
+    pub keys_file: Option<PathBuf>,
+    pub store: Store,
+    pub check: Check,
+    /// Where gRPC listens.
+    pub grpc_listen: SocketAddr,
+    pub outage: Outage,
+    pub credentials: Credentials,
+    /// The listener overwrites `X-Forwarded-For`, so that over HTTP Envoy's word about the client's address counts.
+    pub envoy_use_remote_address: bool,
+    pub identity_names: IdentityNames,
+    pub realm: Realm,
+    pub password_cost: Cost,
+    pub log: Log,
+}
+
+/// Where the records live.
+#[derive(Clone, Debug)]
+pub enum Store {
+    Embedded {
+        dir: PathBuf,
+    },
+    Redis {
+        /// `redis://` or `rediss://`; may hold a password.
+        url: SecretString,
+        /// What every key begins with.
+        prefix: String,
+        /// For one round trip; above zero and never above [`MAX_STALENESS`].
+        timeout: Duration,
+    },
+}
+
+/// For how long a change that takes something away may go unnoticed.
+pub const MAX_STALENESS: Duration = Duration::from_secs(1);
+
+/// The listener that proxies ask.
+#[derive(Clone, Debug)]
+pub struct Check {
+    pub listen: SocketAddr,
+    pub unix: Option<UnixSocket>,
+    /// Whose description of a request is believed; holds for gRPC too.
+    pub trusted_proxies: TrustedProxies,
+    /// What a proxy must show besides, if set: visible ASCII, so that a header can carry it.
+    pub proxy_secret: Option<SecretString>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnixSocket {
+    pub path: PathBuf,
+    /// Permission bits, at most `0o777`.
+    pub mode: u32,
+}
+
+/// How credentials are looked for.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// Whether a token in a query parameter is accepted at all.
+    pub allow_in_url: bool,
+    /// The parameters, in query or body, that may hold a token.
+    pub query_names: Vec<String>,
+    pub token_prefixes: TokenPrefixes,
+}
+
+/// The realm of the challenges (RFC 9110 11.5): 1 to 100 printable ASCII characters without `"` and `\`, so that it
+/// stands in quotes as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Realm(String);
+
+impl Realm {
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let printable = text.bytes().all(|byte| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\'));
+        if printable && (1..=100).contains(&text.len()) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("expected 1 to 100 printable ASCII characters without `\"` and `\\`".to_owned())
+        }
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}

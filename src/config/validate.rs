@@ -1,0 +1,293 @@
+//! From merged layers to [`Settings`]: what each value means, and which values do not go together. Goes on after a
+//! mistake, so that one run finds all of them.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::{
+    layers::Layer,
+    mistake::{Mistakes, Noted, Place, listed, quoted, suggestion},
+    raw::{Node, Toml},
+    settings::{Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Realm, Settings, UnixSocket},
+    store_url,
+};
+use crate::domain::{
+    decision::{Outage, OutagePolicy},
+    identity::{IdentityHeader, IdentityNames},
+    password::Cost,
+    time::parse_duration,
+    token::{TokenPrefix, TokenPrefixes},
+    trust::TrustedProxies,
+};
+
+pub(super) fn settings(values: &Layer, mistakes: &mut Mistakes) -> Result<Settings, Noted> {
+    let mut reader = Reader { values, mistakes };
+    let data_dir = reader.text("data_dir", path);
+    let keys_file = reader.optional("keys.file", path);
+    let store = store_url::read(&mut reader, data_dir.as_deref().unwrap_or(Path::new("")));
+    let check = check(&mut reader);
+    let grpc_listen = reader.text("grpc.listen", socket_address);
+    if let (Ok(check), Ok(grpc)) = (&check, grpc_listen)
+        && check.listen == grpc
+        && grpc.port() != 0
+    {
+        reader.refuse("grpc.listen", "check.listen has the same address; choose another port");
+    }
+    let outage = outage(&mut reader);
+    let credentials = credentials(&mut reader);
+    let envoy_use_remote_address = reader.boolean("envoy.use_remote_address");
+    let identity_names = identity_names(&mut reader);
+    let realm = reader.text("headers.realm", Realm::parse);
+    let password_cost = password_cost(&mut reader);
+    let log = log(&mut reader);
+    Ok(Settings {
+        data_dir: data_dir?,
+        keys_file: keys_file?,
+        store: store?,
+        check: check?,
+        grpc_listen: grpc_listen?,
+        outage: outage?,
+        credentials: credentials?,
+        envoy_use_remote_address: envoy_use_remote_address?,
+        identity_names: identity_names?,
+        realm: realm?,
+        password_cost: password_cost?,
+        log: log?,
+    })
+}
+
+/// Reads values by key and notes what is wrong with them.
+pub(super) struct Reader<'a> {
+    values: &'a Layer,
+    mistakes: &'a mut Mistakes,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn get(&self, key: &str) -> Option<&'a Node> {
+        self.values.get(key)
+    }
+
+    pub(super) fn refuse(&mut self, key: &str, message: impl Into<String>) -> Noted {
+        let place = self.values.get(key).map_or(Place::Flag("configuration"), |node| node.place.clone());
+        self.mistakes.add(&place, key, message)
+    }
+
+    fn keep<T>(&mut self, key: &str, result: Result<T, String>) -> Result<T, Noted> {
+        result.map_err(|message| self.refuse(key, message))
+    }
+
+    fn required(&mut self, key: &str) -> Result<&'a Node, Noted> {
+        self.values.get(key).ok_or_else(|| self.refuse(key, format!("`{key}` has no value")))
+    }
+
+    pub(super) fn text<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<T, Noted> {
+        let node = self.required(key)?;
+        self.keep(key, node.text().and_then(read))
+    }
+
+    pub(super) fn optional<T>(&mut self, key: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<Option<T>, Noted> {
+        if self.values.contains_key(key) { self.text(key, read).map(Some) } else { Ok(None) }
+    }
+
+    fn boolean(&mut self, key: &str) -> Result<bool, Noted> {
+        let node = self.required(key)?;
+        self.keep(key, node.boolean())
+    }
+
+    fn integer(&mut self, key: &str) -> Result<i64, Noted> {
+        let node = self.required(key)?;
+        self.keep(key, node.integer())
+    }
+
+    /// Each item of a list of texts; a single text is a list of one.
+    fn items<T>(&mut self, key: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, Noted> {
+        let node = self.required(key)?;
+        let items = match &node.value {
+            Toml::List(items) => items.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        let read: Vec<Result<T, Noted>> =
+            items.iter().map(|item| self.mistakes.keep(&item.place, key, item.text().and_then(&read))).collect();
+        read.into_iter().collect()
+    }
+
+    fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<T, Noted> {
+        self.text(key, |text| one_of(text, words))
+    }
+
+    /// A secret given as `key`, or as the file that `key_file` names.
+    pub(super) fn secret(&mut self, key: &str, key_file: &str) -> Result<Option<SecretString>, Noted> {
+        match (self.get(key), self.get(key_file)) {
+            (Some(direct), Some(file)) => {
+                // The one that stands later is shown, with the place of the other.
+                let (blamed, other, earlier) =
+                    if direct.place > file.place { (key, key_file, file) } else { (key_file, key, direct) };
+                Err(self.refuse(blamed, format!("`{other}` is given too ({}); keep one of the two", earlier.place)))
+            }
+            (Some(_), None) => self.optional(key, |text| Ok(SecretString::from(text))),
+            (None, _) => self.optional(key_file, read_secret),
+        }
+    }
+}
+
+/// A file's text without the newline that editors put at the end. The path is not quoted: in its place may stand, by a
+/// slip, the secret itself.
+fn read_secret(path: &str) -> Result<SecretString, String> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("the file cannot be read: {error}"))?;
+    let text = SecretString::from(text);
+    let line = text.expose_secret();
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    Ok(SecretString::from(line.strip_suffix('\r').unwrap_or(line)))
+}
+
+pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {
+    let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+    let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+    found.ok_or_else(|| {
+        let hint = suggestion(text, &known);
+        let hint = if hint.starts_with("; known") { String::new() } else { hint };
+        format!("expected one of {}, found {}{hint}", listed(&known), quoted(text))
+    })
+}
+
+fn path(text: &str) -> Result<std::path::PathBuf, String> {
+    if text.is_empty() || text.contains('\0') {
+        return Err(format!("expected a path, found {}", quoted(text)));
+    }
+    Ok(Path::new(text).to_owned())
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("expected an address such as \"127.0.0.1:9180\", found {}", quoted(text)))
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| format!("expected a duration such as \"150ms\" or \"1s\", found {}", quoted(text)))
+}
+
+/// Not above the bound, or a read could outlast the freshness it was judged by.
+pub(super) fn store_timeout(text: &str) -> Result<Duration, String> {
+    let timeout = duration(text)?;
+    if timeout.is_zero() || timeout > MAX_STALENESS {
+        return Err(format!("expected more than 0ms and at most 1s (the bound max_staleness), found {}", quoted(text)));
+    }
+    Ok(timeout)
+}
+
+fn check(reader: &mut Reader<'_>) -> Result<Check, Noted> {
+    let listen = reader.text("check.listen", socket_address);
+    let unix_path = reader.optional("check.unix", |text| {
+        // The kernel's sockaddr_un holds 108 bytes, the last of them zero.
+        if text.len() > 107 { Err("the path of a Unix socket has at most 107 bytes".to_owned()) } else { path(text) }
+    });
+    let mode = reader.text("check.unix_mode", |text| {
+        let octal = matches!(text.len(), 3 | 4).then(|| u32::from_str_radix(text, 8).ok()).flatten();
+        let mode = octal.filter(|mode| *mode <= 0o777);
+        mode.ok_or_else(|| format!("expected permissions in octal such as \"0660\", found {}", quoted(text)))
+    });
+    let networks = reader.items("check.trusted_proxies", trusted);
+    let secret = reader.secret("check.proxy_secret", "check.proxy_secret_file");
+    if let Ok(Some(secret)) = &secret {
+        let text = secret.expose_secret();
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let key = if reader.get("check.proxy_secret").is_some() { "check.proxy_secret" } else { "check.proxy_secret_file" };
+            reader.refuse(key, "a proxy shows the secret in a header: expected visible ASCII characters without blanks");
+        }
+    }
+    let networks = networks?;
+    let trusted_proxies = TrustedProxies { unix: networks.contains(&None), networks: networks.into_iter().flatten().collect() };
+    let unix = match unix_path? {
+        Some(path) => Some(UnixSocket { path, mode: mode? }),
+        None => None,
+    };
+    mode?;
+    Ok(Check { listen: listen?, unix, trusted_proxies, proxy_secret: secret? })
+}
+
+/// A network or an address; `None` is whoever comes through the Unix socket.
+fn trusted(text: &str) -> Result<Option<ipnet::IpNet>, String> {
+    if text == "unix" {
+        return Ok(None);
+    }
+    let network = text.parse::<ipnet::IpNet>().ok().or_else(|| Some(text.parse::<std::net::IpAddr>().ok()?.into()));
+    let network = network
+        .ok_or_else(|| format!("expected an address, a network such as \"10.0.0.0/8\", or \"unix\", found {}", quoted(text)))?;
+    // A peer's address is compared in its IPv4 form, so a network written in the mapped form is turned into that too.
+    let mapped = match network {
+        ipnet::IpNet::V6(net) if net.prefix_len() >= 96 => {
+            net.addr().to_ipv4_mapped().and_then(|address| ipnet::Ipv4Net::new(address, net.prefix_len() - 96).ok())
+        }
+        _ => None,
+    };
+    Ok(Some(mapped.map_or(network, ipnet::IpNet::V4)))
+}
+
+fn outage(reader: &mut Reader<'_>) -> Result<Outage, Noted> {
+    let words = [("error", OutagePolicy::Error), ("deny", OutagePolicy::Deny)];
+    let keys = ["outage.nginx", "outage.envoy", "outage.traefik", "outage.caddy", "outage.haproxy"];
+    let [nginx, envoy, traefik, caddy, haproxy] = keys.map(|key| reader.word(key, &words));
+    Ok(Outage { nginx: nginx?, envoy: envoy?, traefik: traefik?, caddy: caddy?, haproxy: haproxy? })
+}
+
+fn credentials(reader: &mut Reader<'_>) -> Result<Credentials, Noted> {
+    let allow_in_url = reader.boolean("credentials.allow_in_url");
+    let query_names = reader.items("credentials.query_names", |text| {
+        let valid = !text.is_empty() && !text.chars().any(char::is_control);
+        if valid { Ok(text.to_owned()) } else { Err(format!("expected the name of a query parameter, found {}", quoted(text))) }
+    });
+    let prefixes = reader.items("credentials.token_prefix", |text| {
+        TokenPrefix::parse(text).map_err(|error| format!("{error}, found {}", quoted(text)))
+    });
+    let token_prefixes = prefixes.and_then(|prefixes| {
+        let empty = "the list is empty; name at least the prefix that new tokens get";
+        TokenPrefixes::new(prefixes).ok_or_else(|| reader.refuse("credentials.token_prefix", empty))
+    });
+    Ok(Credentials { allow_in_url: allow_in_url?, query_names: query_names?, token_prefixes: token_prefixes? })
+}
+
+fn identity_names(reader: &mut Reader<'_>) -> Result<IdentityNames, Noted> {
+    let remote = reader.word("headers.preset", &[("x-auth", false), ("remote", true)])?;
+    let mut names = if remote { IdentityNames::remote() } else { IdentityNames::default() };
+    let keys = IdentityHeader::ALL.map(|header| (header, format!("headers.names.{}", header.key())));
+    let given: Vec<_> = keys.iter().filter_map(|(header, key)| Some((*header, key, reader.get(key)?.text().ok()?))).collect();
+    // Old names go first, so that two headers can swap theirs.
+    for (index, (header, ..)) in given.iter().enumerate() {
+        drop(names.rename(*header, &format!("unnamed-{index}")));
+    }
+    let mut all = Ok(());
+    for (header, key, name) in given {
+        let renamed = names.rename(header, name).map_err(|error| format!("{error}, found {}", quoted(name)));
+        all = all.and(reader.keep(key, renamed));
+    }
+    all.map(|()| names)
+}
+
+fn password_cost(reader: &mut Reader<'_>) -> Result<Cost, Noted> {
+    let mut number = |key: &str, expected: &str, possible: &dyn Fn(u32) -> bool| {
+        let value = reader.integer(key)?;
+        let number = u32::try_from(value).ok().filter(|value| possible(*value));
+        reader.keep(key, number.ok_or_else(|| format!("expected {expected}, found {value}")))
+    };
+    let memory = number("password.memory_kib", "8 to 1048576", &|value| Cost::new(value, 1, 1).is_some());
+    let passes = number("password.passes", "1 to 64", &|value| Cost::new(Cost::DEFAULT.memory, value, 1).is_some());
+    let lanes = number("password.lanes", "1 to 16", &|value| Cost::new(Cost::DEFAULT.memory, 1, value).is_some());
+    let (memory, passes, lanes) = (memory?, passes?, lanes?);
+    Cost::new(memory, passes, lanes).ok_or_else(|| {
+        let least = 8 * lanes;
+        reader.refuse("password.memory_kib", format!("expected at least {least} (8 KiB for each lane), found {memory}"))
+    })
+}
+
+fn log(reader: &mut Reader<'_>) -> Result<Log, Noted> {
+    let levels = [
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let level = reader.word("log.level", &levels);
+    let format = reader.word("log.format", &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    Ok(Log { level: level?, format: format? })
+}

@@ -1,0 +1,335 @@
+//! The one place where a request is allowed. Total, synchronous, reads no clock. Every guard is a line here;
+//! a success can be rendered only from a [`Grant`], and a `Grant` is made nowhere else.
+
+use super::{
+    access::{AccessRows, Level},
+    account::{Account, AccountKind},
+    decision::{Challenge, Reason, Via},
+    policy::{Demand, Otherwise, Rule},
+    request::CheckRequest,
+    site::Site,
+    time::Timestamp,
+    token::{Scope, Token, TokenState},
+    trust,
+};
+
+/// What was found out about the presented credential.
+#[derive(Clone, Copy, Debug)]
+pub enum Finding<'a> {
+    NotPresented,
+    /// Wrong prefix, length or checksum: never reached the store.
+    Malformed,
+    /// Two credentials that disagree, a header given twice.
+    Ambiguous,
+    /// No record.
+    Unknown,
+    /// A record, but the secret does not verify.
+    Mismatch,
+    /// The secret verified, or nobody was asked and this is `anonymous`; expiry, revocation, scope and site are not judged yet.
+    Verified(Verified<'a>),
+    /// The store could not answer, or the verifier had no room.
+    Unavailable(Reason),
+}
+
+/// The records behind a credential that verified.
+#[derive(Clone, Copy, Debug)]
+pub struct Verified<'a> {
+    /// `None` when the account is gone: then nobody is here.
+    pub account: Option<&'a Account>,
+    pub access: Option<&'a AccessRows>,
+    /// `None` for a password.
+    pub token: Option<&'a Token>,
+}
+
+/// The sites that the request is about, as the store knows them.
+#[derive(Clone, Copy, Debug)]
+pub enum Sites<'a> {
+    /// The request names none.
+    Missing,
+    /// At least one does not exist.
+    Unknown,
+    Known(&'a [Site]),
+}
+
+/// Everything that a decision may look at.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot<'a> {
+    pub now: Timestamp,
+    /// The rule that is about the request, or why there is none.
+    pub rule: Result<&'a Rule, Reason>,
+    pub via: Via,
+    pub finding: Finding<'a>,
+    pub sites: Sites<'a>,
+    /// Whether this installation takes tokens from URLs at all.
+    pub allow_in_url: bool,
+}
+
+/// The verdict. An adapter can render a success only from a [`Grant`].
+#[must_use]
+#[derive(Clone, Copy, Debug)]
+pub enum Decision<'a> {
+    Allow(Grant<'a>),
+    /// 401: we do not know who you are.
+    Challenge(Challenge),
+    /// 403 (or 400, when the request has no single reading): we know, and no.
+    Deny(Reason),
+    /// Neither: the outage policy speaks.
+    Unavailable(Reason),
+}
+
+impl Decision<'_> {
+    /// Why not, or `None` for an allow.
+    #[must_use]
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Allow(_) => None,
+            Self::Challenge(challenge) => Some(challenge.reason),
+            Self::Deny(reason) | Self::Unavailable(reason) => Some(*reason),
+        }
+    }
+
+    /// The word of the contract.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Allow(_) => "allow",
+            Self::Challenge(_) => "challenge",
+            Self::Deny(_) => "deny",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
+/// A request that passes, and who it is.
+#[derive(Clone, Copy, Debug)]
+pub struct Grant<'a> {
+    rule: &'a Rule,
+    via: Via,
+    who: Option<Who<'a>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Who<'a> {
+    account: &'a Account,
+    token: Option<&'a Token>,
+    sites: &'a [Site],
+    access: Level,
+}
+
+impl<'a> Grant<'a> {
+    #[must_use]
+    pub fn rule(&self) -> &'a str {
+        &self.rule.name
+    }
+
+    #[must_use]
+    pub fn via(&self) -> Via {
+        self.via
+    }
+
+    /// The login as stored; `None` on a public rule.
+    #[must_use]
+    pub fn account(&self) -> Option<&'a str> {
+        self.who.map(|who| who.account.login.as_str())
+    }
+
+    #[must_use]
+    pub fn kind(&self) -> Option<AccountKind> {
+        self.who.map(|who| who.account.kind)
+    }
+
+    /// `shop`, or `1,3`.
+    #[must_use]
+    pub fn site(&self) -> Option<String> {
+        let sites = self.who?.sites;
+        Some(sites.iter().map(|site| site.site.as_str()).collect::<Vec<_>>().join(","))
+    }
+
+    /// What the caller may do on the sites; the lowest over several.
+    #[must_use]
+    pub fn access(&self) -> Option<Level> {
+        self.who.map(|who| who.access)
+    }
+
+    /// The id of the token's record; `None` for a password.
+    #[must_use]
+    pub fn credential(&self) -> Option<&'a str> {
+        self.who?.token.map(|token| token.id.as_str())
+    }
+
+    #[must_use]
+    pub fn name(&self) -> Option<&'a str> {
+        self.who?.account.name.as_ref().map(super::text::Label::as_str)
+    }
+
+    #[must_use]
+    pub fn email(&self) -> Option<&'a str> {
+        self.who?.account.email.as_ref().map(super::text::Email::as_str)
+    }
+}
+
+/// Whether the rule takes a credential that came this way. Asked before any record is looked up, and again here.
+#[must_use]
+pub fn refused_kind(demand: &Demand, via: Via, allow_in_url: bool) -> Option<Reason> {
+    match via {
+        Via::None => None,
+        Via::Query if !allow_in_url => Some(Reason::UrlTokenRefused),
+        via if demand.credentials.takes(via) => None,
+        _ => Some(Reason::CredentialKind),
+    }
+}
+
+/// May this request pass, and who is it?
+pub fn decide<'a>(request: &CheckRequest<'_>, snapshot: &Snapshot<'a>) -> Decision<'a> {
+    let rule = match snapshot.rule {
+        Ok(rule) => rule,
+        Err(reason) => return Decision::Deny(reason),
+    };
+    let Some(demand) = &rule.demand else {
+        return Decision::Allow(Grant { rule, via: Via::None, who: None });
+    };
+    if let Finding::Ambiguous = snapshot.finding {
+        return Decision::Deny(Reason::AmbiguousCredential);
+    }
+    if let Some(reason) = refused_kind(demand, snapshot.via, snapshot.allow_in_url) {
+        return Decision::Deny(reason);
+    }
+    let challenge = |reason| {
+        let invalid_token = reason != Reason::NoCredential && matches!(snapshot.via, Via::Bearer | Via::Body | Via::Query);
+        Decision::Challenge(Challenge { reason, invalid_token, basic: demand.credentials.takes(Via::Basic) })
+    };
+    let verified = match snapshot.finding {
+        Finding::Verified(verified) => verified,
+        Finding::NotPresented | Finding::Ambiguous => return challenge(Reason::NoCredential),
+        Finding::Malformed => return challenge(Reason::Malformed),
+        Finding::Unknown if snapshot.via == Via::Session => return challenge(Reason::SessionEnded),
+        Finding::Unknown => return challenge(Reason::Unknown),
+        Finding::Mismatch => return challenge(Reason::Mismatch),
+        Finding::Unavailable(reason) => return Decision::Unavailable(reason),
+    };
+    let account = match authenticate(&verified, snapshot) {
+        Ok(account) => account,
+        Err(reason) => return challenge(reason),
+    };
+    match authorize(request, demand, account, &verified, snapshot) {
+        Ok((sites, access)) => {
+            let who = Who { account, token: verified.token, sites, access };
+            Decision::Allow(Grant { rule, via: snapshot.via, who: Some(who) })
+        }
+        // Nobody in particular may not; somebody might.
+        Err(_) if account.kind == AccountKind::Anonymous => challenge(Reason::NoCredential),
+        Err(reason) => Decision::Deny(reason),
+    }
+}
+
+/// Is the credential alive, and whose is it?
+fn authenticate<'a>(verified: &Verified<'a>, snapshot: &Snapshot<'_>) -> Result<&'a Account, Reason> {
+    let account = verified.account.ok_or(Reason::Unknown)?;
+    if let Some(token) = verified.token {
+        if token.account != account.id {
+            return Err(Reason::Unknown);
+        }
+        match token.state(account.generation, snapshot.now) {
+            TokenState::Active => {}
+            TokenState::Expired => return Err(Reason::Expired),
+            TokenState::Revoked => return Err(Reason::Revoked),
+            TokenState::Superseded => return Err(Reason::Superseded),
+        }
+    }
+    if account.disabled {
+        return Err(Reason::AccountDisabled);
+    }
+    Ok(account)
+}
+
+/// May he? The sites, and the lowest level he has on them.
+fn authorize<'a>(
+    request: &CheckRequest<'_>,
+    demand: &Demand,
+    account: &Account,
+    verified: &Verified<'a>,
+    snapshot: &Snapshot<'a>,
+) -> Result<(&'a [Site], Level), Reason> {
+    if account.kind == AccountKind::Anonymous && demand.otherwise != Otherwise::Anonymous {
+        return Err(Reason::NoCredential);
+    }
+    if let Some(token) = verified.token {
+        if token.secure_only && snapshot.via == Via::Query {
+            return Err(Reason::UrlTokenRefused);
+        }
+        if !token.networks.is_empty() && !request.client.is_some_and(|client| trust::contains(&token.networks, client)) {
+            return Err(Reason::Network);
+        }
+        if !scope_passes(&token.scopes, demand.scope.as_ref()) {
+            return Err(Reason::Scope);
+        }
+    }
+    let sites = match snapshot.sites {
+        Sites::Known([]) | Sites::Missing => return Err(Reason::SiteMissing),
+        Sites::Unknown => return Err(Reason::SiteUnknown),
+        Sites::Known(sites) => sites,
+    };
+    let held = Held { account, access: verified.access, token: verified.token };
+    if verified.token.is_some() && held.highest() > demand.max_token_access {
+        return Err(Reason::TokenTooPowerful);
+    }
+    let access = sites.iter().map(|site| held.on(site)).min().unwrap_or_default();
+    let needed = demand.level(request);
+    // A rule that needs nothing would let everybody in who has a credential for something else.
+    if access < needed || needed == Level::None || access == Level::None { Err(Reason::SiteAccess) } else { Ok((sites, access)) }
+}
+
+/// A token without scopes passes any rule but the management API's; one with scopes only the rules of those scopes.
+fn scope_passes(scopes: &[Scope], wanted: Option<&Scope>) -> bool {
+    match wanted {
+        Some(wanted) if scopes.is_empty() => wanted.as_str() != Scope::MANAGE,
+        Some(wanted) => scopes.contains(wanted),
+        None => scopes.is_empty(),
+    }
+}
+
+/// What an account holds, under the ceiling of the token it came with.
+struct Held<'a> {
+    account: &'a Account,
+    access: Option<&'a AccessRows>,
+    token: Option<&'a Token>,
+}
+
+impl Held<'_> {
+    fn on(&self, site: &Site) -> Level {
+        let own = match (self.account.kind, self.account.superuser) {
+            (AccountKind::Anonymous, _) => self.row(site).min(Level::View),
+            (_, true) => Level::Superuser,
+            (_, false) => self.row(site),
+        };
+        self.token.map_or(own, |token| token.ceiling.clamp(&site.id, own))
+    }
+
+    /// Rows of another account are nobody's rows.
+    fn row(&self, site: &Site) -> Level {
+        self.access
+            .filter(|access| access.account == self.account.id)
+            .map_or(Level::None, |access| access.level(&site.id).min(Level::Admin))
+    }
+
+    /// The most that the token can do on any site.
+    fn highest(&self) -> Level {
+        use super::token::Ceiling;
+        let own = if self.account.superuser { Level::Superuser } else { self.access.map_or(Level::None, AccessRows::highest) };
+        match self.token.map(|token| &token.ceiling) {
+            None | Some(Ceiling::Owner) => own,
+            Some(Ceiling::EverySite(most)) => own.min(*most),
+            Some(Ceiling::PerSite(rows)) => {
+                let on = |(site, row): (&super::id::SiteId, &super::access::SiteLevel)| {
+                    let own =
+                        if self.account.superuser { own } else { self.access.map_or(Level::None, |access| access.level(site)) };
+                    own.min(row.level)
+                };
+                rows.iter().map(on).max().unwrap_or_default()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! A check told step by step, for people: how the request is read, what each rule says of it, what the
+//! credential is, and what follows. It decides nothing: the decision in it is the gate's.
+
+use serde::Serialize;
+
+use super::{Gate, Verdict};
+use crate::domain::{
+    decide::Decision,
+    policy::RuleVerdict,
+    request::{CheckRequest, Described},
+};
+
+/// What is said of one rule.
+#[derive(Debug, Serialize)]
+pub struct RuleLine {
+    pub rule: String,
+    pub verdict: RuleVerdict,
+}
+
+/// The decision as `/auth/check` answers it.
+#[derive(Debug, Serialize)]
+pub struct Summary {
+    pub decision: &'static str,
+    pub status: u16,
+    pub reason: Option<&'static str>,
+    pub rule: Option<String>,
+    pub account: Option<String>,
+    pub kind: Option<&'static str>,
+    pub site: Option<String>,
+    pub access: Option<&'static str>,
+    pub via: &'static str,
+    pub credential: Option<String>,
+    pub request_id: String,
+}
+
+impl Summary {
+    #[must_use]
+    pub fn new(verdict: &Verdict<'_>, request_id: String) -> Self {
+        let reason = verdict.decision.reason();
+        let presented = verdict.credentials.map_or("none", |credentials| credentials.presented.via().as_str());
+        let grant = match &verdict.decision {
+            Decision::Allow(grant) => Some(grant),
+            Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => None,
+        };
+        Self {
+            decision: verdict.decision.word(),
+            status: reason.map_or(200, |reason| reason.status()),
+            reason: reason.map(|reason| reason.code()),
+            rule: verdict.rule.map(str::to_owned),
+            account: grant.and_then(|grant| grant.account()).map(str::to_owned),
+            kind: grant.and_then(|grant| grant.kind()).map(|kind| kind.as_str()),
+            site: grant.and_then(|grant| grant.site()),
+            access: grant.and_then(|grant| grant.access()).map(|level| level.as_str()),
+            via: grant.map_or(presented, |grant| grant.via().as_str()),
+            credential: grant.and_then(|grant| grant.credential()).map(str::to_owned),
+            request_id,
+        }
+    }
+}
+
+/// The whole story of one check.
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    /// The path as it is judged; `None` when the request has no single reading.
+    pub path: Option<String>,
+    pub host: Option<String>,
+    pub rules: Vec<RuleLine>,
+    #[serde(flatten)]
+    pub summary: Summary,
+    /// Why, in a sentence.
+    pub because: String,
+}
+
+impl Gate {
+    /// Judges a request as [`Gate::check`] does, and says why.
+    pub async fn explain(&self, described: Described<'_>, request_id: String) -> Explanation {
+        let read = CheckRequest::parse(described).ok();
+        let rules = read.as_ref().map_or_else(Vec::new, |request| {
+            let policy = self.parts.policy.load();
+            policy.explain(request).into_iter().map(|(rule, verdict)| RuleLine { rule: rule.name.clone(), verdict }).collect()
+        });
+        let (summary, because) = self
+            .check(Ok(described), |verdict| {
+                let because = match verdict.decision.reason() {
+                    Some(reason) => reason.explanation().to_owned(),
+                    None => because_allowed(verdict),
+                };
+                (Summary::new(verdict, request_id), because)
+            })
+            .await;
+        Explanation {
+            path: read.as_ref().map(CheckRequest::display_path),
+            host: read.as_ref().map(|request| request.host.to_string()),
+            rules,
+            summary,
+            because,
+        }
+    }
+}
+
+fn because_allowed(verdict: &Verdict<'_>) -> String {
+    let Decision::Allow(grant) = &verdict.decision else { return String::new() };
+    match (grant.account(), grant.access(), grant.site()) {
+        (Some(account), Some(access), Some(site)) => format!("{account} has {access} on {site}"),
+        _ => "the rule is public: nobody is asked".to_owned(),
+    }
+}
