@@ -20,6 +20,9 @@ use clap::{Args, Parser, Subcommand};
 use client::Client;
 use output::Output;
 
+/// Options that every command has, apart from its own.
+const GLOBAL: &str = "Options of every command";
+
 const AFTER_HELP: &str = "\
 Examples:
   keygate site create shop --host shop.example.com
@@ -43,13 +46,13 @@ struct Cli {
 #[derive(Clone, Debug, Args)]
 pub struct GlobalOptions {
     /// The configuration file; its `data_dir` says where the running Keygate is
-    #[arg(long, value_name = "FILE", env = "KEYGATE_CONFIG", global = true)]
+    #[arg(long, value_name = "FILE", env = "KEYGATE_CONFIG", hide_env_values = true, global = true, help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
     /// The data directory of the running Keygate [default: ./keygate-data]
-    #[arg(long, value_name = "DIR", env = "KEYGATE__DATA_DIR", global = true)]
+    #[arg(long, value_name = "DIR", env = "KEYGATE__DATA_DIR", hide_env_values = true, global = true, help_heading = GLOBAL)]
     pub data_dir: Option<PathBuf>,
     /// Answer in JSON: the objects of the REST API, a list as one array
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
     /// Another Keygate, by its URL
     #[arg(long, value_name = "URL", global = true, hide = true)]

@@ -85,6 +85,9 @@ fn the_main_job_from_a_shell() {
     assert_eq!(columns(&ok(&control, "token list --expiring 91d"), &[0]), [[id]]);
     assert!(columns(&ok(&control, "token list --expiring 89d"), &[0]).is_empty());
 
+    // The whole token does for its id, and is not shown.
+    let shown = run_in(control.data_dir(), &["token", "show", token.trim()], "");
+    assert!(shown.stdout.contains(id) && !shown.stdout.contains(&token[17..49]), "{}", shown.stderr);
     let made = json_of(&control, &format!("token rotate {id} --grace 1h"));
     assert!(made["token"].as_str().unwrap().starts_with("kg_s_"));
     let successor = made["record"]["id"].as_str().unwrap();

@@ -50,9 +50,9 @@ async fn an_account_from_creation_to_deletion() {
     let missing = control.get("/accounts/wera").await;
     let problem = json!({
         "type": "about:blank#account_not_found", "title": "Not Found", "status": 404, "detail": "there is no account `wera`",
-        "field": null, "limit": null, "request_id": null
+        "field": null, "limit": null
     });
-    assert_eq!((missing.status, missing.body), (404, problem));
+    assert_eq!((missing.status, without(missing.body, &["request_id"])), (404, problem));
 }
 
 #[tokio::test]
@@ -218,6 +218,19 @@ async fn what_is_wrong_is_named() {
         assert_eq!((&answer.body["field"], &answer.body["limit"]), (&json!(field), &json!(limit)), "{path} {body}");
         assert_eq!(answer.header("content-type"), "application/problem+json");
     }
+}
+
+#[tokio::test]
+async fn no_answer_repeats_what_may_be_a_secret() {
+    let control = Control::start();
+    for body in [json!({ "login": "a", "superuser": "hunter2, expected" }), json!({ "login": "a", "password": { "hunter2": 1 } })] {
+        let answer = control.send(Method::POST, "/accounts", &body).await;
+        assert_eq!(code(&answer.body), "body_invalid");
+        assert!(!answer.body.to_string().contains("hunter2"), "{}", answer.body);
+    }
+    let whole = "kg_u_AbCdEfGh0123abcdefghijklmnopqrstuvwxyzABCDEF3QN0xf";
+    let answer = control.get(&format!("/tokens/{whole}")).await;
+    assert!(answer.status == 404 && !answer.body.to_string().contains("abcdef"), "{}", answer.body);
 }
 
 #[tokio::test]

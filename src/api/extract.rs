@@ -73,9 +73,19 @@ impl<T: DeserializeOwned> FromRequest for Body<T> {
             let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
             serde_json::from_slice(text).map(Self).map_err(|error| {
                 let (status, code) = if error.is_data() { (422, "body_invalid") } else { (400, "body_malformed") };
-                Problem::new(status, code, error.to_string())
+                Problem::new(status, code, without_values(&error.to_string()))
             })
         })
+    }
+}
+
+/// What the JSON reader says without the value it stumbled over, which may be a password in the wrong place.
+fn without_values(message: &str) -> String {
+    match (message.split_once(": "), message.rsplit_once(", expected ")) {
+        (Some((kind @ ("invalid type" | "invalid value" | "invalid length"), _)), Some((_, expected))) => {
+            format!("{kind}, expected {expected}")
+        }
+        _ => message.to_owned(),
     }
 }
 
@@ -163,8 +173,8 @@ pub(super) fn site_name(text: &str) -> Result<SiteName, Problem> {
     SiteName::parse(text).map_err(|_| Problem::new(404, "site_not_found", format!("there is no site `{text}`")))
 }
 
+/// What is no id may be a whole token, so it is not repeated.
 pub(super) fn token_id(text: &str) -> Result<TokenId, Problem> {
-    TokenId::parse(text).ok_or_else(|| {
-        Problem::new(404, "token_not_found", format!("there is no token `{text}`; a token's id has twelve characters"))
-    })
+    let detail = "there is no such token; a token's id is the first twelve characters after `kg_u_` or `kg_s_`";
+    TokenId::parse(text).ok_or_else(|| Problem::new(404, "token_not_found", detail))
 }

@@ -11,7 +11,7 @@ use actix_web::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{directory::DirectoryError, domain::text::Invalid, store::StoreError};
+use crate::{directory::DirectoryError, domain::text::Invalid};
 
 /// A problem, small enough to be passed on by `?`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,10 +119,10 @@ impl From<DirectoryError> for Problem {
             DirectoryError::Precondition { .. } => Self::new(412, "version_differs", detail),
             DirectoryError::Contended => Self::new(409, "changed_meanwhile", detail),
             DirectoryError::Busy => Self::new(503, "busy", detail),
-            DirectoryError::Store(StoreError { transient, message }) => {
-                tracing::error!(transient, error = message, "the store failed");
-                let status = if transient { 503 } else { 500 };
-                Self::new(status, if transient { "store_unavailable" } else { "store_failed" }, detail)
+            DirectoryError::Store(error) => {
+                tracing::error!(transient = error.transient, %error, "the store failed");
+                let (status, code) = if error.transient { (503, "store_unavailable") } else { (500, "store_failed") };
+                Self::new(status, code, detail)
             }
         }
     }

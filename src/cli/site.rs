@@ -32,7 +32,7 @@ Examples:
     Show { id: String },
     /// Change the name of a site, or all of its hosts
     #[command(long_about = "\
-Change the name of a site, or all of its hosts: the hosts given are the ones it has from then on.
+Change the name of a site, or all of its hosts: the hosts given are the ones it has from then on. \
 An empty name removes it, and so does an empty host all hosts.
 
 Examples:

@@ -23,7 +23,7 @@ pub(super) enum Command {
     #[command(long_about = "\
 Make a token. It is the only thing on standard output, and shown this once; only its digest is kept.
 
-Without --access it may do what its account may; with it at most that. Without --from it may come from any network,
+Without --access it may do what its account may; with it at most that. Without --from it may come from any network, \
 without --scope it passes rules of any scope.
 
 Examples:
@@ -48,10 +48,14 @@ Examples:
         unused: Option<String>,
     },
     /// Show one token's record
-    Show { id: String },
+    Show {
+        /// The token's id, or the token itself
+        #[arg(value_parser = id_of)]
+        id: String,
+    },
     /// Revoke tokens: one, or all that a filter finds
     #[command(long_about = "\
-Revoke tokens, for good: one by its id, or all that are of an account, older than a time, or of a name.
+Revoke tokens, for good: one by its id, or all that are of an account, older than a time, or of a name. \
 A revoked token stays in the lists.
 
 Examples:
@@ -62,12 +66,14 @@ Examples:
     Revoke(choose::Arguments),
     /// Make a successor of a token with the same rights
     #[command(long_about = "\
-Make a successor of a token with the same rights and the same end. The successor is the only thing on standard output.
-The old token lives on until the grace is over; without --grace it is dead at once.
+Make a successor of a token with the same rights and the same end. The successor is the only thing on standard \
+output. The old token lives on until the grace is over; without --grace it is dead at once.
 
 Example:
   keygate token rotate AbCdEfGh0123 --grace 1h")]
     Rotate {
+        /// The token's id, or the token itself
+        #[arg(value_parser = id_of)]
         id: String,
         /// How long the old token lives on
         #[arg(long, value_name = "DURATION")]
@@ -103,6 +109,14 @@ impl Command {
             }
         }
     }
+}
+
+/// Who has a token at hand may give it instead of its id; no more than the id is sent on, or shown.
+#[expect(clippy::unnecessary_wraps, reason = "the signature of a value parser")]
+fn id_of(text: &str) -> Result<String, std::convert::Infallible> {
+    let body = text.rsplit('_').next().unwrap_or_default();
+    let is_token = text.contains('_') && body.len() == 50 && body.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    Ok(if is_token { body[..12].to_owned() } else { text.to_owned() })
 }
 
 fn present(session: &Session, made: &Made) {

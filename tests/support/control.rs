@@ -97,7 +97,12 @@ async fn serve(data_dir: &Path, started: &std::sync::mpsc::Sender<ServerHandle>)
     );
     directory.bootstrap().await.unwrap();
     let state = ApiState { directory: Arc::new(directory), policy: Arc::new(ArcSwap::from_pointee(Policy::default())) };
-    let app = move || App::new().app_data(web::Data::new(state.clone())).configure(api::configure);
+    let app = move || {
+        App::new()
+            .wrap(tracing_actix_web::TracingLogger::default())
+            .app_data(web::Data::new(state.clone()))
+            .configure(api::configure)
+    };
     let server = HttpServer::new(app)
         .workers(1)
         .disable_signals()

@@ -18,6 +18,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false, args = ["id", "account", "older_than", "unused", "name"])]
 pub(in crate::cli) struct Arguments {
+    /// The token's id, or the token itself
+    #[arg(value_parser = super::id_of)]
     id: Option<String>,
     /// Every token and session of this account
     #[arg(long, value_name = "LOGIN")]

@@ -145,6 +145,19 @@ async fn access_is_per_site_and_a_site_made_again_is_another() {
 }
 
 #[tokio::test]
+async fn a_row_behind_many_empty_sites_is_found() {
+    let fixture = fixture().await;
+    for index in 100..220 {
+        fixture.site(&format!("s{index}")).await;
+    }
+    fixture.account("ada").await;
+    for site in ["s100", "s219"] {
+        fixture.directory.set_access(&ADMIN, &login("ada"), &site_name(site), Level::View).await.unwrap();
+    }
+    assert_eq!(fixture.access(AccessFilter::default()).await, ["ada s100 view", "ada s219 view"]);
+}
+
+#[tokio::test]
 async fn some_levels_are_not_to_be_had() {
     let fixture = fixture().await;
     fixture.site("shop").await;
