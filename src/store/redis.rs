@@ -7,7 +7,7 @@
 mod keys;
 mod scripts;
 
-use std::{fmt, io, pin::pin, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -256,8 +256,11 @@ fn is_transient(error: &RedisError) -> bool {
 
 /// rustls reports a certificate that it does not trust as an IO error; waiting does not help there.
 fn is_bad_certificate(error: &RedisError) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    source.is_some_and(|source| source.kind() == io::ErrorKind::InvalidData)
+    let source = error.source();
+    // The driver hands its inner error out together with the pointer it keeps it by.
+    let shared = source.and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
+    let inner = shared.and_then(|shared| shared.downcast_ref::<io::Error>());
+    inner.is_some_and(|inner| inner.kind() == io::ErrorKind::InvalidData)
 }
 
 fn store_error(error: &RedisError) -> StoreError {
@@ -268,7 +271,7 @@ fn store_error(error: &RedisError) -> StoreError {
 /// that makes no sense, leaves it open.
 fn commit_error(error: &RedisError) -> StoreError {
     let is_open = match error.kind() {
-        ErrorKind::Io => !error.is_connection_refusal(),
+        ErrorKind::Io => !error.is_connection_refusal() && !is_bad_certificate(error),
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType => true,
         _ => false,
     };
@@ -277,4 +280,56 @@ fn commit_error(error: &RedisError) -> StoreError {
         error.message.push_str("; the change may or may not have been applied");
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn io_error(kind: io::ErrorKind) -> RedisError {
+        io::Error::new(kind, "why").into()
+    }
+
+    fn code(code: &str) -> RedisError {
+        redis::make_extension_error(code.to_owned(), Some("why".to_owned()))
+    }
+
+    fn server(kind: ServerErrorKind) -> RedisError {
+        (ErrorKind::Server(kind), "why").into()
+    }
+
+    #[test]
+    fn what_may_get_better_in_a_moment_is_transient() {
+        use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
+        for kind in [BusyLoading, TryAgain, ClusterDown, MasterDown, ReadOnly] {
+            assert!(is_transient(&server(kind)), "{kind:?}");
+        }
+        for name in ["BUSY", "NOREPLICAS"] {
+            assert!(is_transient(&code(name)), "{name}");
+        }
+        for kind in [io::ErrorKind::TimedOut, io::ErrorKind::ConnectionRefused, io::ErrorKind::BrokenPipe] {
+            assert!(is_transient(&io_error(kind)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_an_operator_must_mend_is_not() {
+        use ServerErrorKind::{CrossSlot, Moved, NoPerm, NoScript, ResponseError};
+        for kind in [CrossSlot, Moved, NoPerm, NoScript, ResponseError] {
+            assert!(!is_transient(&server(kind)), "{kind:?}");
+        }
+        for name in ["OOM", "WRONGTYPE", "NOAUTH", "WRONGPASS", "MISCONF", "DAMAGED"] {
+            assert!(!is_transient(&code(name)), "{name}");
+        }
+        assert!(!is_transient(&(ErrorKind::AuthenticationFailed, "why").into()));
+        assert!(!is_transient(&io_error(io::ErrorKind::InvalidData)), "a certificate");
+    }
+
+    #[test]
+    fn only_a_lost_answer_leaves_a_change_open() {
+        let is_open = |error: RedisError| commit_error(&error).message.contains("may or may not");
+        assert!(is_open(io_error(io::ErrorKind::TimedOut)) && is_open(io_error(io::ErrorKind::ConnectionReset)));
+        assert!(!is_open(io_error(io::ErrorKind::ConnectionRefused)) && !is_open(io_error(io::ErrorKind::InvalidData)));
+        assert!(!is_open(code("BUSY")) && !is_open(server(ServerErrorKind::ReadOnly)));
+    }
 }
