@@ -1,5 +1,6 @@
 //! The case table spoken directly to Keygate, in every dialect: exact statuses and reasons.
 
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
 use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
@@ -12,7 +13,7 @@ use envoy_types::pb::envoy::service::auth::v3::{AttributeContext, CheckRequest, 
 
 use crate::support::cases::{Case, Failure, Only, assert_none, assert_red, is_identity, table};
 use crate::support::house::{CLIENT, Furnish, House, POLICY};
-use crate::support::http::Request;
+use crate::support::http::{Answer, Request, connect};
 
 /// Where proxies call from, in `tests/data/keygate.toml`.
 const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -269,6 +270,30 @@ fn a_description_that_is_missing_or_doubled_is_refused() {
                 assert_eq!(answer.status, on_the_wire(dialect, 400), "{dialect} without or with two {name}");
                 assert_eq!(answer.header("X-Auth-Reason"), Some("missing_description"), "{dialect}, {name}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_check_waits_for_no_body_and_takes_old_and_headless_callers() {
+    let house = House::new();
+    let (allowed, refused) = (row("a valid token reads"), row("no token"));
+    for dialect in ["nginx", "traefik", "caddy", "haproxy", "envoy", "check"] {
+        for (case, status) in [(&allowed, 200), (&refused, 401)] {
+            let whole = call(&house, dialect, case);
+            // The length of a body that a proxy kept to itself.
+            let promised = whole.clone().header("Content-Length", "10485760");
+            let mut headless = whole.clone();
+            headless.method = "HEAD".to_owned();
+            for request in [promised, headless] {
+                let answer = request.send(PROXY, house.keygate.check).unwrap();
+                assert_eq!(answer.status, status, "{dialect}, {}", request.method);
+            }
+            let old = String::from_utf8(whole.head()).unwrap().replacen("HTTP/1.1", "HTTP/1.0", 1);
+            let mut stream = connect(PROXY, house.keygate.check).unwrap();
+            stream.write_all(old.as_bytes()).unwrap();
+            let answer = Answer::read(&mut stream, dialect == "haproxy").unwrap();
+            assert_eq!(answer.status, status, "{dialect} over HTTP/1.0");
         }
     }
 }

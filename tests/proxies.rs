@@ -17,6 +17,7 @@ fn guards_a_site(proxy: Proxy) {
     let failures = house.run(proxy.name(), running.address);
     assert_none(&failures, &running.whom());
     bodies_arrive_whole(&house, &running);
+    a_chunked_body_arrives_whole(&house, &running);
     refused_bodies_do_not_arrive(&house, &running);
     a_websocket_passes(&house, &running);
     nobody_passes_without_keygate(&mut house, &running);
@@ -39,6 +40,18 @@ fn bodies_arrive_whole(house: &House, running: &Running) {
             assert_eq!(seen[0].method, method);
         }
     }
+}
+
+/// A body whose length nobody knows before it ends.
+fn a_chunked_body_arrives_whole(house: &House, running: &Running) {
+    let mut request = Request::new("POST", "/orders/7")
+        .header("Host", "shop.example.com")
+        .header("Authorization", house.authorization("vera"))
+        .header("Transfer-Encoding", "chunked");
+    request.body = b"5\r\nhello\r\n7\r\n, world\r\n0\r\n\r\n".to_vec();
+    let (answer, seen) = house.send(request, running.address).expect("the proxy answers");
+    assert_eq!((answer.status, seen.len()), (200, 1), "{}", running.whom());
+    assert_eq!(seen[0].sha256, sha256(b"hello, world"), "{}", running.whom());
 }
 
 /// Proxies may hang up on somebody who is still sending; what counts is that nothing arrived.

@@ -38,7 +38,8 @@ impl Request {
         self
     }
 
-    fn head(&self) -> Vec<u8> {
+    /// The request line and the headers, as they are sent.
+    pub fn head(&self) -> Vec<u8> {
         let mut text = format!("{} {} HTTP/1.1\r\n", self.method, self.target);
         for (name, value) in &self.headers {
             text.push_str(name);
