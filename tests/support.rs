@@ -11,3 +11,8 @@ pub mod programs;
 pub mod proxy;
 pub mod redis;
 pub mod upstream;
+
+/// How many cases to try: few by default, many in the long form of the tests (`tests/run --full`).
+pub fn cases_to_run(by_default: u32, in_full: u32) -> u32 {
+    if std::env::var_os("KEYGATE_TEST_FULL").is_some() { in_full } else { by_default }
+}

@@ -141,10 +141,10 @@ impl IdentityNames {
     }
 }
 
-/// Lower case, with `_` and `.` read as `-`: how CGI, WSGI and PHP make different headers the same.
+/// Lower case, with every sign read as `-`: CGI, WSGI and PHP take `_` and `.` for it, and PHP any other sign too.
 #[must_use]
 pub fn fold_header_name(name: &str) -> String {
-    name.chars().map(|c| if matches!(c, '_' | '.') { '-' } else { c.to_ascii_lowercase() }).collect()
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
 }
 
 #[cfg(test)]
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn aliases_are_found_in_any_spelling() {
         let names = IdentityNames::default();
-        for alias in ["X-Auth-Account", "x_auth_account", "X.Auth.Account", "x-AUTH_request.id"] {
+        for alias in ["X-Auth-Account", "x_auth_account", "X.Auth.Account", "x-AUTH_request.id", "X!Auth~Account"] {
             assert!(names.is_alias(alias), "{alias}");
         }
         assert!(!names.is_alias("X-Auth-Accounts") && !names.is_alias("X-Auth"));
