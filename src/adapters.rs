@@ -31,6 +31,8 @@ pub struct Dialect {
     pub status: fn(Reason, &Wire) -> u16,
     /// Whether the proxy passes removals of request headers (`x-envoy-auth-headers-to-remove`).
     pub removes_headers: bool,
+    /// Whether the proxy replaces the request's `Cookie` by the answer's, so that our own cookie can be kept back.
+    pub returns_cookies: bool,
 }
 
 const DIALECTS: [&Dialect; 5] = [&nginx::DIALECT, &envoy_http::DIALECT, &traefik::DIALECT, &caddy::DIALECT, &haproxy::DIALECT];

@@ -9,4 +9,5 @@ pub const DIALECT: Dialect = Dialect {
     describe: traefik::describe,
     status: |reason, wire| plain_status(reason, wire.outage.caddy, 503, 503),
     removes_headers: false,
+    returns_cookies: false,
 };

@@ -16,6 +16,7 @@ pub const DIALECT: Dialect = Dialect {
     describe,
     status: |reason, wire| plain_status(reason, wire.outage.envoy, 403, 503),
     removes_headers: true,
+    returns_cookies: false,
 };
 
 fn describe<'r>(incoming: &Incoming<'r>, wire: &Wire) -> Result<Question<'r>, Reason> {

@@ -10,4 +10,5 @@ pub const DIALECT: Dialect = Dialect {
     describe: nginx::describe,
     status: |reason, wire| plain_status(reason, wire.outage.haproxy, 503, 503),
     removes_headers: false,
+    returns_cookies: false,
 };

@@ -89,6 +89,15 @@ impl<'r> Incoming<'r> {
         trusted.client_of(&lines.join(",")).map_err(|_| Reason::MissingDescription)
     }
 
+    /// The client's cookies that are not ours.
+    #[must_use]
+    pub fn other_cookies(&self) -> String {
+        let lines: Vec<&str> =
+            self.headers().get_all("cookie").filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()).collect();
+        let cookies = lines.join("; ");
+        without_our_cookies(&cookies).unwrap_or(cookies)
+    }
+
     /// The client's own headers that a check may look at.
     #[must_use]
     pub fn client_headers(&self) -> ClientHeaders<'r> {
@@ -112,10 +121,13 @@ pub fn alias_list(names: &IdentityNames) -> Vec<String> {
         .collect()
 }
 
-/// A `Cookie` header without our own cookies; `None` when there is nothing of ours in it.
+/// A `Cookie` header without our own cookies, those of the portal included; `None` when there is nothing of ours in it.
 #[must_use]
 pub fn without_our_cookies(cookie: &str) -> Option<String> {
-    let is_ours = |pair: &&str| SESSION_COOKIES.contains(&pair.split('=').next().unwrap_or_default().trim());
+    let is_ours = |pair: &&str| {
+        let name = pair.split('=').next().unwrap_or_default().trim();
+        name == "keygate" || SESSION_COOKIES.contains(&name) || name.starts_with("__Host-keygate")
+    };
     let pairs = || cookie.split(';').filter(|pair| !pair.trim().is_empty());
     pairs().any(|pair| is_ours(&pair)).then(|| {
         let others: Vec<&str> = pairs().filter(|pair| !is_ours(pair)).map(str::trim).collect();
@@ -131,6 +143,6 @@ mod tests {
     fn our_cookies_are_taken_out_and_the_others_stay() {
         assert_eq!(without_our_cookies("a=b; c=d"), None);
         assert_eq!(without_our_cookies("a=b; __Host-keygate-check=x; c=d"), Some("a=b; c=d".to_owned()));
-        assert_eq!(without_our_cookies("keygate-check=x"), Some(String::new()));
+        assert_eq!(without_our_cookies("keygate-check=x; __Host-keygate=y"), Some(String::new()));
     }
 }

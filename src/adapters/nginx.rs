@@ -8,8 +8,15 @@ use super::{
 };
 use crate::domain::decision::{OutagePolicy, Reason};
 
-pub const DIALECT: Dialect =
-    Dialect { name: "nginx", path: "/auth/nginx", takes_rest: false, describe, status, removes_headers: false };
+pub const DIALECT: Dialect = Dialect {
+    name: "nginx",
+    path: "/auth/nginx",
+    takes_rest: false,
+    describe,
+    status,
+    removes_headers: false,
+    returns_cookies: false,
+};
 
 /// The description in `X-Original-*`, all of which the configuration must overwrite: a subrequest inherits the client's headers.
 pub(super) fn describe<'r>(incoming: &Incoming<'r>, _: &Wire) -> Result<Question<'r>, Reason> {

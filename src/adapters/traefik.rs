@@ -1,5 +1,6 @@
 //! Traefik ForwardAuth: described by `X-Forwarded-*`, which Traefik overwrites unless it trusts the hop before it;
-//! any 2xx passes, anything else goes to the client as it is.
+//! any 2xx passes, anything else goes to the client as it is. Traefik can only remove or replace a whole `Cookie`, so the
+//! answer holds the cookies that may go on, for `authResponseHeaders`.
 
 use super::{
     Dialect,
@@ -16,6 +17,7 @@ pub const DIALECT: Dialect = Dialect {
     describe,
     status: |reason, wire| plain_status(reason, wire.outage.traefik, 503, 503),
     removes_headers: false,
+    returns_cookies: true,
 };
 
 pub(super) fn describe<'r>(incoming: &Incoming<'r>, wire: &Wire) -> Result<Question<'r>, Reason> {

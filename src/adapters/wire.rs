@@ -148,7 +148,7 @@ impl Wire {
         let question = self.believe(incoming.peer(), secret.map(str::as_bytes)).and_then(|()| (dialect.describe)(&incoming, self));
         let request_id = self.request_ids.next();
         self.judge(dialect.name, &incoming, question, &request_id, |verdict| match &verdict.decision {
-            Decision::Allow(grant) => self.render_allow(dialect, grant, verdict, &request_id),
+            Decision::Allow(grant) => self.render_allow(dialect, &incoming, grant, verdict, &request_id),
             Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => {
                 self.render_refusal(dialect, verdict, &request_id)
             }
@@ -215,7 +215,14 @@ impl Wire {
         }
     }
 
-    fn render_allow(&self, dialect: &Dialect, grant: &Grant<'_>, verdict: &Verdict<'_>, request_id: &str) -> HttpResponse {
+    fn render_allow(
+        &self,
+        dialect: &Dialect,
+        incoming: &Incoming<'_>,
+        grant: &Grant<'_>,
+        verdict: &Verdict<'_>,
+        request_id: &str,
+    ) -> HttpResponse {
         let mut response = HttpResponse::Ok();
         response.insert_header(("cache-control", "no-store"));
         let mut absent = String::new();
@@ -230,6 +237,12 @@ impl Wire {
                 _ => {
                     response.insert_header((name.clone(), HeaderValue::from_static("")));
                 }
+            }
+        }
+        if dialect.returns_cookies {
+            let cookies = incoming.other_cookies();
+            if !cookies.is_empty() {
+                response.insert_header(("cookie", cookies));
             }
         }
         if dialect.removes_headers {
