@@ -53,7 +53,7 @@ pub(super) const KEY_2: &str = "k2:HwECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 pub(super) fn directory_on(store: Arc<dyn Store>, clock: Arc<TestClock>, keys: Arc<ServerKeys>) -> Arc<Directory> {
     let prefixes = TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap();
-    let hasher = Arc::new(Hasher::new(Cost::new(8, 1, 1).unwrap()));
+    let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
     Arc::new(Directory::new(store, clock, keys, prefixes, hasher))
 }
 

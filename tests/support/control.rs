@@ -93,7 +93,7 @@ async fn serve(data_dir: &Path, started: &std::sync::mpsc::Sender<ServerHandle>)
         Arc::new(SystemClock),
         Arc::new(ServerKeys::parse("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap()),
         TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap(),
-        Arc::new(Hasher::new(Cost::new(8, 1, 1).unwrap())),
+        Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap())),
     );
     directory.bootstrap().await.unwrap();
     let state = ApiState { directory: Arc::new(directory), policy: Arc::new(ArcSwap::from_pointee(Policy::default())) };
