@@ -135,6 +135,8 @@ fn what_fails_says_why_and_by_its_exit_code() {
     ok(&control, "account create root --superuser");
     ok(&control, "site create shop");
     assert_eq!(fails(&control, 1, "account show nobody"), "keygate: there is no account `nobody`\n");
+    let unknown_site = fails(&control, 1, "token create root --name x --access shop=view --access blog=view");
+    assert_eq!(unknown_site, "keygate: there is no site `blog`\n");
     assert_eq!(fails(&control, 1, "account create ROOT"), "keygate: the login `ROOT` is taken\n");
     assert!(fails(&control, 1, "account superuser root off").contains("last enabled superuser"));
     assert!(fails(&control, 1, "access set anonymous shop write").contains("at most `view`"));

@@ -170,7 +170,7 @@ impl Directory {
         let sites = self.get_all::<Site>(&keys).await?;
         let mut rows = BTreeMap::new();
         for ((name, level), site) in names.iter().zip(sites) {
-            let site = site.ok_or_else(|| Invalid::new("site_unknown", "levels", format!("there is no site `{name}`")))?;
+            let site = site.ok_or_else(|| Self::not_a_site(name))?;
             edit.expect_same(Key::Site(name.clone()), &site);
             rows.insert(site.id, SiteLevel { site: site.site, level: some(*level)? });
         }

@@ -224,7 +224,7 @@ async fn a_token_is_what_was_asked_for_and_its_secret_is_nowhere() {
     refused(|new| new.expires = Some(Expiry::At(Timestamp::from_millis(0))), "expiry_in_the_past").await;
     refused(|new| new.expires = Some(Expiry::After(Duration::ZERO)), "expiry_in_the_past").await;
     refused(|new| new.expires = Some(Expiry::After(Duration::MAX)), "time_out_of_range").await;
-    refused(|new| new.ceiling = CeilingAsk::PerSite(BTreeMap::from([(site_name("blog"), Level::View)])), "site_unknown").await;
+    refused(|new| new.ceiling = CeilingAsk::PerSite(BTreeMap::from([(site_name("blog"), Level::View)])), "not_found").await;
     refused(|new| new.ceiling = CeilingAsk::EverySite(Level::None), "token_level").await;
     refused(|new| new.networks = vec![new.networks[0]; 101], "too_many_networks").await;
     fixture.patch("ada", AccountPatch { disabled: Some(true), ..AccountPatch::default() }).await.unwrap();
