@@ -70,6 +70,9 @@ impl Login {
             let detail = "a login has no white space, control characters or any of : , / \\ \" < >";
             return Err(Invalid::new("login_characters", "login", detail));
         }
+        if matches!(text, "." | "..") {
+            return Err(Invalid::new("login_characters", "login", "a login of dots cannot be named in a URL"));
+        }
         Ok(Self(text.to_owned()))
     }
 
@@ -198,7 +201,7 @@ mod tests {
 
     #[test]
     fn logins_refuse_what_would_break_a_header_or_basic() {
-        for bad in ["", "a b", "a:b", "a\nb", "a,b", "a\u{202e}b", "a\u{7f}"] {
+        for bad in ["", "a b", "a:b", "a\nb", "a,b", "a\u{202e}b", "a\u{7f}", "..", "."] {
             assert!(Login::parse(bad).is_err(), "{bad:?}");
         }
         assert!(Login::parse(&"x".repeat(101)).is_err());
