@@ -97,7 +97,7 @@ struct Health {
 /// Streams that one Envoy connection may have open.
 const GRPC_STREAMS: u32 = 1024;
 /// So that connections spread over replicas that came later.
-const GRPC_CONNECTION_AGE: Duration = Duration::from_secs(30 * 60);
+const GRPC_CONNECTION_AGE: Duration = Duration::from_mins(30);
 /// How often the health of gRPC is compared with the store's, and an unreached store is tried again.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -235,7 +235,7 @@ fn check_server(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: Optio
     .disable_signals()
     .shutdown_timeout(5)
     // Longer than proxies keep theirs: the side that asks should be the side that closes.
-    .keep_alive(Duration::from_secs(120))
+    .keep_alive(Duration::from_mins(2))
     .listen(tcp)?;
     if let Some(unix) = unix {
         server = server.listen_uds(unix)?;

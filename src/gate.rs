@@ -182,8 +182,8 @@ impl Gate {
         let account = AccountId::anonymous();
         let records = self.parts.store.read(&reading.keys([Key::Account(account.clone()), Key::Access(account)])).await?;
         reading.take_sites(&records[2..])?;
-        gathered.account = decode(&records[0])?;
-        gathered.access = decode(&records[1])?;
+        gathered.account = decode(records[0].as_ref())?;
+        gathered.access = decode(records[1].as_ref())?;
         gathered.sites = self.resolve(reading).await?;
         Ok(Verification::Verified)
     }
@@ -198,7 +198,7 @@ impl Gate {
     ) -> Result<Verification, StoreError> {
         let mut reading = Reading::of_sites(asked);
         let records = self.parts.store.read(&reading.keys([Key::Token(presented.id.clone())])).await?;
-        let Some(token) = decode::<Token>(&records[0])? else { return Ok(Verification::Unknown) };
+        let Some(token) = decode::<Token>(records[0].as_ref())? else { return Ok(Verification::Unknown) };
         if !presented.verifies(&token, &self.parts.keys) {
             return Ok(Verification::Mismatch);
         }
@@ -224,7 +224,7 @@ impl Gate {
         let records = self.parts.store.read(&reading.keys([Key::Name(fold(login))])).await?;
         reading.take_sites(&records[1..])?;
         // An account that cannot exist is read for an unknown login, so that both make the same round trips.
-        let account = decode::<NameClaim>(&records[0])?.map_or_else(AccountId::anonymous, |claim| claim.account);
+        let account = decode::<NameClaim>(records[0].as_ref())?.map_or_else(AccountId::anonymous, |claim| claim.account);
         self.read_account(&account, reading, gathered).await?;
         let human = gathered.account.as_ref().filter(|account| account.kind == AccountKind::Human);
         let known = human.and_then(|account| Some((account, account.password.clone()?)));
@@ -254,10 +254,10 @@ impl Gate {
         let mut keys = vec![Key::Account(id.clone()), Key::Access(id.clone())];
         keys.extend(reading.site_behind_host());
         let records = self.parts.store.read(&keys).await?;
-        gathered.account = decode(&records[0])?;
-        gathered.access = decode(&records[1])?;
+        gathered.account = decode(records[0].as_ref())?;
+        gathered.access = decode(records[1].as_ref())?;
         gathered.sites = match reading {
-            Reading::ByHost { .. } => records.get(2).map(decode::<Site>).transpose()?.flatten().map(|site| vec![site]),
+            Reading::ByHost { .. } => decode::<Site>(records.get(2).and_then(Option::as_ref))?.map(|site| vec![site]),
             Reading::Named { sites, .. } => sites,
         };
         Ok(())
@@ -265,15 +265,15 @@ impl Gate {
 
     async fn resolve(&self, reading: Reading) -> Result<Option<Vec<Site>>, StoreError> {
         match (reading.site_behind_host(), reading) {
-            (Some(key), _) => Ok(decode::<Site>(&self.parts.store.read(&[key]).await?[0])?.map(|site| vec![site])),
+            (Some(key), _) => Ok(decode::<Site>(self.parts.store.read(&[key]).await?[0].as_ref())?.map(|site| vec![site])),
             (None, Reading::Named { sites, .. }) => Ok(sites),
             (None, Reading::ByHost { .. }) => Ok(None),
         }
     }
 }
 
-fn decode<R: Record>(stored: &Option<Stored>) -> Result<Option<R>, StoreError> {
-    stored.as_ref().map(R::decode).transpose()
+fn decode<R: Record>(stored: Option<&Stored>) -> Result<Option<R>, StoreError> {
+    stored.map(R::decode).transpose()
 }
 
 /// How far the sites of a check have been read. A site that is found by its host takes a second step.
@@ -304,9 +304,11 @@ impl Reading {
     /// The answers to what [`Reading::keys`] added.
     fn take_sites(&mut self, records: &[Option<Stored>]) -> Result<(), StoreError> {
         match self {
-            Self::Named { sites, .. } => *sites = records.iter().map(decode).collect::<Result<Option<Vec<Site>>, _>>()?,
+            Self::Named { sites, .. } => {
+                *sites = records.iter().map(|record| decode(record.as_ref())).collect::<Result<Option<Vec<Site>>, _>>()?;
+            }
             Self::ByHost { site, .. } => {
-                *site = records.first().map(decode::<HostClaim>).transpose()?.flatten().map(|claim| claim.site);
+                *site = decode::<HostClaim>(records.first().and_then(Option::as_ref))?.map(|claim| claim.site);
             }
         }
         Ok(())

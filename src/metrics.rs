@@ -1,4 +1,4 @@
-//! What is counted, in the OpenMetrics text format.
+//! What is counted, in the `OpenMetrics` text format.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! HAProxy, asking by a small Lua action (`proxies/haproxy`): described like NGINX, by HEAD or GET, answered with the
+//! `HAProxy`, asking by a small Lua action (`proxies/haproxy`): described like NGINX, by HEAD or GET, answered with the
 //! real status.
 
 use super::{Dialect, nginx, plain_status};

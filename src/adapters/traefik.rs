@@ -1,4 +1,4 @@
-//! Traefik ForwardAuth: described by `X-Forwarded-*`, which Traefik overwrites unless it trusts the hop before it;
+//! Traefik `ForwardAuth`: described by `X-Forwarded-*`, which Traefik overwrites unless it trusts the hop before it;
 //! any 2xx passes, anything else goes to the client as it is. Traefik can only remove or replace a whole `Cookie`, so the
 //! answer holds the cookies that may go on, for `authResponseHeaders`.
 

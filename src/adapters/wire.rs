@@ -291,9 +291,9 @@ pub fn refusal_body(reason: Reason, request_id: &str) -> String {
 pub fn identity_value(header: IdentityHeader, grant: &Grant<'_>, request_id: &str) -> String {
     let value = match header {
         IdentityHeader::Account => grant.account(),
-        IdentityHeader::Kind => grant.kind().map(|kind| kind.as_str()),
+        IdentityHeader::Kind => grant.kind().map(super::super::domain::account::AccountKind::as_str),
         IdentityHeader::Site => return grant.site().unwrap_or_default(),
-        IdentityHeader::Access => grant.access().map(|level| level.as_str()),
+        IdentityHeader::Access => grant.access().map(super::super::domain::access::Level::as_str),
         IdentityHeader::Via => Some(grant.via().as_str()).filter(|_| grant.account().is_some() || grant.via() != Via::None),
         IdentityHeader::Credential => grant.credential(),
         IdentityHeader::Name => grant.name(),

@@ -24,11 +24,11 @@ pub(super) struct Watching {
 }
 
 pub(super) fn watch(sources: Sources, policy: Arc<ArcSwap<Policy>>) -> Watching {
-    let (changed, mut changes) = mpsc::unbounded_channel();
-    let watcher = sources.file.as_deref().and_then(|file| watch_file(file, changed.clone()));
+    let (sender, mut changes) = mpsc::unbounded_channel();
+    let watcher = sources.file.as_deref().and_then(|file| watch_file(file, sender.clone()));
     tokio::spawn(async move {
         // The sender is kept here, so that the channel stays open when no file is watched.
-        let _changed = changed;
+        let _sender = sender;
         let mut hangup = match signal(SignalKind::hangup()) {
             Ok(hangup) => hangup,
             Err(error) => return tracing::error!(%error, "SIGHUP cannot be listened for"),

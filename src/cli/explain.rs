@@ -1,6 +1,6 @@
 //! `keygate explain`: the decision on a request that nobody has made, rule by rule, and why.
 
-use std::io::Read as _;
+use std::{fmt::Write as _, io::Read as _};
 
 use clap::Args;
 use reqwest::Method;
@@ -69,16 +69,17 @@ fn story(told: &Value) -> String {
             "query_differs" => "no: another query",
             _ => "not reached",
         };
-        story += &format!("rule {:<5} {}: {verdict}\n", number + 1, line["rule"].as_str().unwrap_or_default());
+        let rule = line["rule"].as_str().unwrap_or_default();
+        let _infallible = writeln!(story, "rule {:<5} {rule}: {verdict}", number + 1);
     }
     let status = told["status"].as_u64().unwrap_or_default();
     let reason = told["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
-    story += &format!("decision   {} {status}{reason}\nbecause    {}\n", text("decision"), text("because"));
+    let _infallible = writeln!(story, "decision   {} {status}{reason}\nbecause    {}", text("decision"), text("because"));
     for (label, name) in
         [("account", "account"), ("site", "site"), ("access", "access"), ("via", "via"), ("credential", "credential")]
     {
         if let Some(value) = told[name].as_str() {
-            story += &format!("{label:<10} {value}\n");
+            let _infallible = writeln!(story, "{label:<10} {value}");
         }
     }
     story

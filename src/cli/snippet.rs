@@ -54,7 +54,8 @@ impl Snippet {
         let parts = self.proxy.parts();
         for (name, text) in parts {
             if parts.len() > 1 {
-                let comment = if name.ends_with(".lua") { "--" } else { "#" };
+                let is_lua = std::path::Path::new(name).extension().is_some_and(|extension| extension == "lua");
+                let comment = if is_lua { "--" } else { "#" };
                 output::say(&format!("{comment} ---- {name} ----\n"));
             }
             output::say(&fill_in(text, &settings));

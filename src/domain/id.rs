@@ -80,3 +80,9 @@ impl AccountId {
         Self("acc_anonymous".to_owned())
     }
 }
+
+/// A generator for tests, which have no other place to take one from.
+#[cfg(test)]
+pub(crate) fn test_rng() -> impl CryptoRng {
+    rand::rand_core::UnwrapErr(rand::rngs::SysRng)
+}

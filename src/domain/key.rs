@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn keys_do_not_print_themselves() {
-        let file = ServerKeys::generate_file(&mut rand::rng());
+        let file = ServerKeys::generate_file(&mut crate::domain::id::test_rng());
         let keys = ServerKeys::parse(&file).unwrap();
         let secret = file.trim().split_once(':').unwrap().1;
         assert!(!format!("{keys:?}").contains(secret));

@@ -186,7 +186,7 @@ mod tests {
         let cheap = Cost::new(8, 1, 1).unwrap();
         let mut workspace = Workspace::default();
         let password = Password::chosen("correct horse").unwrap();
-        let hash = PasswordHash::generate(&password, cheap, &mut rand::rng(), &mut workspace);
+        let hash = PasswordHash::generate(&password, cheap, &mut crate::domain::id::test_rng(), &mut workspace);
         let text = String::from(hash.clone());
         let read = PasswordHash::try_from(text).unwrap();
         assert!(read == hash && read.verify(&password, &mut workspace));

@@ -144,7 +144,7 @@ impl CredentialReader {
             }
             (false, false) => match Password::presented(secret) {
                 Some(password) if !login.is_empty() => {
-                    found.add(encoded, Presented::Password { login: login.to_owned(), password })
+                    found.add(encoded, Presented::Password { login: login.to_owned(), password });
                 }
                 _ => found.add(encoded, Presented::Malformed(Via::Basic)),
             },

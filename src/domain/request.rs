@@ -359,7 +359,7 @@ fn decode_form(text: &[u8], strict: bool) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(decoded))
 }
 
-/// `php_register_variable_ex` (main/php_variables.c): leading blanks go, the name ends at NUL, `.` and blank become `_`
+/// `php_register_variable_ex` (`main/php_variables.c)`: leading blanks go, the name ends at NUL, `.` and blank become `_`
 /// up to the first `[`.
 fn fold_like_php(name: &[u8]) -> Vec<u8> {
     let name = name.split(|byte| *byte == 0).next().unwrap_or_default().trim_ascii_start();

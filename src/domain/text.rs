@@ -30,7 +30,7 @@ impl Invalid {
 }
 
 /// NFKC, case folded, NFKC again: the form in which logins and e-mail addresses are compared
-/// (Unicode Standard 3.13, "toNFKC_Casefold" without the ignorables).
+/// (Unicode Standard 3.13, "`toNFKC_Casefold`" without the ignorables).
 #[must_use]
 pub fn fold(text: &str) -> String {
     let composed: String = text.nfkc().collect();

@@ -433,7 +433,7 @@ mod tests {
 
     #[test]
     fn what_is_minted_is_read_back_and_prints_no_secret() {
-        let minted = prefixes().mint(TokenKind::Service, &keys(), &mut rand::rng());
+        let minted = prefixes().mint(TokenKind::Service, &keys(), &mut crate::domain::id::test_rng());
         let text = minted.text.expose_secret();
         let read = prefixes().parse(text.as_bytes()).unwrap();
         assert_eq!(read.id, minted.id);

@@ -44,15 +44,15 @@ impl Summary {
         };
         Self {
             decision: verdict.decision.word(),
-            status: reason.map_or(200, |reason| reason.status()),
-            reason: reason.map(|reason| reason.code()),
+            status: reason.map_or(200, super::super::domain::decision::Reason::status),
+            reason: reason.map(super::super::domain::decision::Reason::code),
             rule: verdict.rule.map(str::to_owned),
-            account: grant.and_then(|grant| grant.account()).map(str::to_owned),
-            kind: grant.and_then(|grant| grant.kind()).map(|kind| kind.as_str()),
-            site: grant.and_then(|grant| grant.site()),
-            access: grant.and_then(|grant| grant.access()).map(|level| level.as_str()),
+            account: grant.and_then(super::super::domain::decide::Grant::account).map(str::to_owned),
+            kind: grant.and_then(super::super::domain::decide::Grant::kind).map(super::super::domain::account::AccountKind::as_str),
+            site: grant.and_then(super::super::domain::decide::Grant::site),
+            access: grant.and_then(super::super::domain::decide::Grant::access).map(super::super::domain::access::Level::as_str),
             via: grant.map_or(presented, |grant| grant.via().as_str()),
-            credential: grant.and_then(|grant| grant.credential()).map(str::to_owned),
+            credential: grant.and_then(super::super::domain::decide::Grant::credential).map(str::to_owned),
             request_id,
         }
     }

@@ -17,7 +17,7 @@ use crate::domain::{
 };
 
 const ENTRIES: usize = 10_000;
-const FOR: Duration = Duration::from_secs(60);
+const FOR: Duration = Duration::from_mins(1);
 
 /// The name of one account's password in memory.
 pub(super) type Memory = [u8; 32];
