@@ -11,5 +11,6 @@ mod layers;
 mod parity;
 mod properties;
 mod proxies;
+mod readme;
 mod rest;
 mod support;
