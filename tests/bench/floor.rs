@@ -26,10 +26,6 @@ use envoy_types::pb::{
 };
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
 
-/// The better of the allocators at hand: a floor is not made lower by a slow one.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// What Keygate says of the benchmark's callers, who have neither name nor e-mail address.
 const IDENTITY: [(&str, &str); 9] = [
     ("x-auth-account", "client-42"),

@@ -35,9 +35,6 @@ use envoy_types::pb::envoy::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Connections of the open loop over HTTP, each with a thread that waits.
 const HTTP_CONNECTIONS: u32 = 32;
 /// gRPC connections, and streams on each in the closed loop: 64 in flight.
