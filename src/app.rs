@@ -218,8 +218,8 @@ pub async fn ask_store(settings: &Settings) -> Result<(), StartError> {
 fn make_private_directory(path: &Path) -> Result<(), StartError> {
     let error = |source| StartError::Io { path: path.to_owned(), source };
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error)?;
-    let mode = fs::metadata(path).map_err(error)?.permissions().mode();
-    if mode & 0o077 == 0 {
+    let for_others = fs::metadata(path).map_err(error)?.permissions().mode() & 0o077;
+    if for_others == 0 {
         return Ok(());
     }
     let is_empty = fs::read_dir(path).map_err(error)?.next().is_none();

@@ -153,7 +153,7 @@ fn reading(criterion: &mut Criterion) {
     let request = CheckRequest::parse(described(&headers)).expect("a request with one reading");
     let reader = CredentialReader { prefixes: world.prefixes.clone(), query_names: vec!["token_auth".to_owned()] };
     criterion.bench_function("credential read", |bencher| {
-        bencher.iter(|| matches!(reader.read(black_box(&request)).presented, Presented::Token { .. }));
+        bencher.iter(|| matches!(reader.read(black_box(&request), false).presented, Presented::Token { .. }));
     });
 }
 
