@@ -8,6 +8,7 @@ mod conformance;
 mod crash;
 mod guards;
 mod layers;
+mod output;
 mod parity;
 mod properties;
 mod proxies;
