@@ -14,4 +14,5 @@ mod properties;
 mod proxies;
 mod readme;
 mod rest;
+mod snippets;
 mod support;
