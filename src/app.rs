@@ -11,7 +11,10 @@ mod reload;
 use std::{
     fs, io,
     net::{SocketAddr, TcpListener},
-    os::unix::{fs::DirBuilderExt, net::UnixListener},
+    os::unix::{
+        fs::{DirBuilderExt, PermissionsExt},
+        net::UnixListener,
+    },
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -28,12 +31,13 @@ use crate::{
     adapters::{
         self,
         envoy_grpc::ExtAuthz,
+        headers::OverUnix,
         wire::{Wire, WireParts},
     },
-    api::{self, ApiState, PeerUid},
+    api::{self, ApiState},
     clock::{Clock, SystemClock},
     config::{self, Settings, Sources},
-    directory::{BootstrapError, Directory},
+    directory::{self, BootstrapError, Directory},
     domain::{policy::Policy, presented::CredentialReader},
     gate::{Gate, Parts, hasher::Hasher},
     metrics::Metrics,
@@ -98,6 +102,8 @@ struct Health {
 const GRPC_STREAMS: u32 = 1024;
 /// So that connections spread over replicas that came later.
 const GRPC_CONNECTION_AGE: Duration = Duration::from_mins(30);
+/// How long checks and streams that are open at the end may take.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// How often the health of gRPC is compared with the store's, and an unreached store is tried again.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -109,7 +115,8 @@ impl App {
         let opened = open_store(&settings)?;
         let keys = Arc::new(keys::load(&settings)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let store = Arc::new(ReachedStore::new(opened));
+        let metrics = Arc::new(Metrics::new());
+        let store = Arc::new(ReachedStore::new(opened, metrics.clone()));
         let hasher = Arc::new(Hasher::start(settings.password_cost));
         let prefixes = settings.credentials.token_prefixes.clone();
         let direct = Directory::new(store.before_reached(), clock.clone(), keys.clone(), prefixes.clone(), hasher.clone());
@@ -117,14 +124,14 @@ impl App {
             Ok(()) => store.mark_reached(),
             Err(BootstrapError::Store(error)) if error.transient => {
                 tracing::warn!(%error, "the store is not there yet; every check is refused until it is");
-                store.reach_later(direct, POLL);
             }
             Err(error) => return Err(StartError::Bootstrap(error)),
         }
+        store.watch(direct, POLL);
         let as_store: Arc<dyn Store> = store.clone();
         let directory = Arc::new(Directory::new(as_store.clone(), clock.clone(), keys.clone(), prefixes.clone(), hasher.clone()));
+        metrics.policy_is(policy.rules().len());
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let metrics = Arc::new(Metrics::new());
         let reader = CredentialReader { prefixes, query_names: settings.credentials.query_names.clone() };
         let allow_in_url = settings.credentials.allow_in_url;
         let gate = Gate::new(Parts { store: as_store, clock, keys, hasher, policy: policy.clone(), reader, allow_in_url });
@@ -168,19 +175,18 @@ impl App {
         let control = control_server(state, self.wire.gate.clone(), &health, self.control)?;
         let (stop_grpc, stopped) = watch::channel(false);
         let grpc = serve_grpc(self.grpc, self.wire.clone(), self.store.clone(), stopped)?;
-        let _watching = sources.map(|sources| reload::watch(sources, self.policy.clone()));
+        let _watching = sources.map(|sources| reload::watch(sources, self.policy.clone(), self.metrics.clone()));
         let handles = [check.handle(), control.handle()];
         let running = [tokio::spawn(check), tokio::spawn(control)];
         shutdown.await;
         tracing::info!("stopping");
         let _nobody_listens = stop_grpc.send(true);
-        for handle in handles {
-            handle.stop(true).await;
-        }
+        // All at once: each has its own bound, and together they must stay below what orchestrators wait.
+        let [check, control] = handles;
+        let _stopped = tokio::join!(check.stop(true), control.stop(true), tokio::task::spawn_blocking(move || grpc.join()));
         for server in running {
             server.await.map_err(io::Error::other)??;
         }
-        let _joined = tokio::task::spawn_blocking(move || grpc.join()).await;
         for socket in std::iter::once(self.addresses.control).chain(self.addresses.check_unix) {
             if let Err(error) = fs::remove_file(&socket) {
                 tracing::debug!(%error, socket = %socket.display(), "the socket could not be removed");
@@ -190,19 +196,39 @@ impl App {
     }
 }
 
-/// Whether the store that is configured answers, and is one of ours. Changes nothing in it.
+/// Whether the store that is configured answers, and is one of ours. Changes nothing in it, and makes nothing.
 pub async fn ask_store(settings: &Settings) -> Result<(), StartError> {
-    let store = open_store(settings)?;
-    let keys = Arc::new(keys::load(settings)?);
-    let hasher = Arc::new(Hasher::start(settings.password_cost));
-    let prefixes = settings.credentials.token_prefixes.clone();
+    let store: Arc<dyn Store> = match &settings.store {
+        // The one process that may open it says so itself.
+        config::Store::Embedded { dir } if !dir.join("keygate.db").exists() => return Ok(()),
+        config::Store::Embedded { .. } => match open_store(settings) {
+            Ok(store) => store,
+            Err(StartError::DataDirectoryHeld(_)) => return Ok(()),
+            Err(error) => return Err(error),
+        },
+        config::Store::Redis { .. } => open_store(settings)?,
+    };
     store.ping().await.map_err(|error| StartError::Bootstrap(BootstrapError::Store(error)))?;
-    Directory::new(store, Arc::new(SystemClock), keys, prefixes, hasher).bootstrap().await.map_err(StartError::Bootstrap)
+    let keys = keys::find(settings)?;
+    directory::verify_keys(store.as_ref(), &keys).await.map_err(StartError::Bootstrap)
 }
 
+/// Makes the data directory for its owner only. One that is there and ours is tightened; one that is not ours is left as
+/// it is, with a warning.
 fn make_private_directory(path: &Path) -> Result<(), StartError> {
-    let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|source| StartError::Io { path: path.to_owned(), source })
+    let error = |source| StartError::Io { path: path.to_owned(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(error)?;
+    let for_others = fs::metadata(path).map_err(error)?.permissions().mode() & 0o077;
+    if for_others == 0 {
+        return Ok(());
+    }
+    let is_empty = fs::read_dir(path).map_err(error)?.next().is_none();
+    let is_ours = ["keygate.db", "keygate.key", "keygate.lock", "control.sock"].iter().any(|name| path.join(name).exists());
+    if is_empty || is_ours {
+        return fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(error);
+    }
+    tracing::warn!(directory = %path.display(), "others may look into the data directory; make it its owner's only: chmod 700");
+    Ok(())
 }
 
 fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
@@ -229,13 +255,19 @@ fn check_server(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: Optio
             .app_data(wire.clone())
             .app_data(health.clone())
             .configure(health_endpoints)
-            .route("/metrics", web::get().to(metrics))
+            .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
             .default_service(web::to(adapters::answer))
     })
     .disable_signals()
-    .shutdown_timeout(5)
+    .shutdown_timeout(STOP_WITHIN.as_secs())
     // Longer than proxies keep theirs: the side that asks should be the side that closes.
     .keep_alive(Duration::from_mins(2))
+    // Before the listeners: each takes it over as it is when it is added.
+    .on_connect(|connection, data| {
+        if connection.is::<actix_web::rt::net::UnixStream>() {
+            data.insert(OverUnix);
+        }
+    })
     .listen(tcp)?;
     if let Some(unix) = unix {
         server = server.listen_uds(unix)?;
@@ -259,19 +291,16 @@ fn control_server(state: ApiState, gate: Arc<Gate>, health: &Health, socket: Uni
     })
     .workers(1)
     .disable_signals()
-    .shutdown_timeout(5)
-    .on_connect(|connection, data| {
-        let stream = connection.downcast_ref::<actix_web::rt::net::UnixStream>();
-        if let Some(peer) = stream.and_then(|stream| stream.peer_cred().ok()) {
-            data.insert(PeerUid(peer.uid()));
-        }
-    })
+    .shutdown_timeout(STOP_WITHIN.as_secs())
+    .on_connect(api::note_peer)
     .listen_uds(socket)?;
     Ok(server.run())
 }
 
 fn health_endpoints(config: &mut web::ServiceConfig) {
-    config.route("/healthz", web::get().to(healthz)).route("/readyz", web::get().to(readyz));
+    config
+        .service(web::resource("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)))
+        .service(web::resource("/readyz").route(web::get().to(readyz)).route(web::head().to(readyz)));
 }
 
 async fn healthz() -> HttpResponse {
@@ -297,7 +326,7 @@ fn serve_grpc(
     listener: TcpListener,
     wire: Arc<Wire>,
     store: Arc<ReachedStore>,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) -> io::Result<thread::JoinHandle<()>> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("grpc").enable_all().build()?;
@@ -318,18 +347,24 @@ fn serve_grpc(
             }
         };
         let following = tokio::spawn(follow);
-        let shutdown = async move {
-            let _sender_gone = stopped.wait_for(|stopped| *stopped).await;
+        let at_last = stopped.clone();
+        let bound = async move {
+            wait_until_stopped(at_last).await;
+            tokio::time::sleep(STOP_WITHIN).await;
         };
-        let served = tonic::transport::Server::builder()
+        let serving = tonic::transport::Server::builder()
             .max_concurrent_streams(GRPC_STREAMS)
             .max_connection_age(GRPC_CONNECTION_AGE)
             .add_service(ExtAuthz::server(wire))
             .add_service(health)
-            .serve_with_incoming_shutdown(incoming, shutdown)
-            .await;
+            .serve_with_incoming_shutdown(incoming, wait_until_stopped(stopped));
+        // It would wait for every connection and every stream, and a health watch never ends by itself.
+        let served = tokio::select! {
+            served = serving => served.map_err(io::Error::other),
+            () = bound => Ok(()),
+        };
         following.abort();
-        served.map_err(io::Error::other)
+        served
     };
     thread::Builder::new().name("grpc".to_owned()).spawn(move || {
         if let Err(error) = runtime.block_on(serve) {
@@ -337,4 +372,9 @@ fn serve_grpc(
         }
         runtime.shutdown_timeout(POLL);
     })
+}
+
+/// Until the sender says so, or is gone.
+async fn wait_until_stopped(mut stopped: watch::Receiver<bool>) {
+    let _sender_gone = stopped.wait_for(|stopped| *stopped).await;
 }

@@ -26,7 +26,7 @@ use rand::{CryptoRng, rand_core::UnwrapErr, rngs::SysRng};
 pub use access::{AccessEntry, AccessFilter};
 pub use accounts::{AccountPatch, NewAccount};
 pub use actor::Actor;
-pub use bootstrap::BootstrapError;
+pub use bootstrap::{BootstrapError, verify_keys};
 pub use error::DirectoryError;
 pub use mint::{CeilingAsk, Expiry, NewToken};
 pub use patch::FieldPatch;

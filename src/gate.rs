@@ -87,12 +87,6 @@ impl Gate {
         Self { parts, remembered: Remembered::new() }
     }
 
-    /// The policy in force.
-    #[must_use]
-    pub fn policy(&self) -> &Arc<ArcSwap<Policy>> {
-        &self.parts.policy
-    }
-
     /// Judges one request and hands the verdict to `render`, which sees the records it is about.
     ///
     /// The way of a check: one reading of the request, the rule, the credential, the records, the decision.
@@ -105,7 +99,7 @@ impl Gate {
         let policy = self.parts.policy.load_full();
         let rule = policy.find(&request);
         let demand = rule.as_ref().ok().and_then(|rule| rule.demand.as_ref());
-        let credentials = demand.map(|_| self.parts.reader.read(&request));
+        let credentials = demand.map(|demand| self.parts.reader.read(&request, demand.credentials.takes(Via::Body)));
         let (gathered, verification, asked) = match (demand, &credentials) {
             (Some(demand), Some(credentials)) => {
                 let asked = SiteAsk::of(&demand.site, &request);
@@ -223,7 +217,8 @@ impl Gate {
         let mut reading = Reading::of_sites(asked);
         let records = self.parts.store.read(&reading.keys([Key::Name(fold(login))])).await?;
         reading.take_sites(&records[1..])?;
-        // An account that cannot exist is read for an unknown login, so that both make the same round trips.
+        // For an unknown login some other account is read, so that both make the same round trips; `anonymous` has no
+        // password that could match.
         let account = decode::<NameClaim>(records[0].as_ref())?.map_or_else(AccountId::anonymous, |claim| claim.account);
         self.read_account(&account, reading, gathered).await?;
         let human = gathered.account.as_ref().filter(|account| account.kind == AccountKind::Human);
@@ -231,15 +226,8 @@ impl Gate {
         let matches = match known {
             Some((account, hash)) => {
                 let memory = self.remembered.name_of(&account.id, &hash, password);
-                if self.remembered.knows(&memory, self.parts.clock.now()) {
-                    Ok(true)
-                } else {
-                    let matches = self.parts.hasher.verify(hash, password.clone()).await;
-                    if let Ok(true) = matches {
-                        self.remembered.add(memory, self.parts.clock.now());
-                    }
-                    matches
-                }
+                let verify = self.parts.hasher.verify(hash, password.clone());
+                self.remembered.or_verify(&memory, self.parts.clock.now(), verify).await
             }
             None => self.parts.hasher.verify_nobody(password.clone()).await,
         };

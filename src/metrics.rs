@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
     registry::Registry,
 };
 
@@ -16,10 +16,18 @@ struct CheckLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReloadLabels {
+    outcome: &'static str,
+}
+
 /// All counters of one process.
 pub struct Metrics {
     registry: Registry,
     checks: Family<CheckLabels, Counter>,
+    store_answers: Gauge,
+    policy_rules: Gauge,
+    policy_reloads: Family<ReloadLabels, Counter>,
 }
 
 impl Metrics {
@@ -28,11 +36,31 @@ impl Metrics {
         let mut registry = Registry::with_prefix("keygate");
         let checks = Family::default();
         registry.register("checks", "Checks answered, by dialect, decision and reason", checks.clone());
-        Self { registry, checks }
+        let store_answers = Gauge::default();
+        registry.register("store_answers", "1 while the store answers, else 0", store_answers.clone());
+        let policy_rules = Gauge::default();
+        registry.register("policy_rules", "Rules of the policy in force", policy_rules.clone());
+        let policy_reloads = Family::default();
+        registry.register("policy_reloads", "Readings of a changed configuration file, by outcome", policy_reloads.clone());
+        registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        Self { registry, checks, store_answers, policy_rules, policy_reloads }
     }
 
     pub fn count_check(&self, dialect: &'static str, decision: &'static str, reason: &'static str) {
         self.checks.get_or_create(&CheckLabels { dialect, decision, reason }).inc();
+    }
+
+    pub fn store_answers(&self, answers: bool) {
+        self.store_answers.set(i64::from(answers));
+    }
+
+    pub fn policy_is(&self, rules: usize) {
+        self.policy_rules.set(i64::try_from(rules).unwrap_or(i64::MAX));
+    }
+
+    /// `outcome` is `done` or `mistakes`.
+    pub fn count_reload(&self, outcome: &'static str) {
+        self.policy_reloads.get_or_create(&ReloadLabels { outcome }).inc();
     }
 
     /// The whole of it as text.

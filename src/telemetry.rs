@@ -1,14 +1,31 @@
 //! Where log lines go: standard error, as text or JSON. Decides nothing about what is logged; no caller ever
 //! hands it a secret.
+//!
+//! Lines are written by a thread of their own. When nobody reads them fast enough, lines are lost and counted:
+//! whoever stalls the log must not stall the checks.
 
-use std::io::IsTerminal as _;
+use std::{io::IsTerminal as _, time::Duration};
 
-use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{filter::Targets, fmt, prelude::*};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
-/// Installs the subscriber of this process. `RUST_LOG` goes over the configuration.
-pub fn init(log: Log) {
+/// Lines that may wait to be written.
+const WAITING_LINES: usize = 16 * 1024;
+/// How often lost lines are reported.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// Keeps the log being written; the last lines are flushed when it is dropped.
+#[must_use]
+pub struct Logging {
+    _worker: WorkerGuard,
+    lost: ErrorCounter,
+}
+
+/// Installs the subscriber of this process. `RUST_LOG` (`level` or `target=level`, comma-separated) goes over the
+/// configuration.
+pub fn init(log: Log) -> Logging {
     let level = match log.level {
         LogLevel::Error => "error",
         LogLevel::Warn => "warn",
@@ -17,13 +34,34 @@ pub fn init(log: Log) {
         LogLevel::Trace => "trace",
     };
     // Libraries speak up only when something is wrong, whatever our own level.
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,keygate={level},tracing_actix_web={level}")));
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let configured = format!("warn,keygate={level},tracing_actix_web={level}");
+    #[expect(clippy::disallowed_methods, reason = "the usual variable of Rust programs, for those who look for trouble")]
+    let filter: Option<Targets> = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok());
+    let filter = filter.or_else(|| configured.parse().ok()).unwrap_or_default();
+    let (writer, worker) = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).finish(std::io::stderr());
+    let lost = writer.error_counter();
+    let lines = fmt::layer().with_writer(writer).with_ansi(std::io::stderr().is_terminal());
     let registry = tracing_subscriber::registry().with(filter);
     // A second call, in a test, changes nothing.
     let _already_installed = match log.format {
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
         LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
     };
+    Logging { _worker: worker, lost }
+}
+
+impl Logging {
+    /// Says how many lines were lost, while there are any. Never ends.
+    pub async fn report_losses(&self) {
+        let mut every = tokio::time::interval(REPORT_EVERY);
+        let mut reported = 0;
+        loop {
+            every.tick().await;
+            let lost = self.lost.dropped_lines();
+            if lost > reported {
+                tracing::warn!(lines = lost - reported, "log lines were lost: standard error is not read fast enough");
+                reported = lost;
+            }
+        }
+    }
 }

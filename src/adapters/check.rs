@@ -22,6 +22,8 @@ pub async fn answer(request: &HttpRequest, wire: &web::Data<Wire>) -> HttpRespon
     let query = Parameters::parse(request.uri().query().unwrap_or_default().as_bytes());
     let (method, url) = (query.get("method").map(|method| method.unwrap_or("GET")), query.get("url"));
     let question = match (method, url) {
+        // A URL whose `&` was not encoded would be judged without its end.
+        _ if !query.only(&["method", "url"]) => None,
         (Ok(method), Ok(Some(url))) => split_url(url).map(|(host, target)| Question {
             method,
             target: target.as_bytes(),

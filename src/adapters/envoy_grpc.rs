@@ -36,6 +36,8 @@ use crate::{
 };
 
 const DIALECT: &str = "envoy-grpc";
+/// Envoy counts a message that is refused for its size as an error, which `failure_mode_allow` lets in.
+const MAX_MESSAGE: usize = 16 * 1024 * 1024;
 /// `google.rpc.Code`.
 const OK: i32 = 0;
 const PERMISSION_DENIED: i32 = 7;
@@ -49,14 +51,15 @@ pub struct ExtAuthz {
 impl ExtAuthz {
     #[must_use]
     pub fn server(wire: Arc<Wire>) -> AuthorizationServer<Self> {
-        AuthorizationServer::new(Self { wire })
+        AuthorizationServer::new(Self { wire }).max_decoding_message_size(MAX_MESSAGE)
     }
 }
 
 #[tonic::async_trait]
 impl Authorization for ExtAuthz {
     async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
-        let peer = request.remote_addr().map_or(Peer::Unix, |address| Peer::Ip(address.ip()));
+        // This listener has no Unix socket, so a peer without an address is one that has gone.
+        let peer = request.remote_addr().map_or(Peer::Unknown, |address| Peer::Ip(address.ip()));
         let mut secrets = request.metadata().get_all("x-auth-proxy-secret").iter();
         let secret = secrets.next().filter(|_| secrets.next().is_none()).map(tonic::metadata::MetadataValue::as_bytes);
         let believed = self.wire.believe(peer, secret);
@@ -67,7 +70,8 @@ impl Authorization for ExtAuthz {
             let (attributes, http) = attributes.zip(http).ok_or(Reason::MissingDescription)?;
             describe(attributes, http, &seen)
         });
-        let headers = seen.client_headers();
+        let mut headers = seen.client_headers();
+        headers.known_empty = http.is_some_and(|http| seen.known_empty(http));
         let body = http.and_then(|http| seen.whole_body(http));
         let described = question.map(|Question { method, target, host, client }| Described {
             method,
@@ -121,16 +125,27 @@ impl<'r> Seen<'r> {
         for (name, value) in &self.headers {
             headers.take(name, value);
         }
-        headers.known_empty = self.all("content-length").next() == Some(b"0") && self.all("transfer-encoding").next().is_none();
         headers
+    }
+
+    /// The length that the client has announced, if it is one number.
+    fn announced_length(&self) -> Option<usize> {
+        let mut lengths = self.all("content-length");
+        let length = lengths.next().filter(|_| lengths.next().is_none())?;
+        std::str::from_utf8(length).ok()?.parse().ok()
+    }
+
+    fn known_empty(&self, http: &HttpRequest) -> bool {
+        let chunked = self.all("transfer-encoding").next().is_some();
+        self.announced_length() == Some(0) && !chunked && http.body.is_empty() && http.raw_body.is_empty()
     }
 
     /// The body, unless Envoy has cut it.
     fn whole_body(&self, http: &'r HttpRequest) -> Option<&'r [u8]> {
         let body = if http.raw_body.is_empty() { http.body.as_bytes() } else { &http.raw_body };
         let cut = self.all("x-envoy-auth-partial-body").any(|value| value != b"false");
-        let announced = self.all("content-length").next().and_then(|text| std::str::from_utf8(text).ok()?.parse::<usize>().ok());
-        let whole = announced.is_none_or(|length| length == body.len());
+        let announced = self.all("content-length").next().is_some();
+        let whole = !announced || self.announced_length() == Some(body.len());
         (!body.is_empty() && !cut && whole).then_some(body)
     }
 }
@@ -151,7 +166,9 @@ fn describe<'r>(attributes: &'r AttributeContext, http: &'r HttpRequest, seen: &
         Some(Address::SocketAddress(socket)) => Some(parse_address(&socket.address).ok_or(Reason::MissingDescription)?),
         _ => None,
     };
-    if !matches!(http.scheme.as_str(), "" | "http" | "https") {
+    // Envoy leaves these empty: query and fragment are part of the path.
+    let elsewhere = !http.query.is_empty() || !http.fragment.is_empty();
+    if elsewhere || !matches!(http.scheme.as_str(), "" | "http" | "https") {
         return Err(Reason::MissingDescription);
     }
     Ok(Question {

@@ -13,6 +13,10 @@ use crate::domain::{
     trust::{Peer, TrustedProxies, parse_address},
 };
 
+/// Data of a connection that came through a Unix socket.
+#[derive(Clone, Copy, Debug)]
+pub struct OverUnix;
+
 /// A check as it came over HTTP.
 pub struct Incoming<'r> {
     request: &'r HttpRequest,
@@ -30,7 +34,11 @@ impl<'r> Incoming<'r> {
 
     #[must_use]
     pub fn peer(&self) -> Peer {
-        self.request.peer_addr().map_or(Peer::Unix, |address| Peer::Ip(address.ip()))
+        match (self.request.peer_addr(), self.request.conn_data::<OverUnix>()) {
+            (Some(address), _) => Peer::Ip(address.ip()),
+            (None, Some(OverUnix)) => Peer::Unix,
+            (None, None) => Peer::Unknown,
+        }
     }
 
     #[must_use]
@@ -62,10 +70,11 @@ impl<'r> Incoming<'r> {
         }
     }
 
-    /// Accepts `http` and `https`; without the header it is http.
+    /// Accepts `http` and `https`, and `ws` and `wss`, which some proxies say of an upgrade; without the header it is http.
     pub fn protocol(&self, name: &str) -> Result<(), Reason> {
         match self.optional(name)? {
-            None | Some("http" | "https" | "ws" | "wss") => Ok(()),
+            None => Ok(()),
+            Some(scheme) if ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => Ok(()),
             Some(_) => Err(Reason::MissingDescription),
         }
     }
@@ -96,6 +105,11 @@ impl<'r> Incoming<'r> {
             self.headers().get_all("cookie").filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()).collect();
         let cookies = lines.join("; ");
         without_our_cookies(&cookies).unwrap_or(cookies)
+    }
+
+    /// Headers of the request that some server would take for an identity header.
+    pub fn aliases<'n>(&self, names: &'n IdentityNames) -> impl Iterator<Item = &'r str> + use<'r, 'n> {
+        self.headers().keys().map(actix_web::http::header::HeaderName::as_str).filter(|name| names.is_alias(name))
     }
 
     /// The client's own headers that a check may look at.

@@ -192,10 +192,7 @@ impl Wire {
         };
         self.metrics.count_check(dialect, verdict.decision.word(), reason.code());
         if tracing::enabled!(tracing::Level::INFO) {
-            let path = question.map(|question| {
-                let path = question.target.split(|byte| *byte == b'?').next().unwrap_or_default();
-                String::from_utf8_lossy(&path[..path.len().min(200)]).into_owned()
-            });
+            let path = question.map(|question| loggable_path(question.target));
             let credential = verdict.credentials.and_then(|credentials| match &credentials.presented {
                 Presented::Token { token, .. } => Some(token.id.as_str()),
                 _ => None,
@@ -246,6 +243,9 @@ impl Wire {
             }
         }
         if dialect.removes_headers {
+            for alias in incoming.aliases(&self.names).filter(|alias| self.header_names.iter().all(|own| own.as_str() != *alias)) {
+                absent.extend([", ", alias]);
+            }
             let used = verdict.credentials.is_some_and(|credentials| credentials.in_authorization);
             let credential = if used { ", authorization" } else { "" };
             response.insert_header((HEADERS_TO_REMOVE, format!("{}{absent}{credential}", self.aliases)));
@@ -278,6 +278,20 @@ impl Wire {
             }
         }
     }
+}
+
+/// The path without its query, cut, and without what looks like a secret: 32 characters are a token's.
+fn loggable_path(target: &[u8]) -> String {
+    let path = target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
+    let text = String::from_utf8_lossy(&path[..path.len().min(200)]).into_owned();
+    let long_word = |word: &str| word.len() >= 24 && word.bytes().any(|byte| byte.is_ascii_digit());
+    let words = text.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words
+        .map(|word| {
+            let end = word.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(word.len());
+            if long_word(&word[..end]) { format!("…{}", &word[end..]) } else { word.to_owned() }
+        })
+        .collect()
 }
 
 /// What the client reads: a short code, and the id by which the operator finds the rest in the log.
@@ -314,5 +328,22 @@ impl RequestIds {
     #[must_use]
     pub fn next(&self) -> String {
         format!("{:016x}", self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loggable_path;
+
+    #[test]
+    fn a_token_in_a_path_is_not_logged() {
+        for (target, logged) in [
+            ("/a/b?token=x", "/a/b"),
+            ("/a/kg_u_AbCdEfGh0123abcdefghijklmnopqrstuvwxyzABCDEF3QN0xf/b", "/a/…/b"),
+            ("/a%3Ftoken_auth=kg_u_AbCdEfGh0123abcdefghijklmnopqrstuvwxyzABCDEF3QN0xf", "/a%3Ftoken_auth=…"),
+            ("/orders/123456", "/orders/123456"),
+        ] {
+            assert_eq!(loggable_path(target.as_bytes()), logged);
+        }
     }
 }

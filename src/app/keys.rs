@@ -4,7 +4,7 @@
 use std::{
     fs, io,
     io::Write as _,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -30,19 +30,28 @@ pub enum KeysError {
     Missing(PathBuf),
 }
 
+/// The keys, made where they may be made.
 pub(super) fn load(settings: &Settings) -> Result<ServerKeys, KeysError> {
+    let made_by_itself = settings.keys_file.is_none() && matches!(settings.store, Store::Embedded { .. });
+    match find(settings) {
+        Err(KeysError::Missing(path)) if made_by_itself => make(&path),
+        found => found,
+    }
+}
+
+/// The keys, if they are there.
+pub(super) fn find(settings: &Settings) -> Result<ServerKeys, KeysError> {
     let own = settings.data_dir.join("keygate.key");
     let path = settings.keys_file.as_deref().unwrap_or(&own);
-    let made_by_itself = settings.keys_file.is_none() && matches!(settings.store, Store::Embedded { .. });
-    match fs::read_to_string(path) {
-        Ok(text) => {
-            let text = Zeroizing::new(text);
-            ServerKeys::parse(&text).map_err(|source| KeysError::Malformed { path: path.to_owned(), source })
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound && made_by_itself => make(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(KeysError::Missing(path.to_owned())),
-        Err(source) => Err(KeysError::Unreadable { path: path.to_owned(), source }),
+    let text = match fs::read_to_string(path) {
+        Ok(text) => Zeroizing::new(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(KeysError::Missing(path.to_owned())),
+        Err(source) => return Err(KeysError::Unreadable { path: path.to_owned(), source }),
+    };
+    if fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o007 != 0) {
+        tracing::warn!(file = %path.display(), "everybody on this machine may read the server keys: chmod 600");
     }
+    ServerKeys::parse(&text).map_err(|source| KeysError::Malformed { path: path.to_owned(), source })
 }
 
 /// On the disk before it is used: a token that was minted under a lost key is lost too.

@@ -1,5 +1,7 @@
-//! A store that may not have been reached yet. Until it has been found to be ours (its server keys, its built-in
-//! account), nothing is read from it and nothing written: every check is `unavailable`.
+//! A store that may not have been reached yet, or has gone. Until it has been found to be ours (its server keys, its
+//! built-in account), nothing is read from it and nothing written: every check is `unavailable`.
+//!
+//! Says once when the store stops answering and once when it answers again, however many checks ask meanwhile.
 
 use std::{
     sync::{
@@ -13,17 +15,22 @@ use async_trait::async_trait;
 
 use crate::{
     directory::{BootstrapError, Directory},
+    metrics::Metrics,
     store::{Change, CommitError, Index, Key, Page, Store, StoreError, Stored},
 };
 
 pub(super) struct ReachedStore {
     store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    /// It has been found to be ours.
     reached: AtomicBool,
+    /// The last call was answered.
+    answers: AtomicBool,
 }
 
 impl ReachedStore {
-    pub(super) fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, reached: AtomicBool::new(false) }
+    pub(super) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+        Self { store, metrics, reached: AtomicBool::new(false), answers: AtomicBool::new(false) }
     }
 
     /// For the one who finds out whether the store is ours.
@@ -33,22 +40,36 @@ impl ReachedStore {
 
     pub(super) fn mark_reached(&self) {
         self.reached.store(true, Ordering::Release);
+        self.answers.store(true, Ordering::Relaxed);
+        self.metrics.store_answers(true);
     }
 
-    /// Tries again until the store answers. A store that is not ours stays unreached for good.
-    pub(super) fn reach_later(self: &Arc<Self>, direct: Directory, every: Duration) {
+    /// Reaches the store when it is there, and again after each time it was away: it may have come back as another.
+    pub(super) fn watch(self: &Arc<Self>, direct: Directory, every: Duration) {
         let this = self.clone();
         tokio::spawn(async move {
             let mut every = tokio::time::interval(every);
+            let mut refused = None;
             loop {
                 every.tick().await;
+                if this.reached.load(Ordering::Acquire) && this.answers.load(Ordering::Relaxed) {
+                    continue;
+                }
                 match direct.bootstrap().await {
                     Ok(()) => {
-                        tracing::info!("the store has been reached");
-                        return this.mark_reached();
+                        this.mark_reached();
+                        refused = None;
+                        tracing::info!("the store answers");
                     }
                     Err(BootstrapError::Store(error)) if error.transient => {}
-                    Err(error) => tracing::error!(%error, "the store cannot be used; every check is refused"),
+                    Err(error) => {
+                        this.reached.store(false, Ordering::Release);
+                        let error = error.to_string();
+                        if refused.as_ref() != Some(&error) {
+                            tracing::error!(error, "the store cannot be used; every check is refused");
+                            refused = Some(error);
+                        }
+                    }
                 }
             }
         });
@@ -61,23 +82,39 @@ impl ReachedStore {
             Err(StoreError::transient("it has not been reached yet, or was used with another server key (see the log)"))
         }
     }
+
+    /// Takes note of a failure; [`Self::watch`] takes note of the recovery.
+    fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &result
+            && error.transient
+            && self.answers.swap(false, Ordering::Relaxed)
+        {
+            self.metrics.store_answers(false);
+            tracing::warn!(%error, "the store has stopped answering; checks that need it are refused");
+        }
+        result
+    }
 }
 
 #[async_trait]
 impl Store for ReachedStore {
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
-        self.ready()?.read(keys).await
+        self.note(self.ready()?.read(keys).await)
     }
 
     async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        self.ready()?.page(index, after, limit).await
+        self.note(self.ready()?.page(index, after, limit).await)
     }
 
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
-        self.ready()?.commit(change).await
+        let result = self.ready()?.commit(change).await;
+        if let Err(CommitError::Store(error)) = &result {
+            let _noted = self.note::<()>(Err(error.clone()));
+        }
+        result
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.ready()?.ping().await
+        self.note(self.ready()?.ping().await)
     }
 }

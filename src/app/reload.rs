@@ -13,6 +13,7 @@ use tokio::{
 use crate::{
     config::{self, Sources},
     domain::policy::Policy,
+    metrics::Metrics,
 };
 
 /// Editors and orchestrators change a file in several steps; this is how long it must be quiet.
@@ -23,9 +24,11 @@ pub(super) struct Watching {
     _watcher: Option<RecommendedWatcher>,
 }
 
-pub(super) fn watch(sources: Sources, policy: Arc<ArcSwap<Policy>>) -> Watching {
+pub(super) fn watch(sources: Sources, policy: Arc<ArcSwap<Policy>>, metrics: Arc<Metrics>) -> Watching {
     let (sender, mut changes) = mpsc::unbounded_channel();
     let watcher = sources.file.as_deref().and_then(|file| watch_file(file, sender.clone()));
+    // What the settings in use were loaded from; a difference in them is worth a word.
+    let started_with = config::load(&sources).map(|loaded| loaded.shown).unwrap_or_default();
     tokio::spawn(async move {
         // The sender is kept here, so that the channel stays open when no file is watched.
         let _sender = sender;
@@ -33,27 +36,28 @@ pub(super) fn watch(sources: Sources, policy: Arc<ArcSwap<Policy>>) -> Watching 
             Ok(hangup) => hangup,
             Err(error) => return tracing::error!(%error, "SIGHUP cannot be listened for"),
         };
-        // What settings were loaded with; a difference in them is worth a word.
-        let mut shown = config::load(&sources).map(|loaded| loaded.shown).unwrap_or_default();
+        let mut shown = started_with.clone();
         loop {
             tokio::select! {
                 _ = hangup.recv() => {}
                 _ = changes.recv() => while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {},
             }
-            reload(&sources, &policy, &mut shown);
+            reload(&sources, &policy, &metrics, &mut shown, &started_with);
         }
     });
     Watching { _watcher: watcher }
 }
 
-fn reload(sources: &Sources, policy: &ArcSwap<Policy>, shown: &mut String) {
+fn reload(sources: &Sources, policy: &ArcSwap<Policy>, metrics: &Metrics, shown: &mut String, started_with: &str) {
     match config::load(sources) {
-        Ok(loaded) if loaded.shown == *shown => {}
+        Ok(loaded) if loaded.shown == *shown => tracing::info!("the configuration is as it was"),
         Ok(loaded) => {
             let rules = loaded.policy.rules().len();
             let settings_of = |text: &str| text.split("[[rules]]").next().unwrap_or_default().trim().to_owned();
-            let restart = settings_of(&loaded.shown) != settings_of(shown);
+            let restart = settings_of(&loaded.shown) != settings_of(started_with);
             policy.store(Arc::new(loaded.policy));
+            metrics.policy_is(rules);
+            metrics.count_reload("done");
             *shown = loaded.shown;
             tracing::info!(rules, "the policy was loaded anew");
             if restart {
@@ -61,6 +65,7 @@ fn reload(sources: &Sources, policy: &ArcSwap<Policy>, shown: &mut String) {
             }
         }
         Err(mistakes) => {
+            metrics.count_reload("mistakes");
             for mistake in &mistakes {
                 tracing::error!(%mistake, "configuration");
             }

@@ -35,7 +35,7 @@ struct Made {
 
 pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
     let Loaded { settings, .. } = serve::load(&serve::sources(global))?;
-    telemetry::init(settings.log);
+    let logging = telemetry::init(settings.log);
     serve::in_runtime(async {
         let data_dir = settings.data_dir.display().to_string();
         let app = App::build(settings, demo_policy()).await.map_err(|error| serve::failure(&error))?;
@@ -44,7 +44,7 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
         serve::announce(&app);
         output::say(&welcome(&app, &data_dir, made.as_ref()));
         drop(made);
-        serve::serve_until_told(app, None).await
+        serve::serve_until_told(app, None, &logging).await
     })
 }
 

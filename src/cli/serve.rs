@@ -8,7 +8,7 @@ use super::{Failure, GlobalOptions, output};
 use crate::{
     app::{App, StartError},
     config::{self, Loaded, Sources},
-    telemetry,
+    telemetry::{self, Logging},
 };
 
 /// A service that takes longer is not healthy.
@@ -18,7 +18,7 @@ const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
     let sources = sources(global);
     let loaded = load(&sources)?;
-    telemetry::init(loaded.settings.log);
+    let logging = telemetry::init(loaded.settings.log);
     let rules = loaded.policy.rules().len();
     let hint = if rules > 0 {
         None
@@ -38,7 +38,7 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
         if let Some(hint) = hint {
             tracing::warn!("{hint}");
         }
-        serve_until_told(app, Some(sources)).await
+        serve_until_told(app, Some(sources), &logging).await
     })
 }
 
@@ -68,7 +68,7 @@ pub(super) fn announce(app: &App) {
     tracing::info!(check = %addresses.check, unix, grpc = %addresses.grpc, control = %addresses.control.display(), "listening");
 }
 
-pub(super) async fn serve_until_told(app: App, sources: Option<Sources>) -> Result<(), Failure> {
+pub(super) async fn serve_until_told(app: App, sources: Option<Sources>, logging: &Logging) -> Result<(), Failure> {
     let unreachable = |error: std::io::Error| Failure::Unreachable(format!("the service broke off: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(unreachable)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unreachable)?;
@@ -78,7 +78,10 @@ pub(super) async fn serve_until_told(app: App, sources: Option<Sources>) -> Resu
             _ = interrupt.recv() => {}
         }
     };
-    app.run_until(told, sources).await.map_err(unreachable)
+    tokio::select! {
+        served = app.run_until(told, sources) => served.map_err(unreachable),
+        () = logging.report_losses() => Ok(()),
+    }
 }
 
 /// A port in use, a held data directory and a store that refuses are 3; what is wrong in files is 2.

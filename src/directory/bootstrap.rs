@@ -7,9 +7,10 @@ use crate::{
     domain::{
         account::{Account, Format},
         id::AccountId,
+        key::ServerKeys,
     },
     store::{
-        Index, Key, StoreError,
+        Index, Key, Record as _, Store, StoreError,
         record::{Meta, NameClaim},
     },
 };
@@ -24,6 +25,15 @@ pub enum BootstrapError {
     Contended,
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// Whether a store was used with these server keys, or not at all yet. Changes nothing.
+pub async fn verify_keys(store: &dyn Store, keys: &ServerKeys) -> Result<(), BootstrapError> {
+    let stored = store.read(&[Key::Meta]).await?;
+    match stored.into_iter().flatten().next() {
+        Some(meta) => merge_check_values(keys, Meta::decode(&meta)?.keys).map(drop),
+        None => Ok(()),
+    }
 }
 
 impl Directory {
@@ -52,7 +62,7 @@ impl Directory {
         let account: Option<Account> = self.get(Key::Account(id.clone())).await?;
         let meta: Option<Meta> = self.get(Key::Meta).await?;
         let known = meta.as_ref().map(|meta| meta.keys.clone()).unwrap_or_default();
-        let merged = self.merge_check_values(known.clone())?;
+        let merged = merge_check_values(&self.keys, known.clone())?;
         if account.is_some() && meta.is_some() && merged == known {
             return Ok(Plan::Nothing(()));
         }
@@ -68,27 +78,27 @@ impl Directory {
         edit.put(Key::Meta, &Meta { v: Format, keys: merged, created_at, version })?;
         Ok(Plan::Commit(edit, ()))
     }
+}
 
-    /// The check values in the store and ours together; refused when they contradict or have none in common.
-    fn merge_check_values(&self, known: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, BootstrapError> {
-        let mut shared = known.is_empty();
-        let mut merged = known;
-        for (id, value) in self.keys.check_values() {
-            match merged.get(id.as_str()) {
-                Some(stored) if *stored != value => {
-                    let detail = format!("the key `{}` is not the one the store knows under that name", id.as_str());
-                    return Err(BootstrapError::OtherServerKey { detail });
-                }
-                Some(_) => shared = true,
-                None => {
-                    merged.insert(id.as_str().to_owned(), value);
-                }
+/// The check values in the store and ours together; refused when they contradict or have none in common.
+fn merge_check_values(keys: &ServerKeys, known: BTreeMap<String, String>) -> Result<BTreeMap<String, String>, BootstrapError> {
+    let mut shared = known.is_empty();
+    let mut merged = known;
+    for (id, value) in keys.check_values() {
+        match merged.get(id.as_str()) {
+            Some(stored) if *stored != value => {
+                let detail = format!("the key `{}` is not the one the store knows under that name", id.as_str());
+                return Err(BootstrapError::OtherServerKey { detail });
+            }
+            Some(_) => shared = true,
+            None => {
+                merged.insert(id.as_str().to_owned(), value);
             }
         }
-        if shared {
-            Ok(merged)
-        } else {
-            Err(BootstrapError::OtherServerKey { detail: "none of the keys here has been used with it".to_owned() })
-        }
+    }
+    if shared {
+        Ok(merged)
+    } else {
+        Err(BootstrapError::OtherServerKey { detail: "none of the keys here has been used with it".to_owned() })
     }
 }

@@ -137,14 +137,20 @@ impl IdentityNames {
     /// Whether a header of this name could be taken for one of ours by some server.
     #[must_use]
     pub fn is_alias(&self, name: &str) -> bool {
-        self.0.iter().any(|own| own.len() == name.len() && fold_header_name(own) == fold_header_name(name))
+        self.0
+            .iter()
+            .any(|own| own.len() == name.len() && own.chars().zip(name.chars()).all(|(own, other)| fold(own) == fold(other)))
     }
 }
 
 /// Lower case, with every sign read as `-`: CGI, WSGI and PHP take `_` and `.` for it, and PHP any other sign too.
 #[must_use]
 pub fn fold_header_name(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect()
+    name.chars().map(fold).collect()
+}
+
+fn fold(c: char) -> char {
+    if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }
 }
 
 #[cfg(test)]

@@ -74,8 +74,9 @@ pub struct CredentialReader {
 }
 
 impl CredentialReader {
+    /// A body is looked into only for a rule that takes credentials from it.
     #[must_use]
-    pub fn read(&self, request: &CheckRequest<'_>) -> Credentials {
+    pub fn read(&self, request: &CheckRequest<'_>, takes_body: bool) -> Credentials {
         let authorization = &request.headers.authorization;
         let mut found = Found::default();
         if authorization.len() > 1 {
@@ -84,7 +85,7 @@ impl CredentialReader {
             self.read_authorization(value, &mut found);
         }
         let in_authorization = found.ambiguous || found.first.is_some();
-        if let Some(parameters) = request.body_parameters() {
+        if let Some(parameters) = takes_body.then(|| request.body_parameters()).flatten() {
             self.read_parameters(&parameters, Via::Body, &mut found);
         }
         let in_query = self.read_parameters(&request.query, Via::Query, &mut found);
@@ -261,7 +262,7 @@ mod tests {
         }
         let described =
             Described { method: "GET", target: target.as_bytes(), host: "h", client: None, headers: &client, body: None };
-        reader.read(&CheckRequest::parse(described).unwrap())
+        reader.read(&CheckRequest::parse(described).unwrap(), true)
     }
 
     fn kind(target: &str, headers: &[(&str, &str)]) -> String {

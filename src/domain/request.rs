@@ -6,7 +6,7 @@ use std::{borrow::Cow, net::IpAddr};
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 
-use super::{decision::Reason, site::Host};
+use super::{decision::Reason, identity::fold_header_name, site::Host};
 
 /// What an adapter found out about the request that its proxy asks about. Raw; nothing has been judged.
 #[derive(Clone, Copy, Debug)]
@@ -35,23 +35,27 @@ pub struct ClientHeaders<'a> {
 }
 
 impl<'a> ClientHeaders<'a> {
-    /// Takes one header; names in lower case.
+    /// Takes one header. Its name counts in every spelling that an upstream could fold into it where that is dangerous.
     pub fn take(&mut self, name: &str, value: &'a [u8]) {
         match name {
             "authorization" => self.authorization.push(value),
             "cookie" => self.cookies.push(value),
             "content-type" => self.content_types.push(value),
-            "x-http-method-override" | "x-http-method" | "x-method-override" => self.method_override = true,
+            name if name.len() < 23 && matches!(name.as_bytes().first(), Some(b'x' | b'X')) => {
+                let folded = fold_header_name(name);
+                self.method_override |= matches!(&*folded, "x-http-method-override" | "x-http-method" | "x-method-override");
+            }
             _ => {}
         }
     }
 
-    fn body_kind(&self) -> BodyKind {
+    fn body_kind(&self, body_is_seen: bool) -> BodyKind {
         if self.known_empty {
             return BodyKind::Other;
         }
-        // Of several content types the most dangerous reading counts.
-        self.content_types.iter().map(|value| BodyKind::of(value)).max().unwrap_or(BodyKind::Other)
+        // Of several content types the most dangerous reading counts. A body without one is a form to some servers.
+        let untyped = if body_is_seen { BodyKind::Form } else { BodyKind::Other };
+        self.content_types.iter().map(|value| BodyKind::of(value)).max().unwrap_or(untyped)
     }
 }
 
@@ -67,15 +71,16 @@ enum BodyKind {
 }
 
 impl BodyKind {
+    /// The type is cut where the laxest server cuts it: PHP ends it at `;`, `,` or a blank (`sapi_read_post_data`).
     fn of(content_type: &[u8]) -> Self {
         let text = String::from_utf8_lossy(content_type).to_ascii_lowercase();
-        if text.contains(',') {
-            return Self::Opaque;
-        }
-        match text.split(';').next().unwrap_or_default().trim() {
-            "application/x-www-form-urlencoded" => Self::Form,
-            "multipart/form-data" => Self::Opaque,
-            media if media == "application/json" || media == "text/json" || media.ends_with("+json") => Self::Json,
+        let media = text.trim_start().split([';', ',', ' ', '\t']).next().unwrap_or_default();
+        // Several types in one line: which of them counts is anybody's guess.
+        let several = text.contains(',');
+        match media {
+            "application/x-www-form-urlencoded" if !several => Self::Form,
+            media if media.contains("json") && !several => Self::Json,
+            media if several || media.contains("form") || media.starts_with("multipart/") => Self::Opaque,
             _ => Self::Other,
         }
     }
@@ -95,6 +100,10 @@ pub struct CheckRequest<'a> {
     body: Option<&'a [u8]>,
 }
 
+/// More of a body is not read for a decision.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+/// More parameters than this are nobody's honest request, and none of them is read.
+const MAX_PARAMETERS: usize = 1000;
 /// Longer targets are refused; no proxy passes them by default.
 const MAX_TARGET_BYTES: usize = 64 * 1024;
 
@@ -116,7 +125,10 @@ impl<'a> CheckRequest<'a> {
             None => (target, &[][..]),
         };
         let segments = read_path(path).ok_or(Reason::AmbiguousPath)?;
-        Ok(Self { method, host, client, segments, query: Parameters::parse(query), headers, body_kind: headers.body_kind(), body })
+        let body_kind = headers.body_kind(body.is_some());
+        // What is larger counts as not passed on: it would have to be read for every check.
+        let body = body.filter(|body| body.len() <= MAX_BODY_BYTES);
+        Ok(Self { method, host, client, segments, query: Parameters::parse(query), headers, body_kind, body })
     }
 
     /// GET, HEAD and OPTIONS; every other method writes.
@@ -134,7 +146,8 @@ impl<'a> CheckRequest<'a> {
     /// Whether the upstream may take the method from elsewhere than the request line.
     #[must_use]
     pub fn method_is_overridden(&self) -> bool {
-        self.headers.method_override || !matches!(self.query.get("_method"), Ok(None))
+        let names_method = |parameters: &Parameters<'_>| !matches!(parameters.get("_method"), Ok(None));
+        self.headers.method_override || names_method(&self.query) || self.body_parameters().is_some_and(|body| names_method(&body))
     }
 
     /// Whether a parameter of one of these names may reach the upstream through the body with another value than
@@ -228,7 +241,11 @@ fn hex_pair(pair: &[u8]) -> Option<u8> {
 
 /// The parameters of a query, or of a body that was passed on.
 #[derive(Debug, Default)]
-pub struct Parameters<'a>(Vec<Parameter<'a>>);
+pub struct Parameters<'a> {
+    list: Vec<Parameter<'a>>,
+    /// There were more than are read.
+    too_many: bool,
+}
 
 #[derive(Debug)]
 struct Parameter<'a> {
@@ -248,14 +265,15 @@ impl<'a> Parameters<'a> {
     /// Reads `application/x-www-form-urlencoded` text.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Self {
-        let mut parameters = Vec::new();
+        let mut list = Vec::new();
         for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-            parameters.push(Parameter::parse(pair, false));
-            for piece in pair.split(|byte| *byte == b';').skip(1) {
-                parameters.push(Parameter::parse(piece, true));
+            list.push(Parameter::parse(pair, false));
+            list.extend(pair.split(|byte| *byte == b';').skip(1).take(MAX_PARAMETERS).map(|piece| Parameter::parse(piece, true)));
+            if list.len() > MAX_PARAMETERS {
+                return Self { list: Vec::new(), too_many: true };
             }
         }
-        Self(parameters)
+        Self { list, too_many: false }
     }
 
     /// The members of a JSON object; `None` when the text is anything else. Doubled members are kept.
@@ -282,7 +300,13 @@ impl<'a> Parameters<'a> {
         let mut reader = serde_json::Deserializer::from_slice(text);
         let parameters = reader.deserialize_map(Members).ok()?;
         reader.end().ok()?;
-        Some(Parameters(parameters))
+        Some(Parameters { too_many: parameters.len() > MAX_PARAMETERS, list: parameters })
+    }
+
+    /// Whether there is no parameter but these, exactly spelled.
+    #[must_use]
+    pub fn only(&self, names: &[&str]) -> bool {
+        !self.too_many && self.list.iter().all(|parameter| names.iter().any(|name| name.as_bytes() == &*parameter.name))
     }
 
     /// The value of the parameter `name`, which must occur at most once in any spelling that PHP folds into it
@@ -291,8 +315,11 @@ impl<'a> Parameters<'a> {
     /// # Errors
     /// When servers would disagree about it, or its value is no text.
     pub fn get(&self, name: &str) -> Result<Option<&str>, AmbiguousParameter> {
+        if self.too_many {
+            return Err(AmbiguousParameter);
+        }
         let mut found = None;
-        for parameter in &self.0 {
+        for parameter in &self.list {
             let exact = &*parameter.name == name.as_bytes() && !parameter.behind_semicolon;
             if !exact && !parameter.may_be(name) {
                 continue;
@@ -497,7 +524,20 @@ mod tests {
         for body in [r#"{"idSite": 2}"#, r#"{"idSite": 1, "idSite": 2}"#, r#"{"idSite": [1]}"#, "[", ""] {
             assert!(may_disagree("application/vnd.api+json", Some(body)), "{body}");
         }
-        assert!(may_disagree("multipart/form-data; boundary=x", Some("")));
+        for odd in ["multipart/form-data; boundary=x", "multipart/mixed", "application/x-www-form-urlencoded2"] {
+            assert!(may_disagree(odd, Some("")), "{odd}");
+        }
+        for cut in [
+            "application/x-www-form-urlencoded x",
+            "application/x-www-form-urlencoded\tcharset=utf-8",
+            "text/x-json",
+            "application/jsonrequest",
+        ] {
+            assert!(may_disagree(cut, None), "{cut}");
+        }
+        let large = "a=1&".repeat(20_000);
+        assert!(may_disagree(form, Some(&large)), "too large to be read");
+        assert!(may_disagree(form, Some(&"a&".repeat(2_000))), "too many to be read");
         assert!(may_disagree("text/plain, application/json", Some("")));
         assert!(!may_disagree("application/octet-stream", None));
     }

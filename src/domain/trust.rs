@@ -10,6 +10,8 @@ pub enum Peer {
     Ip(IpAddr),
     /// Came through a Unix socket.
     Unix,
+    /// Cannot be told. Never trusted.
+    Unknown,
 }
 
 impl Peer {
@@ -17,7 +19,7 @@ impl Peer {
     pub fn address(self) -> Option<IpAddr> {
         match self {
             Self::Ip(address) => Some(address.to_canonical()),
-            Self::Unix => None,
+            Self::Unix | Self::Unknown => None,
         }
     }
 }
@@ -35,6 +37,7 @@ impl TrustedProxies {
         match peer {
             Peer::Ip(address) => self.trusts_address(address),
             Peer::Unix => self.unix,
+            Peer::Unknown => false,
         }
     }
 

@@ -44,19 +44,33 @@ impl Remembered {
         mac.finalize().into_bytes().into()
     }
 
-    pub(super) fn knows(&self, memory: &Memory, now: Timestamp) -> bool {
-        let Some(verified_at) = self.verified_at.get(memory) else { return false };
-        // A clock that was set back must not stretch it.
-        let fresh = now >= verified_at && verified_at.checked_add(FOR).is_some_and(|end| now < end);
-        if !fresh {
+    /// Whether the password matches: as remembered, or as `verify` finds out. Of several who ask the same at once, one
+    /// verifies and the others wait for him; a mismatch is not remembered, so each of them finds it out.
+    pub(super) async fn or_verify<E>(
+        &self,
+        memory: &Memory,
+        now: Timestamp,
+        verify: impl Future<Output = Result<bool, E>>,
+    ) -> Result<bool, E> {
+        if self.verified_at.get(memory).is_some_and(|verified_at| !is_fresh(verified_at, now)) {
             self.verified_at.remove(memory);
         }
-        fresh
+        match self.verified_at.get_value_or_guard_async(memory).await {
+            Ok(_) => Ok(true),
+            Err(guard) => {
+                let matches = verify.await?;
+                if matches {
+                    let _removed_meanwhile = guard.insert(now);
+                }
+                Ok(matches)
+            }
+        }
     }
+}
 
-    pub(super) fn add(&self, memory: Memory, now: Timestamp) {
-        self.verified_at.insert(memory, now);
-    }
+/// A clock that was set back must not stretch it.
+fn is_fresh(verified_at: Timestamp, now: Timestamp) -> bool {
+    now >= verified_at && verified_at.checked_add(FOR).is_some_and(|end| now < end)
 }
 
 #[cfg(test)]
@@ -64,24 +78,45 @@ mod tests {
     use super::*;
     use crate::domain::password::{Cost, Workspace};
 
-    #[test]
-    fn a_password_is_remembered_for_a_while_and_until_it_changes() {
+    fn hash_of(password: &Password) -> PasswordHash {
+        let mut rng = rand::rand_core::UnwrapErr(SysRng);
+        PasswordHash::generate(password, Cost::new(8, 1, 1).unwrap(), &mut rng, &mut Workspace::default())
+    }
+
+    #[tokio::test]
+    async fn a_password_is_remembered_for_a_while_and_until_it_changes() {
         let remembered = Remembered::new();
         let account = AccountId::anonymous();
         let password = Password::chosen("correct horse").unwrap();
-        let hash = || {
-            let mut rng = rand::rand_core::UnwrapErr(SysRng);
-            PasswordHash::generate(&password, Cost::new(8, 1, 1).unwrap(), &mut rng, &mut Workspace::default())
-        };
-        let (old, new) = (hash(), hash());
+        let (old, new) = (hash_of(&password), hash_of(&password));
         let now = Timestamp::from_millis(1_000_000);
         let memory = remembered.name_of(&account, &old, &password);
-        assert!(!remembered.knows(&memory, now));
-        remembered.add(memory, now);
-        assert!(remembered.knows(&memory, now));
-        assert!(!remembered.knows(&remembered.name_of(&account, &new, &password), now), "set anew");
-        assert!(!remembered.knows(&memory, now.checked_add(FOR).unwrap()));
-        remembered.add(memory, now);
-        assert!(!remembered.knows(&memory, Timestamp::from_millis(0)), "the clock was set back");
+        let other = remembered.name_of(&account, &new, &password);
+        let ask = async |memory, now, answer| remembered.or_verify::<()>(memory, now, async { Ok(answer) }).await.unwrap();
+        assert!(!ask(&memory, now, false).await);
+        assert!(ask(&memory, now, true).await, "a mismatch is not remembered");
+        assert!(ask(&memory, now, false).await, "a match is");
+        assert!(!ask(&other, now, false).await, "set anew");
+        assert!(!ask(&memory, now.checked_add(FOR).unwrap(), false).await, "too long ago");
+        assert!(ask(&memory, now, true).await);
+        assert!(!ask(&memory, Timestamp::from_millis(0), false).await, "the clock was set back");
+    }
+
+    #[tokio::test]
+    async fn of_many_who_ask_at_once_one_verifies() {
+        let remembered = Remembered::new();
+        let password = Password::chosen("correct horse").unwrap();
+        let memory = remembered.name_of(&AccountId::anonymous(), &hash_of(&password), &password);
+        let verified = std::sync::atomic::AtomicU32::new(0);
+        let ask = || {
+            remembered.or_verify::<()>(&memory, Timestamp::from_millis(1), async {
+                tokio::task::yield_now().await;
+                verified.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                Ok(true)
+            })
+        };
+        let answers = futures_util::future::join_all((0..50).map(|_| ask())).await;
+        assert!(answers.into_iter().all(|answer| answer == Ok(true)));
+        assert_eq!(verified.into_inner(), 1);
     }
 }

@@ -90,7 +90,7 @@ fn shop() -> String {
 
 /// Reads the table.
 pub fn table() -> Vec<Case> {
-    let table: Table = toml::from_str(include_str!("../data/cases.toml")).expect("tests/data/cases.toml can be read");
+    let table: Table = toml_edit::de::from_str(include_str!("../data/cases.toml")).expect("tests/data/cases.toml can be read");
     let cases = table.case;
     for case in &cases {
         assert!(case.except.is_empty() || case.because.is_some(), "{}: an exception needs its reason", case.name);
