@@ -1,4 +1,4 @@
-//! The command line, run as processes against a control socket.
+//! The command line, run as processes against a running Keygate.
 
 use std::{
     io::Write as _,
@@ -35,14 +35,14 @@ fn run_in(data_dir: &Path, arguments: &[&str], stdin: &str) -> Ran {
 /// Runs a command that succeeds; its words are separated by blanks, `_` in a word stands for one.
 fn ok(control: &Control, command: &str) -> String {
     let words: Vec<_> = command.split(' ').map(|word| word.replace('_', " ")).collect();
-    let ran = run_in(control.data_dir(), &words.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    let ran = run_in(&control.data_dir(), &words.iter().map(String::as_str).collect::<Vec<_>>(), "");
     assert_eq!(ran.code, 0, "{command}: {}", ran.stderr);
     ran.stdout
 }
 
 /// Runs a command that fails with this exit code, and says so in one line.
 fn fails(control: &Control, code: i32, command: &str) -> String {
-    let ran = run_in(control.data_dir(), &command.split(' ').collect::<Vec<_>>(), "");
+    let ran = run_in(&control.data_dir(), &command.split(' ').collect::<Vec<_>>(), "");
     assert_eq!((ran.code, ran.stdout.as_str()), (code, ""), "{command}: {}", ran.stderr);
     ran.stderr
 }
@@ -86,7 +86,7 @@ fn the_main_job_from_a_shell() {
     assert!(columns(&ok(&control, "token list --expiring 89d"), &[0]).is_empty());
 
     // The whole token does for its id, and is not shown.
-    let shown = run_in(control.data_dir(), &["token", "show", token.trim()], "");
+    let shown = run_in(&control.data_dir(), &["token", "show", token.trim()], "");
     assert!(shown.stdout.contains(id) && !shown.stdout.contains(&token[17..49]), "{}", shown.stderr);
     let made = json_of(&control, &format!("token rotate {id} --grace 1h"));
     assert!(made["token"].as_str().unwrap().starts_with("kg_s_"));
@@ -105,7 +105,7 @@ fn the_main_job_from_a_shell() {
 fn accounts_are_changed_by_one_command_each() {
     let control = Control::start();
     let vera = ["account", "create", "vera", "--superuser", "--email", "v@example.com", "--password-stdin", "--json"];
-    let made = run_in(control.data_dir(), &vera, "correct horse\n");
+    let made = run_in(&control.data_dir(), &vera, "correct horse\n");
     assert_eq!((made.code, made.stderr.as_str()), (0, ""));
     ok(&control, "account create root --superuser");
     for (command, field, value) in [
@@ -118,7 +118,7 @@ fn accounts_are_changed_by_one_command_each() {
     ] {
         assert_eq!(json_of(&control, &format!("account {command}"))[field], value, "{command}");
     }
-    let password = run_in(control.data_dir(), &["account", "password", "wera", "--password-stdin"], "another horse");
+    let password = run_in(&control.data_dir(), &["account", "password", "wera", "--password-stdin"], "another horse");
     assert_eq!((password.code, password.stdout.as_str()), (0, "`wera` has a new password\n"));
     assert!(ok(&control, "account show wera").contains("email    v@example.com\n"));
     assert_eq!(ok(&control, "account delete wera"), "deleted account `wera`\n");

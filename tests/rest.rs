@@ -1,4 +1,4 @@
-//! The management API as a client sees it.
+//! The management API as a client of the control socket sees it.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -248,4 +248,137 @@ async fn bodies_are_json_of_a_bounded_size() {
         assert_eq!((answer.status, code(&answer.body)), (status, expected));
     }
     assert_eq!(control.get("/accounts").await.body["items"].as_array().unwrap().len(), 1);
+}
+
+const RULES: &str = r#"
+[[rules]]
+name = "health"
+match = { path = "/healthz" }
+public = true
+
+[[rules]]
+name = "orders"
+match = { host = "shop.example.com", path = "/orders/{id}/{*rest}", methods = ["GET", "HEAD"] }
+site = "shop"
+access = "view"
+
+[[rules]]
+name = "reporting API"
+match = { host = "*.stats.example.com", path = "/index.php", query = { module = "API" } }
+site = { query = "idSite" }
+access = { read = "view", write = "write" }
+scope = "reporting"
+credentials = ["bearer", "basic"]
+max_token_access = "admin"
+otherwise = "anonymous"
+
+[[rules]]
+name = "by path"
+match = { path = "/sites/{site}/{*rest}" }
+site = { path = "site" }
+access = "view"
+
+[[rules]]
+name = "by host"
+site = { host = true }
+access = "admin"
+"#;
+
+#[tokio::test]
+async fn the_policy_is_shown_by_the_keys_of_its_file() {
+    let control = Control::with(RULES);
+    let policy = control.get("/policy").await;
+    assert_eq!((policy.status, &policy.body["next"]), (200, &Value::Null));
+    let items = policy.body["items"].as_array().unwrap();
+    let names: Vec<_> = items.iter().map(|rule| rule["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["health", "orders", "reporting API", "by path", "by host"]);
+    assert_eq!(
+        items[0],
+        json!({
+            "name": "health", "match": { "host": null, "path": "/healthz", "methods": null, "query": {} }, "public": true
+        })
+    );
+    let orders = &items[1];
+    assert_eq!(
+        orders["match"],
+        json!({ "host": "shop.example.com", "path": "/orders/{id}/{*rest}", "methods": ["GET", "HEAD"], "query": {} })
+    );
+    assert_eq!(orders["access"], json!({ "read": "view", "write": "view" }));
+    for (rule, key, value) in [
+        (1, "public", json!(false)),
+        (1, "site", json!("shop")),
+        (1, "scope", Value::Null),
+        (1, "credentials", json!(["bearer", "session"])),
+        (1, "otherwise", json!("challenge")),
+        (2, "site", json!({ "query": "idSite" })),
+        (2, "access", json!({ "read": "view", "write": "write" })),
+        (2, "scope", json!("reporting")),
+        (2, "credentials", json!(["bearer", "basic"])),
+        (2, "max_token_access", json!("admin")),
+        (2, "otherwise", json!("anonymous")),
+        (3, "site", json!({ "path": "site" })),
+        (4, "site", json!({ "host": true })),
+        (4, "access", json!({ "read": "admin", "write": "admin" })),
+    ] {
+        assert_eq!(items[rule][key], value, "{} {key}", names[rule]);
+    }
+    assert_eq!(items[2]["match"]["query"], json!({ "module": "API" }));
+    let changed = control.send(Method::PUT, "/policy", &json!({})).await;
+    assert_eq!((changed.status, code(&changed.body)), (405, "method_not_allowed"));
+}
+
+#[tokio::test]
+async fn a_decision_is_explained_rule_by_rule() {
+    let control = Control::with(RULES);
+    control.send(Method::POST, "/sites", &json!({ "id": "shop" })).await;
+    control.send(Method::POST, "/accounts", &json!({ "login": "vera" })).await;
+    control.send(Method::PUT, "/access/vera/shop", &json!({ "level": "view" })).await;
+    let near = json!({ "account": "vera", "name": "near", "networks": ["192.0.2.0/24"] });
+    let made = control.send(Method::POST, "/tokens", &near).await.body;
+    let (token, id) = (&made["token"], &made["record"]["id"]);
+    let url = "http://shop.example.com/orders/7/";
+
+    let told = control.send(Method::POST, "/explain", &json!({ "url": url, "token": token, "from": "192.0.2.7" })).await;
+    assert_eq!(told.status, 200);
+    let rule = |rule: &str, verdict: &str| json!({ "rule": rule, "verdict": verdict });
+    let mut rules = vec![rule("health", "path_differs"), rule("orders", "matches")];
+    rules.extend(["reporting API", "by path", "by host"].map(|name| rule(name, "not_reached")));
+    assert_eq!(told.body["rules"], json!(rules));
+    assert_eq!(
+        without(told.body.clone(), &["request_id", "because"]),
+        json!({
+            "path": "/orders/7/", "host": "shop.example.com", "rules": rules, "decision": "allow", "status": 200,
+            "reason": null, "rule": "orders", "account": "vera", "kind": "human", "site": "shop", "access": "view",
+            "via": "bearer", "credential": id
+        })
+    );
+    assert!(!told.body.to_string().contains(&token.as_str().unwrap()[17..]));
+
+    for (ask, decision, status, reason) in [
+        (json!({ "url": url, "token": token, "from": "198.51.100.1" }), "deny", 403, "network"),
+        (json!({ "url": url, "token": token }), "deny", 403, "network"),
+        (json!({ "url": url }), "challenge", 401, "no_credential"),
+        (json!({ "url": url, "token": "kg_u_x" }), "challenge", 401, "malformed"),
+        (json!({ "url": "http://shop.example.com/a/../b" }), "deny", 400, "ambiguous_path"),
+        (json!({ "url": "http://x.stats.example.com/index.php?module=API", "token": token }), "deny", 403, "network"),
+        // Anonymous may not, and is asked who he is.
+        (json!({ "url": "http://x.stats.example.com/index.php?module=API&idSite=shop" }), "challenge", 401, "no_credential"),
+    ] {
+        let told = control.send(Method::POST, "/explain", &ask).await.body;
+        assert_eq!(
+            (&told["decision"], &told["status"], &told["reason"]),
+            (&json!(decision), &json!(status), &json!(reason)),
+            "{ask}"
+        );
+        assert!(told["because"].as_str().is_some_and(|why| !why.is_empty()), "{told}");
+    }
+    for (ask, expected, field) in [
+        (json!({}), "body_invalid", Value::Null),
+        (json!({ "url": "shop.example.com/" }), "url_malformed", json!("url")),
+        (json!({ "url": url, "from": "home" }), "address_malformed", json!("from")),
+        (json!({ "url": url, "cookie": "x" }), "body_invalid", Value::Null),
+    ] {
+        let refused = control.send(Method::POST, "/explain", &ask).await;
+        assert_eq!((refused.status, code(&refused.body), &refused.body["field"]), (422, expected, &field), "{ask}");
+    }
 }

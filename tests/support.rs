@@ -4,12 +4,14 @@
 
 pub mod cases;
 pub mod control;
+pub mod dialects;
 pub mod house;
 pub mod http;
 pub mod keygate;
 pub mod programs;
 pub mod proxy;
 pub mod redis;
+pub mod shop;
 pub mod upstream;
 
 /// How many cases to try: few by default, many in the long form of the tests (`tests/run --full`).

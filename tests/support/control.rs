@@ -1,29 +1,25 @@
-//! The management API on a control socket, over an embedded store of its own.
+//! A client of the management API, over the control socket of a Keygate of its own.
 
-use std::{os::unix::net::UnixListener, path::Path, sync::Arc, thread};
+use std::path::PathBuf;
 
-use actix_web::{App, HttpServer, dev::ServerHandle, web};
-use arc_swap::ArcSwap;
-use keygate::{
-    api::{self, ApiState},
-    clock::SystemClock,
-    directory::Directory,
-    domain::{
-        key::ServerKeys,
-        password::Cost,
-        policy::Policy,
-        token::{TokenPrefix, TokenPrefixes},
-    },
-    gate::hasher::Hasher,
-    store::embedded::EmbeddedStore,
-};
 use reqwest::Method;
 use serde_json::Value;
 
+use super::keygate::Keygate;
+
+/// Enough to run; rules and sections may follow.
+const CONFIG: &str = r#"
+data_dir = "./keygate-data"
+
+[check]
+listen = "127.0.0.1:9180"
+
+[grpc]
+listen = "127.0.0.1:9182"
+"#;
+
 pub struct Control {
-    data_dir: tempfile::TempDir,
-    server: ServerHandle,
-    thread: Option<thread::JoinHandle<()>>,
+    pub keygate: Keygate,
     client: reqwest::Client,
 }
 
@@ -43,17 +39,21 @@ impl Answer {
 
 impl Control {
     pub fn start() -> Self {
-        let data_dir = tempfile::tempdir().unwrap();
-        let path = data_dir.path().to_owned();
-        let (started, wait) = std::sync::mpsc::channel();
-        let thread = thread::spawn(move || actix_web::rt::System::new().block_on(serve(&path, &started)));
-        let server = wait.recv().unwrap();
-        let client = reqwest::Client::builder().unix_socket(data_dir.path().join("control.sock")).build().unwrap();
-        Self { data_dir, server, thread: Some(thread), client }
+        Self::with("")
     }
 
-    pub fn data_dir(&self) -> &Path {
-        self.data_dir.path()
+    /// With more configuration, such as rules.
+    pub fn with(more: &str) -> Self {
+        Self::of(Keygate::start(&format!("{CONFIG}\n{more}")))
+    }
+
+    pub fn of(keygate: Keygate) -> Self {
+        let client = reqwest::Client::builder().unix_socket(keygate.control()).build().unwrap();
+        Self { keygate, client }
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.keygate.data_dir()
     }
 
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
@@ -75,41 +75,4 @@ impl Control {
     pub async fn send(&self, method: Method, path: &str, body: &Value) -> Answer {
         self.answer(self.request(method, path).json(body)).await
     }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        // What the future would tell is told by the thread's end as well.
-        drop(self.server.stop(false));
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn serve(data_dir: &Path, started: &std::sync::mpsc::Sender<ServerHandle>) {
-    let directory = Directory::new(
-        Arc::new(EmbeddedStore::open(data_dir).unwrap()),
-        Arc::new(SystemClock),
-        Arc::new(ServerKeys::parse("k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap()),
-        TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap(),
-        Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap())),
-    );
-    directory.bootstrap().await.unwrap();
-    let state = ApiState { directory: Arc::new(directory), policy: Arc::new(ArcSwap::from_pointee(Policy::default())) };
-    let app = move || {
-        App::new()
-            .wrap(tracing_actix_web::TracingLogger::default())
-            .app_data(web::Data::new(state.clone()))
-            .configure(api::configure)
-    };
-    let server = HttpServer::new(app)
-        .workers(1)
-        .disable_signals()
-        .on_connect(api::note_peer)
-        .listen_uds(UnixListener::bind(data_dir.join("control.sock")).unwrap())
-        .unwrap()
-        .run();
-    started.send(server.handle()).unwrap();
-    server.await.unwrap();
 }

@@ -54,7 +54,11 @@ impl House {
     }
 
     pub fn with(policy: &str, furnish: Furnish) -> Self {
-        let keygate = Keygate::start(policy);
+        Self::around(Keygate::start(policy), furnish)
+    }
+
+    /// Around a Keygate that runs and is empty.
+    pub fn around(keygate: Keygate, furnish: Furnish) -> Self {
         let mut house = Self { keygate, upstream: Upstream::start(), credentials: HashMap::new(), tokens: HashMap::new() };
         house.furnish(furnish);
         house

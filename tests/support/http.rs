@@ -30,6 +30,11 @@ impl Request {
         self
     }
 
+    /// The first `Host`.
+    pub fn host(&self) -> &str {
+        self.headers.iter().find(|(name, _)| name == "Host").map_or("", |(_, value)| value)
+    }
+
     /// The body, with its length.
     #[must_use]
     pub fn body(mut self, body: Vec<u8>) -> Self {
@@ -69,13 +74,16 @@ impl Request {
 
 /// Connects from one of the many addresses of the loopback interface.
 pub fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
-    // The standard library cannot choose the source of a connection.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    let stream = runtime.block_on(async {
-        let socket = tokio::net::TcpSocket::new_v4()?;
-        socket.bind(SocketAddr::new(from, 0))?;
-        socket.connect(to).await?.into_std()
-    })?;
+    // The standard library cannot choose the source of a connection; and a test may be in a runtime of its own.
+    let connect = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+        runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4()?;
+            socket.bind(SocketAddr::new(from, 0))?;
+            socket.connect(to).await?.into_std()
+        })
+    };
+    let stream = std::thread::spawn(connect).join().map_err(|_| io::Error::other("connecting panicked"))??;
     stream.set_nonblocking(false)?;
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;

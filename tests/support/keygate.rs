@@ -1,14 +1,19 @@
 //! A Keygate of a test's own: the real binary, on free ports, with its data in a temporary directory.
 
+use std::fs;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::http::Request;
+use super::http::{Answer, Request};
 use super::programs::{Folder, Program, free_address};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_keygate");
+/// A server key, as its file has it.
+pub const KEY: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n";
+const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 pub struct Keygate {
     pub folder: Folder,
@@ -22,37 +27,102 @@ impl Keygate {
     /// Starts with a configuration in which the default addresses and `./keygate-data` stand for what the test
     /// has; nothing else in it is changed.
     pub fn start(config: &str) -> Self {
-        let folder = Folder::new();
-        let (check, grpc) = (free_address(), free_address());
-        let config = config
-            .replace("127.0.0.1:9180", &check.to_string())
-            .replace("127.0.0.1:9182", &grpc.to_string())
-            .replace("./keygate-data", &folder.path().join("data").display().to_string());
-        let config = folder.write("keygate.toml", &config);
-        let mut keygate = Self { folder, check, grpc, config, program: None };
+        let mut keygate = Self::prepare(config);
         keygate.restart();
         keygate
     }
 
+    /// Everything but the start.
+    pub fn prepare(config: &str) -> Self {
+        let folder = Folder::new();
+        let (check, grpc) = (free_address(), free_address());
+        let keygate = Self { check, grpc, config: folder.path().join("keygate.toml"), folder, program: None };
+        keygate.write_config(config);
+        keygate
+    }
+
+    /// Everything but the start, over a Redis. The server key is in `server.key`.
+    pub fn prepare_on_redis(config: &str, url: &str) -> Self {
+        let keygate = Self::prepare(&format!("{config}\n[keys]\nfile = \"server.key\"\n\n[store]\nurl = \"{url}\"\n"));
+        keygate.folder.write("server.key", KEY);
+        keygate
+    }
+
+    /// Writes the configuration file anew, with the same addresses and directory put in.
+    pub fn write_config(&self, config: &str) {
+        fs::write(&self.config, self.fill(config)).expect("a file can be written");
+    }
+
+    /// The text with this Keygate's addresses and directory in the place of the default ones.
+    pub fn fill(&self, config: &str) -> String {
+        config
+            .replace("127.0.0.1:9180", &self.check.to_string())
+            .replace("127.0.0.1:9182", &self.grpc.to_string())
+            .replace("./keygate-data", &self.data_dir().display().to_string())
+    }
+
+    pub fn config(&self) -> &Path {
+        &self.config
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub fn control(&self) -> PathBuf {
+        self.data_dir().join("control.sock")
+    }
+
     /// Starts it, on the same ports and with the same data, and waits until it says that it is ready.
     pub fn restart(&mut self) {
+        self.launch("serve", "/readyz");
+    }
+
+    /// Starts it, and waits until it answers, be it ready or not.
+    pub fn restart_unready(&mut self) {
+        self.launch("serve", "/healthz");
+    }
+
+    /// As `keygate quickstart`.
+    pub fn quickstart(&mut self) {
+        self.launch("quickstart", "/readyz");
+    }
+
+    fn launch(&mut self, command: &str, until: &str) {
         self.kill();
-        let mut command = Command::new(BINARY);
-        command.arg("serve").arg("--config").arg(&self.config);
-        let mut program = Program::start("keygate", &mut command, self.folder.path());
-        let check = self.check;
-        program.wait("being ready", || {
-            Request::new("GET", "/readyz")
-                .header("Host", "localhost")
-                .send(IpAddr::V4(Ipv4Addr::LOCALHOST), check)
-                .is_ok_and(|answer| answer.status == 200)
-        });
+        let mut program = Program::start("keygate", &mut self.command(command), self.folder.path());
+        program.wait(until, || self.ask(until).is_some_and(|answer| answer.status == 200));
         self.program = Some(program);
+    }
+
+    fn command(&self, command: &str) -> Command {
+        let mut serve = Command::new(BINARY);
+        serve.arg(command).arg("--config").arg(&self.config).env_remove("RUST_LOG");
+        serve
+    }
+
+    /// Starts it where it must refuse to, and gives back its exit code and what it said.
+    pub fn refuses(&self) -> (Option<i32>, String) {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("refused-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut program = Program::start(&name, &mut self.command("serve"), self.folder.path());
+        let status = program.wait_end();
+        (status.code(), program.log())
+    }
+
+    /// GET on the check listener, from the address of a proxy; `None` when nobody answers.
+    pub fn ask(&self, path: &str) -> Option<Answer> {
+        Request::new("GET", path).header("Host", "localhost").send(LOCALHOST, self.check).ok()
     }
 
     /// Ends it as a crash would.
     pub fn kill(&mut self) {
         self.program = None;
+    }
+
+    /// The running process.
+    pub fn program(&mut self) -> &mut Program {
+        self.program.as_mut().expect("it has been started")
     }
 
     /// What it logged.
@@ -64,7 +134,7 @@ impl Keygate {
     pub fn run(&self, arguments: &[&str], input: &str) -> Output {
         let mut child = Command::new(BINARY)
             .arg("--data-dir")
-            .arg(self.folder.path().join("data"))
+            .arg(self.data_dir())
             .args(arguments)
             .current_dir(self.folder.path())
             .stdin(Stdio::piped())
@@ -72,7 +142,8 @@ impl Keygate {
             .stderr(Stdio::piped())
             .spawn()
             .expect("keygate can be run");
-        child.stdin.take().expect("it was asked for").write_all(input.as_bytes()).expect("keygate reads its input");
+        // One that refuses at once does not read.
+        drop(child.stdin.take().expect("it was asked for").write_all(input.as_bytes()));
         child.wait_with_output().expect("keygate ends")
     }
 

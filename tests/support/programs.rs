@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -106,20 +106,24 @@ impl Drop for Folder {
     }
 }
 
+fn text_of(path: &Path) -> String {
+    fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
 /// A running program.
 pub struct Program {
     name: String,
     child: Child,
+    output: PathBuf,
     log: PathBuf,
 }
 
 impl Program {
-    /// Starts `command` with its output in `folder/name.log`. The command must be the program itself, not one that
+    /// Starts `command` with its output in `folder/name.out` and `folder/name.log`. The command must be the program itself, not one that
     /// starts it and leaves.
     pub fn start(name: &str, command: &mut Command, folder: &Path) -> Self {
-        let log = folder.join(format!("{name}.log"));
-        let output = File::options().create(true).append(true).open(&log).expect("a log can be written");
-        let errors = output.try_clone().expect("a file can be opened twice");
+        let [output, log] = ["out", "log"].map(|extension| folder.join(format!("{name}.{extension}")));
+        let open = |path| File::options().create(true).append(true).open(path).expect("a log can be written");
         let child = command
             .current_dir(folder)
             // Traefik and Caddy leave files at home.
@@ -127,11 +131,11 @@ impl Program {
             .env("XDG_CONFIG_HOME", folder)
             .env("XDG_DATA_HOME", folder)
             .stdin(Stdio::null())
-            .stdout(output)
-            .stderr(errors)
+            .stdout(open(&output))
+            .stderr(open(&log))
             .spawn()
             .unwrap_or_else(|error| panic!("{name} does not start: {error}"));
-        Self { name: name.to_owned(), child, log }
+        Self { name: name.to_owned(), child, output, log }
     }
 
     /// Waits until somebody listens there.
@@ -153,9 +157,34 @@ impl Program {
         panic!("gave up waiting for {} at {what}:\n{}", self.name, self.log());
     }
 
-    /// What it wrote so far.
+    /// Waits until it ends by itself.
+    pub fn wait_end(&mut self) -> ExitStatus {
+        for _ in 0..LOOKS {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked for") {
+                return status;
+            }
+            pause();
+        }
+        panic!("gave up waiting for {} to end:\n{}", self.name, self.log());
+    }
+
+    /// Sends it a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.id())).status();
+        assert!(status.expect("a shell can be run").success(), "{} is gone", self.name);
+    }
+
+    /// What it wrote so far, to its standard output and then to standard error.
     pub fn log(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        self.output() + &self.errors()
+    }
+
+    pub fn output(&self) -> String {
+        text_of(&self.output)
+    }
+
+    pub fn errors(&self) -> String {
+        text_of(&self.log)
     }
 
     pub fn id(&self) -> u32 {

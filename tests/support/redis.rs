@@ -94,6 +94,11 @@ impl Server {
         self.port
     }
 
+    /// Where it keeps what it writes down.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
