@@ -204,9 +204,9 @@ impl Wire {
                 request_id,
                 reason = reason.code(),
                 rule = verdict.rule.unwrap_or_default(),
-                method = question.map(|question| printable(question.method)).as_deref(),
-                host = question.map(|question| printable(question.host)).as_deref(),
-                path = path.as_deref().map(printable).as_deref(),
+                method = question.map(|question| loggable(question.method)),
+                host = question.map(|question| loggable(question.host)),
+                path,
                 client = question.and_then(|question| question.client).map(tracing::field::display),
                 credential,
                 "refused"
@@ -282,18 +282,22 @@ impl Wire {
     }
 }
 
-/// The path without its query, cut, and without what looks like a secret: 32 characters are a token's.
+/// The path without its query.
 fn loggable_path(target: &[u8]) -> String {
     let path = target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
-    let text = String::from_utf8_lossy(&path[..path.len().min(200)]).into_owned();
-    let long_word = |word: &str| word.len() >= 24 && word.bytes().any(|byte| byte.is_ascii_digit());
-    let words = text.split_inclusive(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-    words
-        .map(|word| {
-            let end = word.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(word.len());
-            if long_word(&word[..end]) { format!("…{}", &word[end..]) } else { word.to_owned() }
-        })
-        .collect()
+    loggable(&String::from_utf8_lossy(path))
+}
+
+/// What a client wrote, cut, printable, and without what may be a secret: a token, wherever he put it.
+fn loggable(text: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let cut: String = text.chars().take(200).collect();
+    let words = cut.split_inclusive(|c: char| !is_part(c)).map(|word| {
+        let end = word.find(|c: char| !is_part(c)).unwrap_or(word.len());
+        let secret = end >= 24 && word.bytes().any(|byte| byte.is_ascii_digit());
+        if secret { format!("…{}", &word[end..]) } else { word.to_owned() }
+    });
+    printable(&words.collect::<String>()).into_owned()
 }
 
 /// What the client reads: a short code, and the id by which the operator finds the rest in the log.
