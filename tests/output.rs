@@ -126,9 +126,9 @@ fn config_check_live_asks_the_store() {
     // A store that was used with a key, and a server that comes with another.
     let mut keygate = Keygate::start(LISTENERS);
     let data = keygate.folder.path().join("data").display().to_string();
-    let held = run(folder.path(), &format!("--data-dir {data} config check --live"), &[]);
-    assert_eq!(held.code, 3, "{held}");
-    assert!(held.stderr.contains("stop the other Keygate"), "{held}");
+    // Nobody else may open the embedded store of a Keygate that runs: that is no mistake.
+    let running = run(folder.path(), &format!("--data-dir {data} config check --live"), &[]);
+    assert_eq!((running.code, running.stderr.lines().count()), (0, 1), "{running}");
     keygate.kill();
     let same = run(folder.path(), &format!("--data-dir {data} config check --live"), &[]);
     assert_eq!((same.code, same.stdout.as_str()), (0, "no mistakes; 0 rules, and the store answers\n"), "{same}");
@@ -329,7 +329,7 @@ fn quickstart_tells_programs_where_it_is_and_what_it_made() {
 }
 
 fn program_says(folder: &Folder, text: &str) -> bool {
-    std::fs::read_to_string(folder.path().join("quickstart.log")).is_ok_and(|log| log.contains(text))
+    std::fs::read_to_string(folder.path().join("quickstart.out")).is_ok_and(|log| log.contains(text))
 }
 
 #[test]

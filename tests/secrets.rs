@@ -273,7 +273,7 @@ fn nothing_is_said_over_redis() {
     secrets.add_key(KEY);
     secrets.assert_not_in("/readyz", &keygate.ask("/readyz").unwrap().body);
     secrets.assert_not_in("the log", keygate.log().as_bytes());
-    let wrong = Keygate::prepare_on_redis(&config("text"), &url.replace("@", "x@"));
+    let wrong = Keygate::prepare_on_redis(&config("text"), &url.replace('@', "x@"));
     secrets.add("a wrong Redis password", &format!("{REDIS_PASSWORD}x"));
     server.restart();
     let (code, said) = wrong.refuses();
