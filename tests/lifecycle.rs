@@ -23,9 +23,7 @@ async fn sigterm_ends_it_whoever_is_still_connected() {
     assert!(watched.message().await.unwrap().is_some());
     assert!(shop.keygate.control().exists());
 
-    shop.keygate.program().signal("TERM");
-    let ended = shop.keygate.program().wait_end();
-    assert_eq!(ended.code(), Some(0), "{}", shop.keygate.log());
+    shop.keygate.stop();
     assert!(!shop.keygate.control().exists());
 
     // Free again, and with everything in it.

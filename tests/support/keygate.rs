@@ -120,6 +120,13 @@ impl Keygate {
         self.program = None;
     }
 
+    /// Ends it as an operator does, and sees that it ends well. Its log stays.
+    pub fn stop(&mut self) {
+        self.program().signal("TERM");
+        let ended = self.program().wait_end();
+        assert_eq!(ended.code(), Some(0), "{}", self.log());
+    }
+
     /// The running process.
     pub fn program(&mut self) -> &mut Program {
         self.program.as_mut().expect("it has been started")
