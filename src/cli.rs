@@ -15,8 +15,9 @@ mod token;
 
 use std::{ffi::OsString, fmt, path::PathBuf, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
 
+use crate::domain::text::printable;
 use client::Client;
 use output::Output;
 
@@ -30,7 +31,8 @@ Examples:
   keygate access set ci shop write
   keygate token create ci --name 'nightly job' --expires 90d
 
-Exit codes: 0 done; 1 refused or not found; 2 wrong usage, configuration or file; 3 the service or store cannot be reached.";
+Exit codes: 0 done; 1 refused or not found; 2 wrong usage, configuration or file; 3 the service or store cannot be \
+reached, a port is in use, a data directory is held by another process.";
 
 /// Keygate answers one question for a proxy: may this request pass, and who is it?
 #[derive(Debug, Parser)]
@@ -45,10 +47,10 @@ struct Cli {
 /// Where the Keygate is, and how to answer.
 #[derive(Clone, Debug, Args)]
 pub struct GlobalOptions {
-    /// The configuration file; its `data_dir` says where the running Keygate is
+    /// The configuration file: what `serve` serves by; others find the running Keygate by its `data_dir`
     #[arg(long, value_name = "FILE", env = "KEYGATE_CONFIG", hide_env_values = true, global = true, help_heading = GLOBAL)]
     pub config: Option<PathBuf>,
-    /// The data directory of the running Keygate [default: ./keygate-data]
+    /// The data directory: where `serve` keeps its data, and others find the running Keygate [default: ./keygate-data]
     #[arg(long, value_name = "DIR", env = "KEYGATE__DATA_DIR", hide_env_values = true, global = true, help_heading = GLOBAL)]
     pub data_dir: Option<PathBuf>,
     /// Answer in JSON: the objects of the REST API, a list as one array
@@ -182,11 +184,16 @@ struct Session {
 
 /// Runs the command line. Everything it has to say has been said when it returns.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(args) {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let cli = match Cli::try_parse_from(&args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and the version are no failures, but come this way too.
-            let _ = error.print();
+            if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+                let _ = error.print();
+            } else {
+                output::note(&format!("keygate: {}", usage_error(&error, &args)));
+            }
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
@@ -197,6 +204,25 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// In one sentence: what is wrong, what was perhaps meant, and where it is written how it goes.
+fn usage_error(error: &clap::Error, args: &[OsString]) -> String {
+    let text = error.render().to_string();
+    let mut paragraphs = text.split("\n\n");
+    let lines = paragraphs.next().unwrap_or_default().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let what = lines.strip_prefix("error: ").unwrap_or(&lines);
+    let tip = paragraphs.filter_map(|paragraph| paragraph.trim().strip_prefix("tip: ")?.lines().next());
+    let similar = tip.filter(|tip| tip.contains("similar")).map(|tip| format!("; {tip}")).next().unwrap_or_default();
+    let mut command = Cli::command();
+    let mut path = command.get_name().to_owned();
+    for word in args.iter().skip(1) {
+        if let Some(below) = command.find_subcommand(word).cloned() {
+            path = format!("{path} {}", below.get_name());
+            command = below;
+        }
+    }
+    format!("{}; see `{path} --help`", printable(&format!("{what}{similar}")))
 }
 
 fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
@@ -247,4 +273,55 @@ fn wait_for<T>(conversation: impl Future<Output = Result<T, Failure>>) -> Result
         .build()
         .map_err(|error| Failure::Unreachable(format!("the operating system gives no resources to wait with: {error}")))?;
     runtime.block_on(conversation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every argument of a command and of those below it, with what its help says.
+    fn arguments(path: &str, command: &clap::Command, found: &mut Vec<(String, Option<String>)>) {
+        for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
+            let help = argument.get_help().map(ToString::to_string);
+            found.push((format!("{path} {}", argument.get_id()), help));
+        }
+        for below in command.get_subcommands().filter(|command| !command.is_hide_set()) {
+            assert!(below.get_about().is_some(), "{path} {}", below.get_name());
+            arguments(&format!("{path} {}", below.get_name()), below, found);
+        }
+    }
+
+    #[test]
+    fn every_argument_says_what_it_is() {
+        let mut found = Vec::new();
+        arguments("keygate", &Cli::command(), &mut found);
+        assert!(found.len() > 50, "{}", found.len());
+        let silent: Vec<_> = found.iter().filter(|(_, help)| help.as_deref().unwrap_or_default().is_empty()).collect();
+        assert!(silent.is_empty(), "{silent:?}");
+    }
+
+    #[test]
+    fn wrong_usage_is_one_sentence_that_says_where_to_look() {
+        for (line, sentence) in [
+            ("tokne list", "unrecognized subcommand 'tokne'; a similar subcommand exists: 'token'; see `keygate --help`"),
+            (
+                "account list --jsno",
+                "unexpected argument '--jsno' found; a similar argument exists: '--json'; see `keygate account list --help`",
+            ),
+            (
+                "token create",
+                "the following required arguments were not provided: --name <TEXT> <LOGIN>; see `keygate token create --help`",
+            ),
+            (
+                "access set a b root",
+                "invalid value 'root' for '<LEVEL>' [possible values: none, view, write, admin]; see `keygate access set --help`",
+            ),
+            ("site show a\nb c", "unexpected argument 'c' found; see `keygate site show --help`"),
+            ("site x\u{1b}[2J", "unrecognized subcommand 'x'; see `keygate site --help`"),
+        ] {
+            let args: Vec<OsString> = ["keygate"].into_iter().chain(line.split(' ')).map(OsString::from).collect();
+            let error = Cli::try_parse_from(&args).unwrap_err();
+            assert_eq!((usage_error(&error, &args).as_str(), error.exit_code()), (sentence, 2));
+        }
+    }
 }

@@ -20,7 +20,9 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use mistake::Mistakes;
 pub use mistake::{Mistake, Place};
-pub use settings::{Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Realm, Settings, Store, UnixSocket};
+pub use settings::{
+    Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Realm, SecretsFingerprint, Settings, Store, UnixSocket,
+};
 
 use crate::domain::policy::Policy;
 
@@ -58,28 +60,69 @@ impl fmt::Debug for Sources {
 pub struct Loaded {
     pub settings: Settings,
     pub policy: Policy,
-    /// The merged configuration as TOML, secrets masked: what `config show` prints.
+    /// The merged configuration as TOML, secrets masked: what `config show` prints. The settings, then the rules.
     pub shown: String,
+    /// The part of `shown` that takes effect at a start.
+    pub shown_settings: String,
+    /// The part of `shown` that takes effect when it is read again.
+    pub shown_rules: String,
+    /// The same as `shown`, as JSON.
+    pub shown_json: serde_json::Value,
+    /// Tells whether a secret, which is masked in `shown`, is another one than before. Not to be printed or stored.
+    pub secrets_fingerprint: SecretsFingerprint,
 }
 
-/// Reads everything anew: the file, and the files that `*_file` keys name.
+/// Reads everything anew: the file, and the files that `*_file` keys of secrets name. The file of the server keys is
+/// opened by whoever uses them, and by [`check`].
 ///
 /// # Errors
-/// All mistakes, those of the file first and by line. Text that is not TOML is the only one reported.
+/// All mistakes, those of the file first and by line. Of a file that is not TOML it is the only one; those of the
+/// environment and the flags are found all the same.
 pub fn load(sources: &Sources) -> Result<Loaded, Vec<Mistake>> {
+    read(sources, false)
+}
+
+/// As [`load`], and looks into a configured `keys.file` too. For whoever is about to use it, or says that all is well.
+///
+/// # Errors
+/// As those of [`load`], in the same run.
+pub fn check(sources: &Sources) -> Result<Loaded, Vec<Mistake>> {
+    read(sources, true)
+}
+
+fn read(sources: &Sources, with_server_keys: bool) -> Result<Loaded, Vec<Mistake>> {
     let mut mistakes = Mistakes::default();
-    let (from_file, rules) = match &sources.file {
-        Some(path) => layers::from_file(raw::read(path).map_err(|mistake| vec![mistake])?, &mut mistakes),
-        None => Default::default(),
+    let root = sources.file.as_deref().map(raw::read).transpose();
+    let whole = root.is_ok();
+    let (from_file, rules) = match root {
+        Ok(Some(root)) => layers::from_file(root, &mut mistakes),
+        Ok(None) => Default::default(),
+        Err(mistake) => {
+            mistakes.push(mistake);
+            Default::default()
+        }
     };
     let from_environment = layers::from_environment(&sources.environment, &mut mistakes);
     let from_flags = layers::from_flags(sources.data_dir.as_deref(), &mut mistakes);
     let values = layers::merge(vec![layers::defaults(), from_file, from_environment, from_flags]);
-    let settings = validate::settings(&values, &mut mistakes);
+    let settings = validate::settings(&values, whole, &mut mistakes);
+    if with_server_keys {
+        validate::server_keys(&values, &mut mistakes);
+    }
     let policy = rules::read(rules.as_ref(), &mut mistakes);
     match (settings, policy) {
         (Ok(settings), Ok(policy)) if mistakes.is_empty() => {
-            Ok(Loaded { settings, policy, shown: show::text(&values, rules.as_ref()) })
+            let (shown_settings, shown_rules) = (show::settings(&values), show::rules(rules.as_ref()));
+            let secrets_fingerprint = SecretsFingerprint::of(&settings);
+            Ok(Loaded {
+                settings,
+                policy,
+                shown: format!("{shown_settings}{shown_rules}"),
+                shown_settings,
+                shown_rules,
+                shown_json: show::json(&values, rules.as_ref()),
+                secrets_fingerprint,
+            })
         }
         _ => Err(mistakes.sorted()),
     }

@@ -10,6 +10,7 @@ pub mod decision;
 pub mod id;
 pub mod identity;
 pub mod key;
+pub mod parameters;
 pub mod password;
 pub mod policy;
 pub mod presented;

@@ -36,6 +36,10 @@ fn docker_compose_configures_keygate_without_a_mistake() {
     let lines = config.lines().take_while(|line| line.is_empty() || line.starts_with("      "));
     let config: String = lines.flat_map(|line| [line.trim_start(), "\n"]).collect();
     let folder = Folder::new();
+    // The secret that is mounted there.
+    assert!(config.contains("/run/secrets/server.key"), "{config}");
+    let key = folder.write("server.key", "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+    let config = config.replace("/run/secrets/server.key", &key.display().to_string());
     let file = folder.write("keygate.toml", &config);
     let checked =
         Command::new(env!("CARGO_BIN_EXE_keygate")).args(["config", "check"]).arg(file).output().expect("keygate can be run");

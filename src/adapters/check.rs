@@ -8,10 +8,7 @@ use super::{
     wire::{Question, Wire},
 };
 use crate::{
-    domain::{
-        decision::Reason,
-        request::{Parameters, split_url},
-    },
+    domain::{decision::Reason, parameters::Parameters, request::split_url},
     gate::explain::Summary,
 };
 

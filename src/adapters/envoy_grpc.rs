@@ -188,7 +188,7 @@ impl ExtAuthz {
             let name = names.get(header).to_ascii_lowercase();
             let value = identity_value(header, grant, request_id);
             // Envoy sets first and removes last, so a name is never in both.
-            if value.is_empty() { remove.push(name) } else { headers.push(set(&name, value)) }
+            if value.is_empty() { remove.push(name) } else { headers.push(set(&name, value.into_owned())) }
         }
         for (name, _) in &seen.headers {
             let is_set = headers.iter().any(|set| set.header.as_ref().is_some_and(|header| header.key == *name));

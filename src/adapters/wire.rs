@@ -1,6 +1,8 @@
-//! What all HTTP dialects share: whom they believe, how a verdict becomes headers, and what is logged and counted.
+//! What all dialects share: whom they believe, what identity headers say, what is logged and counted; and how a
+//! verdict becomes an HTTP answer.
 
 use std::{
+    borrow::Cow,
     net::IpAddr,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -302,11 +304,11 @@ pub fn refusal_body(reason: Reason, request_id: &str) -> String {
 
 /// What an identity header says of a grant; empty when there is nothing to say.
 #[must_use]
-pub fn identity_value(header: IdentityHeader, grant: &Grant<'_>, request_id: &str) -> String {
+pub fn identity_value<'g>(header: IdentityHeader, grant: &Grant<'g>, request_id: &'g str) -> Cow<'g, str> {
     let value = match header {
         IdentityHeader::Account => grant.account(),
         IdentityHeader::Kind => grant.kind().map(super::super::domain::account::AccountKind::as_str),
-        IdentityHeader::Site => return grant.site().unwrap_or_default(),
+        IdentityHeader::Site => return Cow::Owned(grant.site().unwrap_or_default()),
         IdentityHeader::Access => grant.access().map(super::super::domain::access::Level::as_str),
         IdentityHeader::Via => Some(grant.via().as_str()).filter(|_| grant.account().is_some() || grant.via() != Via::None),
         IdentityHeader::Credential => grant.credential(),
@@ -314,7 +316,7 @@ pub fn identity_value(header: IdentityHeader, grant: &Grant<'_>, request_id: &st
         IdentityHeader::Email => grant.email(),
         IdentityHeader::RequestId => Some(request_id),
     };
-    value.unwrap_or_default().to_owned()
+    Cow::Borrowed(value.unwrap_or_default())
 }
 
 /// Ids for log lines: unique within a process and unlikely to meet another's. No secret.

@@ -19,8 +19,11 @@ Examples:
   keygate access set anonymous shop view
   keygate access set vera shop none")]
     Set {
+        /// The account
         login: String,
+        /// The id of the site
         site: String,
+        /// How much it may do there
         #[arg(value_parser = ["none", "view", "write", "admin"])]
         level: String,
         #[command(flatten)]
@@ -35,7 +38,9 @@ Examples:
   keygate access list vera
   keygate access list --site shop")]
     List {
+        /// Only what this account has
         login: Option<String>,
+        /// Only what is given on this site
         #[arg(long, value_name = "ID")]
         site: Option<String>,
     },

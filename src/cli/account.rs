@@ -28,6 +28,7 @@ Examples:
   keygate account create ci --service
   keygate account create vera --name 'Vera B.' --email vera@example.com --password-stdin < password.txt")]
     Create {
+        /// What it logs in with, and is named by
         login: String,
         /// An API client instead of a person
         #[arg(long, conflicts_with_all = ["email", "password_stdin"])]
@@ -35,8 +36,10 @@ Examples:
         /// May do everything, on every site
         #[arg(long)]
         superuser: bool,
+        /// A name for people to read
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
+        /// Where the person can be written to
         #[arg(long, value_name = "ADDRESS")]
         email: Option<String>,
         /// Read the password from standard input; one line end after it is dropped
@@ -46,23 +49,33 @@ Examples:
     /// List all accounts
     List,
     /// Show one account
-    Show { login: String },
+    Show {
+        /// The account
+        login: String,
+    },
     /// Give an account another login; what it may do and its tokens stay
     Rename {
+        /// The login it has
         #[arg(value_name = "OLD")]
         login: String,
+        /// The login it is to have
         new: String,
     },
     /// Refuse everything that is the account's, until it is enabled again
     Disable {
+        /// The account
         login: String,
         #[command(flatten)]
         waiting: Waiting,
     },
     /// Undo `disable`
-    Enable { login: String },
+    Enable {
+        /// The account
+        login: String,
+    },
     /// Delete an account and its tokens; a new one of the same login inherits nothing
     Delete {
+        /// The account
         login: String,
         #[command(flatten)]
         waiting: Waiting,
@@ -76,14 +89,18 @@ Made a superuser, an account loses its rows of access; they mean nothing any mor
 Example:
   keygate account superuser vera on")]
     Superuser {
+        /// The account
         login: String,
+        /// Whether it is so from now on
         state: Switch,
         #[command(flatten)]
         waiting: Waiting,
     },
     /// Let an account make tokens for itself, or not any more
     Minting {
+        /// The account
         login: String,
+        /// Whether it is so from now on
         state: Switch,
         #[command(flatten)]
         waiting: Waiting,
@@ -95,6 +112,7 @@ Set a password.
 Example:
   keygate account password vera --password-stdin < password.txt")]
     Password {
+        /// The account
         login: String,
         /// Read the password from standard input; one line end after it is dropped
         #[arg(long, required = true)]
@@ -104,6 +122,7 @@ Example:
     },
     /// End every token and session of an account
     RevokeAll {
+        /// The account
         login: String,
         #[command(flatten)]
         waiting: Waiting,

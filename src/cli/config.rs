@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use serde_json::json;
 
 use super::{Failure, GlobalOptions, output, serve};
-use crate::{app, config::Sources};
+use crate::{
+    app,
+    config::{self, Sources},
+};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Find every mistake in configuration and policy, in one run
     ///
     /// Names each mistake by file, line and key, or by the environment variable. Exits with 0 when there is none, else
-    /// with 2.
+    /// with 2; with --live, with 3 when the store cannot be reached.
     Check {
         /// The file [default: the one of --config]
         file: Option<PathBuf>,
@@ -32,18 +36,29 @@ impl Command {
         let from = |file: Option<PathBuf>| Sources::of_process(file.or_else(|| global.config.clone()), global.data_dir.clone());
         match self {
             Self::Check { file, live } => {
-                let loaded = serve::load(&from(file))?;
+                let mistaken = |mistakes: &[String]| {
+                    if global.json {
+                        output::json(&json!({ "mistakes": mistakes }));
+                    }
+                };
+                let checked = config::check(&from(file));
+                if let Err(mistakes) = &checked {
+                    mistaken(&mistakes.iter().map(ToString::to_string).collect::<Vec<_>>());
+                }
+                let loaded = serve::noted(checked)?;
                 if live {
-                    let asked = serve::in_runtime(async {
-                        app::ask_store(&loaded.settings).await.map_err(|error| Failure::Usage(error.to_string()))
-                    });
+                    let asked =
+                        serve::in_runtime(async { app::ask_store(&loaded.settings).await.map_err(|error| serve::failure(&error)) });
+                    if let Err(Failure::Usage(sentence)) = &asked {
+                        mistaken(std::slice::from_ref(sentence));
+                    }
                     asked?;
                 }
                 let rules = loaded.policy.rules().len();
                 let store = if live { ", and the store answers" } else { "" };
                 let plural = if rules == 1 { "rule" } else { "rules" };
                 if global.json {
-                    output::say(&format!("{{\"mistakes\": [], \"rules\": {rules}}}\n"));
+                    output::json(&json!({ "mistakes": [], "rules": rules }));
                 } else {
                     output::say(&format!("no mistakes; {rules} {plural}{store}\n"));
                 }
@@ -54,7 +69,11 @@ impl Command {
             }
             Self::Show { file } => {
                 let loaded = serve::load(&from(file))?;
-                output::say(&loaded.shown);
+                if global.json {
+                    output::json(&loaded.shown_json);
+                } else {
+                    output::say(&loaded.shown);
+                }
                 Ok(())
             }
         }

@@ -54,6 +54,13 @@ impl Output {
     }
 }
 
+/// The answer as JSON.
+pub(super) fn json(value: &impl Serialize) {
+    if let Ok(text) = serde_json::to_string_pretty(value) {
+        print(&format!("{text}\n"));
+    }
+}
+
 /// The answer, as it is.
 pub(super) fn say(text: &str) {
     print(text);
@@ -67,12 +74,6 @@ pub(super) fn note(text: &str) {
 /// An absent value.
 pub(super) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
-}
-
-fn json(value: &impl Serialize) {
-    if let Ok(text) = serde_json::to_string_pretty(value) {
-        print(&format!("{text}\n"));
-    }
 }
 
 /// Who reads no further (`| head`) has what he wanted.

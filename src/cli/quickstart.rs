@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use rand::{rand_core::UnwrapErr, rngs::SysRng};
+use serde_json::{Value, json};
 
 use super::{Failure, GlobalOptions, output, serve};
 use crate::{
@@ -34,6 +35,10 @@ struct Made {
 }
 
 pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
+    if global.config.is_some() {
+        let sentence = "quickstart takes no configuration file; use `keygate serve --config FILE`";
+        return Err(Failure::Usage(sentence.to_owned()));
+    }
     let Loaded { settings, .. } = serve::load(&serve::sources(global))?;
     let logging = telemetry::init(settings.log);
     serve::in_runtime(async {
@@ -42,7 +47,11 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
         let made =
             fill_if_empty(&app).await.map_err(|error| Failure::Unreachable(format!("the demo could not be set up: {error}")))?;
         serve::announce(&app);
-        output::say(&welcome(&app, &data_dir, made.as_ref()));
+        if global.json {
+            output::json(&summary(&app, &data_dir, made.as_ref()));
+        } else {
+            output::say(&welcome(&app, &data_dir, made.as_ref()));
+        }
         drop(made);
         serve::serve_until_told(app, None, &logging).await
     })
@@ -85,11 +94,26 @@ fn label(text: &str) -> Result<Label, Invalid> {
     Label::parse(text, "name", ["name_empty", "name_too_long", "name_characters"])
 }
 
+/// For programs: where it answers, and what was made and is shown this once.
+fn summary(app: &App, data_dir: &str, made: Option<&Made>) -> Value {
+    let addresses = app.addresses();
+    let made = made.map(|made| json!({ "administrator": ADMIN, "password": made.password, "token": made.token.expose_secret() }));
+    json!({ "data_dir": data_dir, "check": addresses.check, "grpc": addresses.grpc, "made": made })
+}
+
+/// A path as one word of a POSIX shell that is no option (POSIX.1-2024 XCU 2.2.2).
+fn shell_word(path: &str) -> String {
+    let path = if path.starts_with('-') { format!("./{path}") } else { path.to_owned() };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./:=@%+,-".contains(c);
+    if !path.is_empty() && path.chars().all(plain) { path } else { format!("'{}'", path.replace('\'', r"'\''")) }
+}
+
 /// Every line of it works when it is pasted.
 fn welcome(app: &App, data_dir: &str, made: Option<&Made>) -> String {
     let check = app.addresses().check;
-    let program = std::env::args().next().unwrap_or_else(|| "keygate".to_owned());
-    let directory = if data_dir == "./keygate-data" { String::new() } else { format!(" --data-dir {data_dir}") };
+    let program = std::env::args_os().next().map_or_else(|| "keygate".to_owned(), |name| name.to_string_lossy().into_owned());
+    let program = shell_word(&program);
+    let directory = if data_dir == "./keygate-data" { String::new() } else { format!(" --data-dir {}", shell_word(data_dir)) };
     let url = format!("\"http://{check}/auth/check?method=GET&url=http://demo.example/\"");
     let mut text = format!("\nKeygate is running. Its data is in {data_dir}.\n\n");
     let _infallible = match made {
@@ -126,4 +150,24 @@ fn welcome(app: &App, data_dir: &str, made: Option<&Made>) -> String {
          Stop it with Ctrl-C; run it again, and everything is still there.\n"
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        for (path, word) in [
+            ("target/release/keygate", "target/release/keygate"),
+            ("./my data", "'./my data'"),
+            ("it's", r"'it'\''s'"),
+            ("$(id)`id`", "'$(id)`id`'"),
+            ("~/données", "'~/données'"),
+            ("-data", "./-data"),
+            ("", "''"),
+        ] {
+            assert_eq!(shell_word(path), word);
+        }
+    }
 }

@@ -7,7 +7,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Failure, GlobalOptions, output};
 use crate::{
     app::{App, StartError},
-    config::{self, Loaded, Sources},
+    config::{self, Loaded, Mistake, Sources},
+    directory::BootstrapError,
     telemetry::{self, Logging},
 };
 
@@ -17,7 +18,7 @@ const HEALTH_PATIENCE: Duration = Duration::from_secs(3);
 /// Serves by the configuration until SIGTERM or SIGINT.
 pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
     let sources = sources(global);
-    let loaded = load(&sources)?;
+    let loaded = noted(config::check(&sources))?;
     let logging = telemetry::init(loaded.settings.log);
     let rules = loaded.policy.rules().len();
     let hint = if rules > 0 {
@@ -47,9 +48,14 @@ pub(super) fn sources(global: &GlobalOptions) -> Sources {
     Sources::of_process(global.config.clone(), global.data_dir.clone())
 }
 
-/// Says every mistake, one a line, and then how many there were.
+/// The configuration, for whoever does not use the server keys.
 pub(super) fn load(sources: &Sources) -> Result<Loaded, Failure> {
-    config::load(sources).map_err(|mistakes| {
+    noted(config::load(sources))
+}
+
+/// Says every mistake, one a line, and then how many there were.
+pub(super) fn noted(loaded: Result<Loaded, Vec<Mistake>>) -> Result<Loaded, Failure> {
+    loaded.map_err(|mistakes| {
         for mistake in &mistakes {
             output::note(&mistake.to_string());
         }
@@ -84,16 +90,19 @@ pub(super) async fn serve_until_told(app: App, sources: Option<Sources>, logging
     }
 }
 
-/// A port in use, a held data directory and a store that refuses are 3; what is wrong in files is 2.
+/// A port in use, a held data directory and a store that cannot be used are 3; what is wrong in files, the server keys
+/// among them, is 2.
 pub(super) fn failure(error: &StartError) -> Failure {
     let sentence = error.to_string();
     match error {
-        StartError::Keys(_) | StartError::Io { .. } => Failure::Usage(sentence),
+        StartError::Keys(_) | StartError::Io { .. } | StartError::Bootstrap(BootstrapError::OtherServerKey { .. }) => {
+            Failure::Usage(sentence)
+        }
         StartError::Listen { .. }
         | StartError::DataDirectoryHeld(_)
         | StartError::Embedded(_)
         | StartError::Redis(_)
-        | StartError::Bootstrap(_) => Failure::Unreachable(sentence),
+        | StartError::Bootstrap(BootstrapError::Contended | BootstrapError::Store(_)) => Failure::Unreachable(sentence),
     }
 }
 
@@ -105,12 +114,14 @@ pub(super) fn health(global: &GlobalOptions) -> Result<(), Failure> {
         let response = client.get("http://control/readyz").send().await?;
         Ok::<_, reqwest::Error>((response.status().is_success(), response.text().await?))
     };
-    match super::wait_for(async { Ok(ask.await) })? {
-        Ok((true, text)) => {
-            output::say(&text);
-            Ok(())
-        }
-        Ok((false, text)) => Err(Failure::Refused(text.trim().to_owned())),
-        Err(_) => Err(Failure::Refused(format!("no Keygate answers on {}", socket.display()))),
+    let (ready, detail) = match super::wait_for(async { Ok(ask.await) })? {
+        Ok((ready, text)) => (ready, text.trim().to_owned()),
+        Err(_) => (false, format!("no Keygate answers on {}; start one with `keygate serve`", socket.display())),
+    };
+    if global.json {
+        output::json(&serde_json::json!({ "ready": ready, "detail": detail }));
+    } else if ready {
+        output::say(&format!("{detail}\n"));
     }
+    if ready { Ok(()) } else { Err(Failure::Refused(detail)) }
 }

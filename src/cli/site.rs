@@ -19,7 +19,9 @@ Examples:
   keygate site create shop --name 'The shop' --host shop.example.com --host www.shop.example.com
   keygate site create 1")]
     Create {
+        /// What rules and access name it by
         id: String,
+        /// A name for people to read
         #[arg(long, value_name = "TEXT")]
         name: Option<String>,
         /// A host that belongs to the site; may be given several times
@@ -29,7 +31,10 @@ Examples:
     /// List all sites
     List,
     /// Show one site
-    Show { id: String },
+    Show {
+        /// The site
+        id: String,
+    },
     /// Change the name of a site, or all of its hosts
     #[command(long_about = "\
 Change the name of a site, or all of its hosts: the hosts given are the ones it has from then on. \
@@ -40,7 +45,9 @@ Examples:
   keygate site update shop --host shop.example.com --host shop.example.org
   keygate site update shop --host ''")]
     Update {
+        /// The site
         id: String,
+        /// A name for people to read
         #[arg(long, value_name = "TEXT", required_unless_present = "hosts")]
         name: Option<String>,
         /// A host that belongs to the site; may be given several times
@@ -51,6 +58,7 @@ Examples:
     },
     /// Delete a site; a new one of the same id inherits no access
     Delete {
+        /// The site
         id: String,
         #[command(flatten)]
         waiting: Waiting,

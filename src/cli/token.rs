@@ -40,6 +40,7 @@ Examples:
   keygate token list ci
   keygate token list --expiring 14d")]
     List {
+        /// Only those of this account
         login: Option<String>,
         /// Only tokens that will end within this time
         #[arg(long, value_name = "DURATION")]

@@ -63,8 +63,9 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "log.format", kind: Kind::Text },
 ];
 
-/// Keys and sections of the contract that are not built yet.
-pub(super) const NOT_BUILT: &[&str] = &["portal", "hot_path", "store.wait_replicas"];
+/// Keys and sections that are not built yet.
+pub(super) const NOT_BUILT: &[&str] =
+    &["portal", "hot_path", "store.wait_replicas", "session", "sessions", "audit", "login", "lockout", "tokens", "webhook", "tls"];
 
 pub(super) const NOT_AVAILABLE: &str = "not available in this version";
 

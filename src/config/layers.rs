@@ -20,7 +20,11 @@ pub(super) fn defaults() -> Layer {
     // A mistake in here would leave a key without a value, which `settings` reports.
     let mut mistakes = Mistakes::default();
     let path: Arc<Path> = Arc::from(Path::new("defaults"));
-    raw::parse(keys::DEFAULTS, &path).map(|root| from_file(root, &mut mistakes).0).unwrap_or_default()
+    let mut layer = raw::parse(keys::DEFAULTS, &path).map(|root| from_file(root, &mut mistakes).0).unwrap_or_default();
+    for node in layer.values_mut() {
+        node.place = Place::Default;
+    }
+    layer
 }
 
 /// The keys of a file, and its rules as they stand there.

@@ -7,6 +7,8 @@ use crate::domain::text::printable;
 /// Where a value was written. Ordered as mistakes are shown: the file from its top, the environment, the flags.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
+    /// Nowhere: what holds when nobody says anything. Not to blame while something else is.
+    Default,
     /// Line and column (in bytes) count from 1; line 0 is the file as a whole.
     File {
         path: Arc<Path>,
@@ -20,6 +22,7 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Default => f.write_str("the defaults"),
             Self::File { path, line: 0, .. } => write!(f, "{}", path.display()),
             Self::File { path, line, .. } => write!(f, "{}:{line}", path.display()),
             Self::Variable(name) => f.write_str(&printable(name)),
@@ -63,6 +66,10 @@ impl Mistakes {
     pub(super) fn add(&mut self, place: &Place, key: impl Into<String>, message: impl Into<String>) -> Noted {
         self.0.push(Mistake { place: place.clone(), key: key.into(), message: message.into() });
         Noted(())
+    }
+
+    pub(super) fn push(&mut self, mistake: Mistake) {
+        self.0.push(mistake);
     }
 
     /// Notes a failure and goes on without the value.

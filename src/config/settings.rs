@@ -1,8 +1,9 @@
 //! The settings of a running Keygate: values that are right, whatever was written where.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::{decision::Outage, identity::IdentityNames, password::Cost, token::TokenPrefixes, trust::TrustedProxies};
 
@@ -25,6 +26,33 @@ pub struct Settings {
     pub realm: Realm,
     pub password_cost: Cost,
     pub log: Log,
+}
+
+/// The secrets among the settings, as one value that equals another when all of them do.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretsFingerprint([u8; 32]);
+
+impl SecretsFingerprint {
+    #[must_use]
+    pub fn of(settings: &Settings) -> Self {
+        let url = match &settings.store {
+            Store::Redis { url, .. } => Some(url),
+            Store::Embedded { .. } => None,
+        };
+        let mut hash = Sha256::new();
+        for secret in [url, settings.check.proxy_secret.as_ref()] {
+            // Each by itself, so that two of them cannot trade letters.
+            hash.update(Sha256::digest(secret.map_or("", |secret| secret.expose_secret())));
+        }
+        Self(hash.finalize().into())
+    }
+}
+
+impl fmt::Debug for SecretsFingerprint {
+    /// Short secrets can be guessed by it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretsFingerprint(…)")
+    }
 }
 
 /// Where the records live.

@@ -240,9 +240,61 @@ fn what_is_shown_loads_again_as_the_same() {
     let first = load_text("shown", &text, &[("KEYGATE__LOG__LEVEL", "debug")]).unwrap();
     let second = load_text("shown", &first.shown, &[]).unwrap();
     assert_eq!(first.shown, second.shown);
+    assert_eq!(first.shown, format!("{}{}", first.shown_settings, first.shown_rules));
+    assert!(!first.shown_settings.contains("[[rules]]") && first.shown_rules.starts_with("\n[[rules]]\nname = \"health\"\n"));
     assert_eq!(format!("{:?}", first.settings), format!("{:?}", second.settings));
     assert_eq!(format!("{:?}", first.policy.rules()), format!("{:?}", second.policy.rules()));
     assert!(load(&Sources::default()).unwrap().shown.contains("[store]\nurl = \"embedded:./keygate-data\"\n"));
+}
+
+#[test]
+fn what_is_shown_as_json_has_sections_as_objects_and_no_secret() {
+    let secret = [("KEYGATE__CHECK__PROXY_SECRET", "hunter2")];
+    let shown = load_text("json", EXAMPLE, &secret).unwrap().shown_json;
+    assert_eq!(shown["check"]["listen"], "127.0.0.1:9180");
+    assert_eq!(shown["check"]["proxy_secret"], "********");
+    assert_eq!(shown["headers"]["names"]["account"], "X-WEBAUTH-USER");
+    assert_eq!(shown["password"]["memory_kib"], 19456);
+    assert_eq!(shown["rules"][2]["match"]["query"]["module"], "API");
+    let nothing = load(&Sources::default()).unwrap();
+    assert_eq!((&nothing.shown_json["rules"], nothing.shown_rules.as_str()), (&serde_json::json!([]), ""));
+}
+
+#[test]
+fn a_masked_secret_that_changed_can_be_told() {
+    let fingerprint = |secret, url| {
+        let variables = [("KEYGATE__CHECK__PROXY_SECRET", secret), ("KEYGATE__STORE__URL", url)];
+        let loaded = load_text("fingerprint", "", &variables).unwrap();
+        (loaded.shown, loaded.secrets_fingerprint)
+    };
+    let first = fingerprint("a", "redis://:x@h");
+    assert!(first == fingerprint("a", "redis://:x@h"));
+    for other in [fingerprint("b", "redis://:x@h"), fingerprint("a", "redis://:y@h")] {
+        assert!(first.0 == other.0 && first.1 != other.1);
+    }
+}
+
+#[test]
+fn a_configured_file_of_server_keys_is_looked_into() {
+    let folder = Folder::new("server-keys");
+    let key = folder.write("server.key", "# ours\nk1:c2VjcmV0\n");
+    let file = folder.write("keygate.toml", format!("data_dir = 5\n[keys]\nfile = '{}'\n", key.display()));
+    let sources = Sources { file: Some(file), ..Sources::default() };
+    let found = || -> Vec<String> {
+        let mistakes = check(&sources).err().unwrap_or_default();
+        mistakes.iter().map(|mistake| mistake.to_string().replace(&format!("{}/", folder.0.display()), "")).collect()
+    };
+    let other = "keygate.toml:1: data_dir: expected a text in quotes, found the integer 5";
+    assert_eq!(found(), [other, "server.key:2: keys.file: a key is exactly 32 bytes"]);
+    assert_eq!(load(&sources).unwrap_err().len(), 1, "who only shows a configuration may not be able to read the keys");
+    folder.write("server.key", "\n");
+    assert!(found()[1].starts_with("server.key: keys.file: no key in the file; make one with: "), "{:?}", found());
+    folder.write("server.key", [0xff]);
+    assert_eq!(found()[1], "keygate.toml:3: keys.file: the key file cannot be read: stream did not contain valid UTF-8");
+    folder.write("server.key", format!("k1:{}=\n", "A".repeat(43)));
+    assert_eq!(found(), [other]);
+    std::fs::remove_file(&key).unwrap();
+    assert!(found()[1].starts_with("keygate.toml:3: keys.file: the key file does not exist; make it once"), "{:?}", found());
 }
 
 #[test]
@@ -264,7 +316,11 @@ fn listeners_and_networks_are_read_as_they_are_meant() {
         "[check]\nlisten = '127.0.0.1:9182'\ntrusted_proxies = ['::ffff:10.0.0.0/104', '192.0.2.1']\n[outage]\nnginx = 'deny'\n";
     let found = mistakes_of("listeners", text, &[]);
     assert_eq!(found.len(), 1, "{found:?}");
-    assert!(found[0].ends_with("grpc.listen: check.listen has the same address; choose another port"), "{found:?}");
+    assert_eq!(found, ["keygate.toml:2: check.listen: grpc.listen has the same address; choose another port"]);
+    let found = mistakes_of("listeners", "[grpc]\nlisten = '127.0.0.1:9180'\n", &[]);
+    assert_eq!(found, ["keygate.toml:2: grpc.listen: check.listen has the same address; choose another port"]);
+    let found = mistakes_of("listeners", "[grpc]\nlisten = '127.0.0.1:1'\n", &[("KEYGATE__CHECK__LISTEN", "127.0.0.1:1")]);
+    assert_eq!(found, ["KEYGATE__CHECK__LISTEN: grpc.listen has the same address; choose another port"]);
     let settings = load_text("listeners", text, &[("KEYGATE__CHECK__LISTEN", "[::1]:0")]).unwrap().settings;
     let networks: Vec<String> = settings.check.trusted_proxies.networks.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32"]);

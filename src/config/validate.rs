@@ -1,9 +1,10 @@
 //! From merged layers to [`Settings`]: what each value means, and which values do not go together. Goes on after a
 //! mistake, so that one run finds all of them.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
 
 use super::{
     layers::Layer,
@@ -15,14 +16,17 @@ use super::{
 use crate::domain::{
     decision::{Outage, OutagePolicy},
     identity::{IdentityHeader, IdentityNames},
+    key::ServerKeys,
     password::Cost,
     time::parse_duration,
     token::{TokenPrefix, TokenPrefixes},
-    trust::TrustedProxies,
+    trust::{TrustedProxies, canonical_network},
 };
 
-pub(super) fn settings(values: &Layer, mistakes: &mut Mistakes) -> Result<Settings, Noted> {
-    let mut reader = Reader { values, mistakes };
+/// `whole` is false when the file could not be read: what would go together with a value of the file is not known then,
+/// and not judged.
+pub(super) fn settings(values: &Layer, whole: bool, mistakes: &mut Mistakes) -> Result<Settings, Noted> {
+    let mut reader = Reader { values, whole, mistakes };
     let data_dir = reader.text("data_dir", path);
     let keys_file = reader.optional("keys.file", path);
     let store = store_url::read(&mut reader, data_dir.as_deref().unwrap_or(Path::new("")));
@@ -31,8 +35,13 @@ pub(super) fn settings(values: &Layer, mistakes: &mut Mistakes) -> Result<Settin
     if let (Ok(check), Ok(grpc)) = (&check, grpc_listen)
         && check.listen == grpc
         && grpc.port() != 0
+        && whole
     {
-        reader.refuse("grpc.listen", "check.listen has the same address; choose another port");
+        // The one that stands later; a default stands before everything.
+        let place = |key| reader.get(key).map(|node| &node.place);
+        let later = if place("check.listen") > place("grpc.listen") { "check.listen" } else { "grpc.listen" };
+        let other = if later == "check.listen" { "grpc.listen" } else { "check.listen" };
+        reader.refuse(later, format!("{other} has the same address; choose another port"));
     }
     let outage = outage(&mut reader);
     let credentials = credentials(&mut reader);
@@ -60,6 +69,7 @@ pub(super) fn settings(values: &Layer, mistakes: &mut Mistakes) -> Result<Settin
 /// Reads values by key and notes what is wrong with them.
 pub(super) struct Reader<'a> {
     values: &'a Layer,
+    whole: bool,
     mistakes: &'a mut Mistakes,
 }
 
@@ -158,6 +168,29 @@ fn path(text: &str) -> Result<std::path::PathBuf, String> {
     Ok(Path::new(text).to_owned())
 }
 
+/// Whether a configured file of server keys holds any. Says nothing of what stands in it but the line.
+pub(super) fn server_keys(values: &Layer, mistakes: &mut Mistakes) {
+    let Some(node) = values.get("keys.file") else { return };
+    let Ok(file) = node.text().and_then(path) else { return };
+    match std::fs::read_to_string(&file).map(Zeroizing::new) {
+        Ok(text) => {
+            if let Err(error) = ServerKeys::parse(&text) {
+                let place = Place::File { path: Arc::from(file), line: error.line, column: 0 };
+                mistakes.add(&place, "keys.file", error.problem);
+            }
+        }
+        // The path is not quoted: in its place may stand, by a slip, the key itself.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let message = "the key file does not exist; make it once for all replicas with \
+                           `printf 'k1:%s\\n' \"$(head -c32 /dev/urandom | base64)\"`, and keep it secret";
+            mistakes.add(&node.place, "keys.file", message);
+        }
+        Err(error) => {
+            mistakes.add(&node.place, "keys.file", format!("the key file cannot be read: {error}"));
+        }
+    }
+}
+
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("expected an address such as \"127.0.0.1:9180\", found {}", quoted(text)))
 }
@@ -178,8 +211,12 @@ pub(super) fn store_timeout(text: &str) -> Result<Duration, String> {
 fn check(reader: &mut Reader<'_>) -> Result<Check, Noted> {
     let listen = reader.text("check.listen", socket_address);
     let unix_path = reader.optional("check.unix", |text| {
-        // The kernel's sockaddr_un holds 108 bytes, the last of them zero.
-        if text.len() > 107 { Err("the path of a Unix socket has at most 107 bytes".to_owned()) } else { path(text) }
+        // The kernel's sockaddr_un holds 107 bytes and a zero, and the socket is bound by a longer name first.
+        if text.len() > 90 {
+            Err("the path of the socket is too long; choose one of at most 90 bytes".to_owned())
+        } else {
+            path(text)
+        }
     });
     let mode = reader.text("check.unix_mode", |text| {
         let octal = matches!(text.len(), 3 | 4).then(|| u32::from_str_radix(text, 8).ok()).flatten();
@@ -213,14 +250,7 @@ fn trusted(text: &str) -> Result<Option<ipnet::IpNet>, String> {
     let network = text.parse::<ipnet::IpNet>().ok().or_else(|| Some(text.parse::<std::net::IpAddr>().ok()?.into()));
     let network = network
         .ok_or_else(|| format!("expected an address, a network such as \"10.0.0.0/8\", or \"unix\", found {}", quoted(text)))?;
-    // A peer's address is compared in its IPv4 form, so a network written in the mapped form is turned into that too.
-    let mapped = match network {
-        ipnet::IpNet::V6(net) if net.prefix_len() >= 96 => {
-            net.addr().to_ipv4_mapped().and_then(|address| ipnet::Ipv4Net::new(address, net.prefix_len() - 96).ok())
-        }
-        _ => None,
-    };
-    Ok(Some(mapped.map_or(network, ipnet::IpNet::V4)))
+    Ok(Some(canonical_network(network)))
 }
 
 fn outage(reader: &mut Reader<'_>) -> Result<Outage, Noted> {
@@ -247,20 +277,21 @@ fn credentials(reader: &mut Reader<'_>) -> Result<Credentials, Noted> {
 }
 
 fn identity_names(reader: &mut Reader<'_>) -> Result<IdentityNames, Noted> {
-    let remote = reader.word("headers.preset", &[("x-auth", false), ("remote", true)])?;
-    let mut names = if remote { IdentityNames::remote() } else { IdentityNames::default() };
+    let remote = reader.word("headers.preset", &[("x-auth", false), ("remote", true)]);
+    let mut names = if let Ok(true) = remote { IdentityNames::remote() } else { IdentityNames::default() };
     let keys = IdentityHeader::ALL.map(|header| (header, format!("headers.names.{}", header.key())));
     let given: Vec<_> = keys.iter().filter_map(|(header, key)| Some((*header, key, reader.get(key)?.text().ok()?))).collect();
-    // Old names go first, so that two headers can swap theirs.
-    for (index, (header, ..)) in given.iter().enumerate() {
-        drop(names.rename(*header, &format!("unnamed-{index}")));
+    // Old names go first, so that two headers can swap theirs. Those that are not known cannot be in the way either.
+    let known = reader.whole && remote.is_ok();
+    for header in IdentityHeader::ALL.into_iter().filter(|header| !known || given.iter().any(|(given, ..)| given == header)) {
+        drop(names.rename(header, &format!("unnamed-{}", header as usize)));
     }
     let mut all = Ok(());
     for (header, key, name) in given {
         let renamed = names.rename(header, name).map_err(|error| format!("{error}, found {}", quoted(name)));
         all = all.and(reader.keep(key, renamed));
     }
-    all.map(|()| names)
+    remote.and(all).map(|()| names)
 }
 
 fn password_cost(reader: &mut Reader<'_>) -> Result<Cost, Noted> {
@@ -273,7 +304,9 @@ fn password_cost(reader: &mut Reader<'_>) -> Result<Cost, Noted> {
     let passes = number("password.passes", "1 to 64", &|value| Cost::new(Cost::DEFAULT.memory, value, 1).is_some());
     let lanes = number("password.lanes", "1 to 16", &|value| Cost::new(Cost::DEFAULT.memory, 1, value).is_some());
     let (memory, passes, lanes) = (memory?, passes?, lanes?);
-    Cost::new(memory, passes, lanes).ok_or_else(|| {
+    // Without the file either may be a default that the file replaces; nothing will be served by it.
+    let fallback = (!reader.whole).then_some(Cost::DEFAULT);
+    Cost::new(memory, passes, lanes).or(fallback).ok_or_else(|| {
         let least = 8 * lanes;
         reader.refuse("password.memory_kib", format!("expected at least {least} (8 KiB for each lane), found {memory}"))
     })

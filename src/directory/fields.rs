@@ -2,7 +2,10 @@
 
 use ipnet::IpNet;
 
-use crate::domain::text::{Invalid, Label};
+use crate::domain::{
+    text::{Invalid, Label},
+    trust::canonical_network,
+};
 
 /// What a list in one record holds at most.
 pub(super) const MAX_LIST: usize = 100;
@@ -23,10 +26,11 @@ pub fn device(text: &str) -> Result<Label, Invalid> {
     Label::parse(text, "device", ["device_empty", "device_too_long", "device_characters"])
 }
 
-/// A network in CIDR notation; a bare address is the network of that address alone. Host bits are dropped.
+/// A network in CIDR notation; a bare address is the network of that address alone. Host bits are dropped, and an
+/// IPv4-mapped IPv6 network is the IPv4 network.
 pub fn network(text: &str) -> Result<IpNet, Invalid> {
     let bare = || text.parse::<std::net::IpAddr>().map(IpNet::from);
-    text.parse::<IpNet>().or_else(|_| bare()).map(|network| network.trunc()).map_err(|_| {
+    text.parse::<IpNet>().or_else(|_| bare()).map(|network| canonical_network(network.trunc())).map_err(|_| {
         Invalid::new(
             "network_malformed",
             "networks",
@@ -43,4 +47,25 @@ pub(super) fn bounded<T>(list: &[T], code: &'static str, field: &'static str) ->
     let mut error = Invalid::new(code, field, format!("{field} holds more than {MAX_LIST} entries"));
     error.limit = Some(MAX_LIST as u64);
     Err(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_written_in_many_ways_and_kept_in_one() {
+        for (text, kept) in [
+            ("192.0.2.7/24", "192.0.2.0/24"),
+            ("192.0.2.7", "192.0.2.7/32"),
+            ("2001:db8::1/32", "2001:db8::/32"),
+            ("::ffff:192.0.2.7/120", "192.0.2.0/24"),
+            ("::ffff:192.0.2.7", "192.0.2.7/32"),
+            ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+            ("::/0", "::/0"),
+        ] {
+            assert_eq!(network(text).map(|network| network.to_string()), Ok(kept.to_owned()), "{text}");
+        }
+        assert!(network("192.0.2.0/33").is_err() && network("here").is_err());
+    }
 }

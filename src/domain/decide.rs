@@ -103,7 +103,6 @@ impl Decision<'_> {
 /// A request that passes, and who it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Grant<'a> {
-    rule: &'a Rule,
     via: Via,
     who: Option<Who<'a>>,
 }
@@ -117,11 +116,6 @@ struct Who<'a> {
 }
 
 impl<'a> Grant<'a> {
-    #[must_use]
-    pub fn rule(&self) -> &'a str {
-        &self.rule.name
-    }
-
     #[must_use]
     pub fn via(&self) -> Via {
         self.via
@@ -186,7 +180,7 @@ pub fn decide<'a>(request: &CheckRequest<'_>, snapshot: &Snapshot<'a>) -> Decisi
         Err(reason) => return Decision::Deny(reason),
     };
     let Some(demand) = &rule.demand else {
-        return Decision::Allow(Grant { rule, via: Via::None, who: None });
+        return Decision::Allow(Grant { via: Via::None, who: None });
     };
     if let Finding::Ambiguous = snapshot.finding {
         return Decision::Deny(Reason::AmbiguousCredential);
@@ -214,7 +208,7 @@ pub fn decide<'a>(request: &CheckRequest<'_>, snapshot: &Snapshot<'a>) -> Decisi
     match authorize(request, demand, account, &verified, snapshot) {
         Ok((sites, access)) => {
             let who = Who { account, token: verified.token, sites, access };
-            Decision::Allow(Grant { rule, via: snapshot.via, who: Some(who) })
+            Decision::Allow(Grant { via: snapshot.via, who: Some(who) })
         }
         // Nobody in particular may not; somebody might.
         Err(_) if account.kind == AccountKind::Anonymous => challenge(Reason::NoCredential),

@@ -117,8 +117,12 @@ impl IdentityNames {
             "x-auth-reason",
             "x-auth-redirect",
             "x-auth-proxy-secret",
+            "forwarded",
+            "x-real-ip",
         ];
-        if taken.contains(&folded.as_str()) {
+        // These describe the request to be judged.
+        let describes = ["x-forwarded-", "x-original-"].iter().any(|beginning| folded.starts_with(beginning));
+        if describes || taken.contains(&folded.as_str()) {
             return Err(invalid("this header has a meaning of its own"));
         }
         let equal = IdentityHeader::ALL.iter().any(|other| *other != header && fold_header_name(self.get(*other)) == folded);
@@ -171,7 +175,7 @@ mod tests {
         let mut names = IdentityNames::default();
         names.rename(IdentityHeader::Account, "X-WEBAUTH-USER").unwrap();
         assert!(names.is_alias("x_webauth_user") && !names.is_alias("X-Auth-Account"));
-        for bad in ["", "a b", "x_auth_kind", "Host", "X-Auth-Status", "a\n"] {
+        for bad in ["", "a b", "x_auth_kind", "Host", "X-Auth-Status", "X-Real-IP", "x_forwarded_user", "X-Original-URI", "a\n"] {
             assert!(names.rename(IdentityHeader::Account, bad).is_err(), "{bad:?}");
         }
     }

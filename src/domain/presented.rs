@@ -8,8 +8,9 @@ use base64::{
 
 use super::{
     decision::Via,
+    parameters::Parameters,
     password::Password,
-    request::{CheckRequest, Parameters},
+    request::CheckRequest,
     token::{PresentedToken, TokenPrefixes},
 };
 

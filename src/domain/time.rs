@@ -30,12 +30,40 @@ impl Timestamp {
         Some(Self(sum))
     }
 
-    /// Reads an RFC 3339 time with any offset. `None` when it is not one.
+    /// Reads an RFC 3339 time with any offset. `None` when it is not one; the other forms of ISO 8601 are none.
+    ///
+    /// The last hours of the year 9999, which people write for "never", are past what can be represented: they become the
+    /// last instant that can, 9999-12-30T22:00:00Z.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let parsed: jiff::Timestamp = text.parse().ok()?;
-        Some(Self(parsed.as_millisecond()))
+        let local = local_part(text)?;
+        let _possible: jiff::civil::DateTime = local.parse().ok()?;
+        // Its form and its date are right, so nothing but its size can be wrong.
+        let parsed = text.parse().unwrap_or(jiff::Timestamp::MAX);
+        Some(Self(parsed.as_millisecond().min(jiff::Timestamp::MAX.as_second() * 1_000)))
     }
+}
+
+/// The date and time of a text in the form of RFC 3339 5.6, `date-time`, without the offset; `None` when the form is
+/// another.
+fn local_part(text: &str) -> Option<&str> {
+    let zulu = text.len().checked_sub(1)?;
+    let (local, offset) = match text.as_bytes()[zulu] {
+        b'Z' | b'z' => text.split_at_checked(zulu)?,
+        _ => text.split_at_checked(text.len().checked_sub("+00:00".len())?)?,
+    };
+    let in_form = |text: &str, form: &str| {
+        let same = |(byte, form): (u8, u8)| if form == b'0' { byte.is_ascii_digit() } else { byte.eq_ignore_ascii_case(&form) };
+        text.len() == form.len() && text.bytes().zip(form.bytes()).all(same)
+    };
+    let offset_is_right = match offset {
+        "Z" | "z" => true,
+        _ => (in_form(offset, "+00:00") || in_form(offset, "-00:00")) && &offset[1..3] < "24" && &offset[4..] < "60",
+    };
+    let (seconds, fraction) = local.split_at_checked("0000-00-00T00:00:00".len())?;
+    let digits = fraction.strip_prefix('.').map(|digits| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let fraction_is_right = fraction.is_empty() || digits == Some(true);
+    (offset_is_right && fraction_is_right && in_form(seconds, "0000-00-00T00:00:00")).then_some(local)
 }
 
 impl fmt::Display for Timestamp {
@@ -95,6 +123,45 @@ mod tests {
     fn times_are_read_with_any_offset_and_written_in_utc() {
         let time = Timestamp::parse("2026-11-22T05:00:00+01:00").unwrap();
         assert_eq!(time.to_string(), "2026-11-22T04:00:00Z");
-        assert_eq!(Timestamp::parse("2026-11-22"), None);
+        assert_eq!(Timestamp::parse("2026-11-22T04:00:00.250z"), time.checked_add(Duration::from_millis(250)));
+        assert_eq!(Timestamp::parse("2026-11-22t04:00:00-00:00"), Some(time));
+    }
+
+    #[test]
+    fn other_ways_to_write_a_time_are_refused() {
+        for bad in [
+            "",
+            "Z",
+            "2026-11-22",
+            "20300101T000000Z",
+            "2030-01-01T00Z",
+            "2030-01-01T00:00Z",
+            "2030-01-01 00:00:00Z",
+            "2030-01-01T00:00:00",
+            "2030-01-01T00:00:00+01",
+            "2030-01-01T00:00:00+0100",
+            "2030-01-01T00:00:00+24:00",
+            "2030-01-01T00:00:00+00:60",
+            "2030-01-01T00:00:00.Z",
+            "2030-01-01T00:00:00,5Z",
+            "2030-01-01T00:00:00+01:00[Europe/Paris]",
+            "2030-01-01T00:00:00Z[UTC]",
+            "2030-02-30T00:00:00Z",
+            "2030-01-01T24:00:00Z",
+            "+002030-01-01T00:00:00Z",
+            "2030-01-01T00:00:0\u{661}Z",
+        ] {
+            assert_eq!(Timestamp::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_year_9999_is_the_last_instant() {
+        let last = Timestamp::parse("9999-12-31T23:59:59Z").unwrap();
+        assert_eq!(last.to_string(), "9999-12-30T22:00:00Z");
+        assert_eq!(Timestamp::parse("9999-12-31T23:59:59-23:59"), Some(last));
+        assert_eq!(Timestamp::parse(&last.to_string()), Some(last));
+        assert!(Timestamp::parse("9999-12-30T21:59:59Z").unwrap() < last);
+        assert!(Timestamp::parse("0000-01-01T00:00:00Z").unwrap().as_millis() < 0);
     }
 }

@@ -261,7 +261,7 @@ impl Scope {
     pub const MANAGE: &'static str = "manage";
 
     /// # Errors
-    /// When it is not 1 to 64 letters, digits, spaces inside, or `. _ : / -`.
+    /// When it is not 1 to 64 letters, digits, or `. _ : / -`.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.len() as u64 > Self::MAX_CHARS {
             return Err(Invalid::over("scope_too_long", "scopes", Self::MAX_CHARS));

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// Who is at the other end of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,19 @@ impl TrustedProxies {
         }
         Ok(client)
     }
+}
+
+/// The IPv4 network where a network is written in the IPv4-mapped form of IPv6 (RFC 4291 2.5.5.2): addresses are compared
+/// in their IPv4 form. Any other is as it was.
+#[must_use]
+pub fn canonical_network(network: IpNet) -> IpNet {
+    let mapped = match network {
+        IpNet::V6(net) if net.prefix_len() >= 96 => {
+            net.addr().to_ipv4_mapped().and_then(|address| Ipv4Net::new(address, net.prefix_len() - 96).ok())
+        }
+        IpNet::V6(_) | IpNet::V4(_) => None,
+    };
+    mapped.map_or(network, IpNet::V4)
 }
 
 /// An entry that should have been an address.

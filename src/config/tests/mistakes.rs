@@ -185,6 +185,62 @@ otherwise = "login"
 }
 
 #[test]
+fn sections_of_later_versions_are_known_by_name() {
+    let text = "[session]\nidle = '1h'\n[audit]\n[tls]\ncertificate = 'x'\n";
+    assert_eq!(
+        mistakes_of("later", text, &[("KEYGATE__LOCKOUT__TRIES", "5")]),
+        [
+            "keygate.toml:2: session.idle: not available in this version",
+            "keygate.toml:3: audit: not available in this version",
+            "keygate.toml:5: tls.certificate: not available in this version",
+            "KEYGATE__LOCKOUT__TRIES: not available in this version",
+        ]
+    );
+}
+
+#[test]
+fn one_mistake_about_headers_does_not_hide_another() {
+    let text = "[headers]\npreset = 'foo'\n[headers.names]\naccount = 'Host'\nkind = 'X-Real-IP'\nname = 'X-Auth-Kind'\n\
+                email = 'x-forwarded-email'\nvia = 'X-Original-URI'\n";
+    assert_eq!(
+        mistakes_of("headers", text, &[]),
+        [
+            "keygate.toml:2: headers.preset: expected one of `x-auth`, `remote`, found \"foo\"",
+            "keygate.toml:4: headers.names.account: this header has a meaning of its own, found \"Host\"",
+            "keygate.toml:5: headers.names.kind: this header has a meaning of its own, found \"X-Real-IP\"",
+            "keygate.toml:7: headers.names.email: this header has a meaning of its own, found \"x-forwarded-email\"",
+            "keygate.toml:8: headers.names.via: this header has a meaning of its own, found \"X-Original-URI\"",
+        ]
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_hide_the_environment() {
+    let variables = [
+        ("KEYGATE__CHECK__UNIX_MODE", "999"),
+        // In the file there may stand what these would go with.
+        ("KEYGATE__GRPC__LISTEN", "127.0.0.1:9180"),
+        ("KEYGATE__HEADERS__NAMES__ACCOUNT", "X-Auth-Kind"),
+        ("KEYGATE__PASSWORD__MEMORY_KIB", "8"),
+        ("KEYGATE__PASSWORD__LANES", "2"),
+    ];
+    let found = mistakes_of("unread", "[check\n", &variables);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("keygate.toml:1: this is not TOML: "), "{found:?}");
+    assert!(found[1].starts_with("KEYGATE__CHECK__UNIX_MODE: expected permissions"), "{found:?}");
+    let missing = Sources { file: Some("/nowhere/keygate.toml".into()), environment: environment(&variables), data_dir: None };
+    assert_eq!(load(&missing).unwrap_err().len(), 2);
+}
+
+#[test]
+fn the_path_of_a_socket_leaves_room_for_the_longer_name_it_is_made_by() {
+    let text = |length: usize| format!("[check]\nunix = '/{}'\n", "s".repeat(length - 1));
+    assert_eq!(mistakes_of("socket", &text(90), &[]), [""; 0]);
+    let found = mistakes_of("socket", &text(91), &[]);
+    assert_eq!(found, ["keygate.toml:2: check.unix: the path of the socket is too long; choose one of at most 90 bytes"]);
+}
+
+#[test]
 fn mistakes_of_the_environment_name_the_variable() {
     let variables = [
         ("KEYGATE__CHEKC__LISTEN", "127.0.0.1:1"),
