@@ -98,7 +98,7 @@ fn a_server_key_that_cannot_be_read_is_refused() {
     }
     // With Redis it is never made by itself: the other replicas have one.
     std::fs::remove_file(&key).unwrap();
-    assert_refuses(&keygate, 2, &["server.key does not exist"]);
+    assert_refuses(&keygate, 2, &["keys.file", "does not exist"]);
     assert!(!key.exists());
     // Not even root reads a directory.
     std::fs::create_dir(&key).unwrap();
