@@ -130,7 +130,7 @@ fn a_store_of_another_server_key_is_refused() {
     shop.keygate.kill();
     shop.keygate.folder.write("server.key", OTHER);
     let (code, said) = shop.keygate.refuses();
-    assert_eq!(code, Some(3), "{said}");
+    assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("was used with another server key"), "{said}");
 
     // Nor is it taken when it is found later.

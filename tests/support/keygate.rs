@@ -75,29 +75,34 @@ impl Keygate {
 
     /// Starts it, on the same ports and with the same data, and waits until it says that it is ready.
     pub fn restart(&mut self) {
-        self.launch("serve", "/readyz");
+        self.launch(&mut self.serve(), "/readyz");
     }
 
     /// Starts it, and waits until it answers, be it ready or not.
     pub fn restart_unready(&mut self) {
-        self.launch("serve", "/healthz");
+        self.launch(&mut self.serve(), "/healthz");
     }
 
-    /// As `keygate quickstart`.
+    /// Starts it as `keygate quickstart`, which takes no file, with its log at its loudest.
     pub fn quickstart(&mut self) {
-        self.launch("quickstart", "/readyz");
+        let mut command = Command::new(BINARY);
+        command.arg("quickstart").env_remove("RUST_LOG");
+        let (check, grpc, data_dir) = (self.check.to_string(), self.grpc.to_string(), self.data_dir());
+        command.env("KEYGATE__CHECK__LISTEN", check).env("KEYGATE__GRPC__LISTEN", grpc);
+        command.env("KEYGATE__DATA_DIR", data_dir).env("KEYGATE__LOG__LEVEL", "trace");
+        self.launch(&mut command, "/readyz");
     }
 
-    fn launch(&mut self, command: &str, until: &str) {
+    fn launch(&mut self, command: &mut Command, until: &str) {
         self.kill();
-        let mut program = Program::start("keygate", &mut self.command(command), self.folder.path());
+        let mut program = Program::start("keygate", command, self.folder.path());
         program.wait(until, || self.ask(until).is_some_and(|answer| answer.status == 200));
         self.program = Some(program);
     }
 
-    fn command(&self, command: &str) -> Command {
+    fn serve(&self) -> Command {
         let mut serve = Command::new(BINARY);
-        serve.arg(command).arg("--config").arg(&self.config).env_remove("RUST_LOG");
+        serve.arg("serve").arg("--config").arg(&self.config).env_remove("RUST_LOG");
         serve
     }
 
@@ -105,7 +110,7 @@ impl Keygate {
     pub fn refuses(&self) -> (Option<i32>, String) {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("refused-{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        let mut program = Program::start(&name, &mut self.command("serve"), self.folder.path());
+        let mut program = Program::start(&name, &mut self.serve(), self.folder.path());
         let status = program.wait_end();
         (status.code(), program.log())
     }
@@ -118,6 +123,13 @@ impl Keygate {
     /// Ends it as a crash would.
     pub fn kill(&mut self) {
         self.program = None;
+    }
+
+    /// Ends it as an operator does, and sees that it ends well. Its log stays.
+    pub fn stop(&mut self) {
+        self.program().signal("TERM");
+        let ended = self.program().wait_end();
+        assert_eq!(ended.code(), Some(0), "{}", self.log());
     }
 
     /// The running process.

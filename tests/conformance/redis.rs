@@ -1,0 +1,291 @@
+//! What only a store that is a server can be asked: it goes away, hangs, fills up, and wants a password.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use keygate::store::{
+    Change, CommitError, Expect, Index, Key, Step, Store, StoreError, Stored,
+    redis::{InvalidOptions, RedisOptions, RedisStore},
+};
+
+use super::{add, members, name, options, patient, put, remove, steps, version};
+use crate::support::redis::{Program, Server, command};
+
+/// Gives up as soon as a server would in production.
+fn hasty(server: &Server) -> RedisStore {
+    RedisStore::new(&options(&server.url(), Duration::from_millis(150))).unwrap()
+}
+
+/// Asks until the error is not of the kind that goes away.
+async fn eventually<T>(store: &RedisStore, key: &Key, is_there: impl Fn(&Option<Stored>) -> Option<T>) -> T {
+    loop {
+        match store.read(std::slice::from_ref(key)).await {
+            Ok(read) => {
+                if let Some(found) = is_there(&read[0]) {
+                    return found;
+                }
+            }
+            Err(error) => assert!(error.transient, "{error}"),
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+fn store_error(outcome: Result<(), CommitError>) -> StoreError {
+    match outcome {
+        Err(CommitError::Store(error)) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn says_that_it_is_open(error: &StoreError) -> bool {
+    error.message.contains("may or may not have been applied")
+}
+
+#[tokio::test]
+async fn redis_away_is_a_transient_error_and_back_again_it_works() {
+    let mut server = Server::start(Program::Redis);
+    let (store, key) = (hasty(&server), name("anna"));
+    eventually(&store, &key, |stored| stored.is_none().then_some(())).await;
+    store.commit(steps([put(&key, 1)])).await.unwrap();
+    for _ in 0..3 {
+        server.kill();
+        assert!(store.read(std::slice::from_ref(&key)).await.unwrap_err().transient);
+        let error = store_error(store.commit(steps([put(&key, 2)])).await);
+        assert!(error.transient, "{error}");
+        assert!(store.page(&Index::Sites, None, 1).await.unwrap_err().transient);
+        assert!(store.ping().await.unwrap_err().transient);
+        server.restart();
+        // It comes back with nothing, also without the script.
+        eventually(&store, &key, |stored| stored.is_none().then_some(())).await;
+        store.commit(steps([put(&key, 3)])).await.unwrap();
+        assert_eq!(version(&store, &key).await, Some(3));
+    }
+}
+
+#[tokio::test]
+async fn redis_may_be_away_at_the_start() {
+    let mut server = Server::start(Program::Redis);
+    server.kill();
+    let store = hasty(&server);
+    let error = store_error(store.commit(steps([put(&name("a"), 1)])).await);
+    assert!(error.transient && !says_that_it_is_open(&error), "nothing listens, so nothing was sent: {error}");
+    server.restart();
+    eventually(&store, &name("a"), |stored| stored.is_none().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_script_flush_is_not_noticed() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = Server::start(program);
+        let store = patient(&server);
+        for version in 1..10 {
+            let change = Change {
+                expect: vec![(name("a"), if version == 1 { Expect::Absent } else { Expect::Version(version - 1) })],
+                steps: vec![put(&name("a"), version)],
+            };
+            store.commit(change).await.unwrap();
+            assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "+OK");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_frozen_redis_is_a_time_out_and_a_change_is_left_open() {
+    let server = Server::start(Program::Redis);
+    let (store, key) = (hasty(&server), name("a"));
+    eventually(&store, &key, |stored| stored.is_none().then_some(())).await;
+    // The script is known to Redis from here on; else the change would only be sent with the second question.
+    patient(&server).commit(steps([put(&name("b"), 1)])).await.unwrap();
+    server.freeze();
+    let error = store.read(std::slice::from_ref(&key)).await.unwrap_err();
+    assert!(error.transient, "{error}");
+    let change = Change { expect: vec![(key.clone(), Expect::Absent)], steps: vec![put(&key, 1), add(&Index::Sites, "a")] };
+    let error = store_error(store.commit(change).await);
+    assert!(error.transient && says_that_it_is_open(&error), "{error}");
+    // Nobody can connect either.
+    let late = hasty(&server);
+    assert!(late.ping().await.unwrap_err().transient);
+    server.thaw();
+    // It was sent, and is applied now: once, and whole.
+    assert_eq!(eventually(&store, &key, Clone::clone).await.version, 1);
+    assert_eq!(members(&store, &Index::Sites).await, ["a"]);
+    eventually(&late, &key, Clone::clone).await;
+}
+
+#[tokio::test]
+async fn a_busy_redis_is_transient_and_applies_nothing() {
+    let server = Server::start_with(Program::Redis, &["--busy-reply-threshold", "1"]);
+    let (store, key) = (patient(&server), name("a"));
+    let port = server.port();
+    let script = thread::spawn(move || command(port, &["EVAL", "while true do end", "0"]));
+    let error = loop {
+        if let Err(error) = store.read(std::slice::from_ref(&key)).await {
+            break error;
+        }
+    };
+    assert!(error.transient && error.message.contains("BUSY"), "{error}");
+    let error = store_error(store.commit(steps([put(&key, 1)])).await);
+    assert!(error.transient && !says_that_it_is_open(&error), "{error}");
+    assert_eq!(server.command(&["SCRIPT", "KILL"]), "+OK");
+    script.join().unwrap().unwrap();
+    eventually(&store, &key, |stored| stored.is_none().then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_replica_refuses_a_change_for_a_moment() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = Server::start(program);
+        let (store, key) = (patient(&server), name("a"));
+        store.commit(steps([put(&key, 1)])).await.unwrap();
+        assert_eq!(server.command(&["REPLICAOF", "127.0.0.1", "1"]), "+OK");
+        let error = store_error(store.commit(steps([put(&key, 2), add(&Index::Sites, "a")])).await);
+        assert!(error.transient && !says_that_it_is_open(&error), "{error}");
+        assert_eq!(server.command(&["REPLICAOF", "NO", "ONE"]), "+OK");
+        assert_eq!(version(&store, &key).await, Some(1));
+        store.commit(steps([put(&key, 2)])).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_redis_refuses_for_good_and_applies_nothing() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = Server::start(program);
+        let (store, key) = (patient(&server), name("a"));
+        store.commit(steps([put(&key, 1)])).await.unwrap();
+        assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+        let error = store_error(store.commit(steps([Step::Delete(key.clone()), put(&name("b"), 2)])).await);
+        assert!(!error.transient && !says_that_it_is_open(&error), "{error}");
+        assert_eq!(version(&store, &key).await, Some(1));
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_the_wrong_type_stops_all_of_a_change() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = Server::start(program);
+        let (store, key) = (patient(&server), name("a"));
+        assert_eq!(server.command(&["SET", "kg:i:{d}:sites", "x"]), "+OK");
+        for step in [add(&Index::Sites, "a"), remove(&Index::Sites, "a")] {
+            let error = store_error(store.commit(steps([put(&key, 1), add(&Index::Accounts, "a"), step])).await);
+            assert!(!error.transient && !says_that_it_is_open(&error), "{error}");
+            assert_eq!(version(&store, &key).await, None);
+            assert_eq!(members(&store, &Index::Accounts).await, [""; 0]);
+        }
+        assert!(!store.page(&Index::Sites, None, 1).await.unwrap_err().transient);
+
+        assert_eq!(server.command(&["HSET", "kg:r:{d}:name:hash", "x", "y"]), ":1");
+        let change = Change { expect: vec![(name("hash"), Expect::Present)], steps: vec![put(&key, 1)] };
+        assert!(!store_error(store.commit(change).await).transient);
+        assert_eq!(version(&store, &key).await, None);
+    }
+}
+
+#[tokio::test]
+async fn a_user_that_may_not_do_all_of_a_change_does_nothing_of_it() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = Server::start(program);
+        let rights = ["+@connection", "+@scripting", "+get", "+mget", "+type", "+set", "+zrange"];
+        let user = [["ACL", "SETUSER", "half", "on", ">p", "~kg:*"].as_slice(), &rights].concat();
+        assert_eq!(server.command(&user), "+OK");
+        let url = format!("redis://half:p@127.0.0.1:{}", server.port());
+        let store = RedisStore::new(&options(&url, Duration::from_secs(30))).unwrap();
+        store.commit(steps([put(&name("a"), 1)])).await.unwrap();
+        let refused = [add(&Index::Sites, "b"), remove(&Index::Sites, "b"), Step::Delete(name("a"))];
+        for step in refused {
+            let error = store_error(store.commit(steps([put(&name("a"), 2), step.clone()])).await);
+            assert!(!error.transient && !says_that_it_is_open(&error), "{error}");
+            assert_eq!(version(&store, &name("a")).await, Some(1), "{step:?}");
+        }
+        // What a user needs, and no more: this list is for the documentation.
+        assert_eq!(server.command(&["ACL", "SETUSER", "half", "+del", "+zadd", "+zrem"]), "+OK");
+        store
+            .commit(steps([put(&name("a"), 2), add(&Index::Sites, "b"), remove(&Index::Sites, "c"), Step::Delete(name("b"))]))
+            .await
+            .unwrap();
+        assert_eq!(members(&store, &Index::Sites).await, ["b"]);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_permanent_until_it_is_right_and_is_never_printed() {
+    let server = Server::start(Program::Redis);
+    let url = format!("redis://keygate:hunter2secret@127.0.0.1:{}/0", server.port());
+    let options = options(&url, Duration::from_secs(30));
+    let store = RedisStore::new(&options).unwrap();
+    let read = store.read(&[name("a")]).await.unwrap_err();
+    let commit = store_error(store.commit(steps([put(&name("a"), 1)])).await);
+    assert!(!read.transient && !commit.transient && !says_that_it_is_open(&commit), "{read}, {commit}");
+    let printed = format!("{read} {read:?} {commit} {commit:?} {store:?} {options:?}");
+    assert!(!printed.contains("hunter2secret"), "{printed}");
+
+    assert_eq!(server.command(&["ACL", "SETUSER", "keygate", "on", ">hunter2secret", "~kg:*", "+@all"]), "+OK");
+    store.commit(steps([put(&name("a"), 1)])).await.unwrap();
+    assert_eq!(version(&store, &name("a")).await, Some(1));
+
+    for url in
+        ["nonsense:hunter2secret", "http://:hunter2secret@host", "redis://:hunter2secret@host:port", "redis://:hunter2secret@h/x"]
+    {
+        let options = RedisOptions { url: url.into(), ..options.clone() };
+        let error = RedisStore::new(&options).unwrap_err();
+        assert_eq!(error, InvalidOptions::Url);
+        assert!(!format!("{error} {error:?} {options:?}").contains("hunter2secret"));
+    }
+}
+
+#[tokio::test]
+async fn a_redis_with_too_many_clients_is_transient() {
+    let server = Server::start(Program::Redis);
+    // Commands of the test need a connection too, so the place is taken by another store.
+    let first = patient(&server);
+    first.ping().await.unwrap();
+    assert_eq!(server.command(&["CONFIG", "SET", "maxclients", "1"]), "+OK");
+    let second = hasty(&server);
+    for _ in 0..3 {
+        let error = second.ping().await.unwrap_err();
+        assert!(error.transient, "{error}");
+    }
+    drop(first);
+    eventually(&second, &name("a"), |stored| stored.is_none().then_some(())).await;
+}
+
+#[tokio::test]
+async fn stores_with_other_prefixes_or_databases_do_not_see_each_other() {
+    let server = Server::start(Program::Redis);
+    let of = |database: &str, prefix: &str| {
+        let url = format!("{}{database}", server.url()).as_str().into();
+        RedisStore::new(&RedisOptions { url, prefix: prefix.to_owned(), timeout: Duration::from_secs(30) }).unwrap()
+    };
+    let stores = [of("", "kg:"), of("/3", "kg:"), of("", "other:")];
+    for (n, store) in stores.iter().enumerate() {
+        assert_eq!(version(store, &Key::Meta).await, None);
+        store.commit(steps([put(&Key::Meta, n as u64), add(&Index::Sites, &n.to_string())])).await.unwrap();
+    }
+    for (n, store) in stores.iter().enumerate() {
+        assert_eq!(version(store, &Key::Meta).await, Some(n as u64));
+        assert_eq!(members(store, &Index::Sites).await, [n.to_string()]);
+    }
+    // As an operator sees them.
+    assert_eq!(server.command(&["TYPE", "kg:r:{d}:meta"]), "+string");
+    assert_eq!(server.command(&["TYPE", "kg:i:{d}:sites"]), "+zset");
+    assert_eq!(server.command(&["DBSIZE"]), ":4");
+    assert_eq!(
+        RedisStore::new(&RedisOptions { prefix: "{a}".to_owned(), ..options(&server.url(), Duration::from_secs(1)) }).unwrap_err(),
+        InvalidOptions::Prefix
+    );
+}
+
+#[test]
+fn a_redis_store_is_shared_between_runtimes_and_outlives_the_others() {
+    let server = Server::start(Program::Redis);
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let own = runtime();
+    let store = own.block_on(async { Arc::new(patient(&server)) });
+    for version in 1..=3 {
+        // The first of these makes the connection; its runtime's end must not be the connection's.
+        let other = runtime();
+        other.block_on(async { store.commit(steps([put(&name("a"), version)])).await.unwrap() });
+        drop(other);
+    }
+    assert_eq!(own.block_on(version(&*store, &name("a"))), Some(3));
+    assert!(server.command(&["INFO", "stats"]).starts_with('$'));
+}

@@ -1,0 +1,154 @@
+//! Who may ask at which listener, and under which names an identity is told.
+
+use std::{
+    io::Write as _,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+};
+
+use crate::support::dialects::{DIALECTS, PROXY, Verdict, call, check, message};
+use crate::support::http::{Answer, Request, connect};
+use crate::support::keygate::Keygate;
+use crate::support::shop::{CONFIG, Shop, get};
+
+/// The configuration with more in its section `check`.
+fn checking(more: &str) -> String {
+    CONFIG.replace("[check]\n", &format!("[check]\n{more}\n"))
+}
+
+fn over_unix(shop: &Shop, request: &Request) -> Answer {
+    let mut stream = UnixStream::connect(shop.keygate.folder.path().join("check.sock")).unwrap();
+    stream.write_all(&request.head()).unwrap();
+    Answer::read(&mut stream, request.method == "HEAD").unwrap()
+}
+
+fn said(status: u16, reason: Option<&str>) -> (u16, String) {
+    (status, reason.unwrap_or_default().to_owned())
+}
+
+#[test]
+fn the_unix_socket_answers_and_is_trusted_by_default() {
+    for (more, mode) in [("", 0o660), ("unix_mode = \"0600\"", 0o600), ("unix_mode = \"777\"", 0o777)] {
+        let mut shop = Shop::start(&checking(&format!("unix = \"check.sock\"\n{more}")));
+        let socket = shop.keygate.folder.path().join("check.sock");
+        assert_eq!(socket.metadata().unwrap().permissions().mode() & 0o777, mode);
+        assert_eq!(over_unix(&shop, &get("/healthz")).status, 200);
+        for dialect in ["nginx", "traefik", "caddy", "haproxy", "envoy"] {
+            let answer = over_unix(&shop, &call(dialect, &shop.request()));
+            assert_eq!((answer.status, answer.header("X-Auth-Account")), (200, Some("robot")), "{dialect}");
+        }
+        shop.keygate.stop();
+        assert!(!socket.exists());
+    }
+}
+
+#[test]
+fn a_peer_is_trusted_by_the_way_it_came() {
+    for (trusted, tcp, unix) in [
+        ("trusted_proxies = [\"unix\"]", (403, Some("untrusted_peer")), (200, None)),
+        ("trusted_proxies = [\"127.0.0.0/8\"]", (200, None), (403, Some("untrusted_peer"))),
+        ("trusted_proxies = [\"::1\", \"10.0.0.0/8\"]", (403, Some("untrusted_peer")), (403, Some("untrusted_peer"))),
+        ("trusted_proxies = []", (403, Some("untrusted_peer")), (403, Some("untrusted_peer"))),
+    ] {
+        let shop = Shop::start(&checking(&format!("unix = \"check.sock\"\n{trusted}")));
+        for dialect in DIALECTS.into_iter().filter(|dialect| *dialect != "check") {
+            let verdict = shop.ask(dialect, &shop.request());
+            assert_eq!((verdict.status, verdict.reason()), (tcp.0, tcp.1.unwrap_or_default()), "{dialect}, {trusted}");
+            if !dialect.starts_with("grpc") {
+                let answer = over_unix(&shop, &call(dialect, &shop.request()));
+                assert_eq!(said(answer.status, answer.header("X-Auth-Reason")), said(unix.0, unix.1), "{dialect}, {trusted}");
+            }
+        }
+        // It describes a request in its own query, so nobody need be trusted for it.
+        assert_eq!(shop.ask("check", &shop.request()).status, 200);
+    }
+}
+
+/// What a proxy is answered that shows these.
+fn showing(shop: &Shop, dialect: &str, shown: &[&str]) -> (u16, String) {
+    let request = shown.iter().fold(call(dialect, &shop.request()), |call, value| call.header("X-Auth-Proxy-Secret", value));
+    let answer = request.send(PROXY, shop.keygate.check).unwrap();
+    said(answer.status, answer.header("X-Auth-Reason"))
+}
+
+#[test]
+fn the_proxy_secret_is_demanded_of_every_proxy() {
+    const SECRET: &str = "proxy-secret-4f1d";
+    for given in [format!("proxy_secret = \"{SECRET}\""), "proxy_secret_file = \"proxy.secret\"".to_owned()] {
+        let mut keygate = Keygate::prepare(&checking(&given));
+        keygate.folder.write("proxy.secret", &format!("{SECRET}\n"));
+        keygate.restart();
+        let shop = Shop::furnish(keygate);
+        let refused = said(403, Some("untrusted_peer"));
+        let half = &SECRET[..8];
+        for dialect in ["nginx", "traefik", "caddy", "haproxy", "envoy"] {
+            assert_eq!(showing(&shop, dialect, &[SECRET]), said(200, None), "{dialect}");
+            let longer = format!("{SECRET}x");
+            for shown in
+                [&[][..], &[""], &["wrong"], &[half], &[&longer], &[SECRET, SECRET], &["wrong", SECRET], &[SECRET, "wrong"]]
+            {
+                assert_eq!(showing(&shop, dialect, shown), refused, "{dialect}, {shown:?}");
+            }
+        }
+        let grpc = |secret: Option<&str>| {
+            let response = check(shop.keygate.grpc, message(&shop.request(), false), secret).unwrap();
+            let verdict = Verdict::of_grpc(response).unwrap();
+            (verdict.status, verdict.reason().to_owned())
+        };
+        assert_eq!(grpc(Some(SECRET)), said(200, None));
+        for shown in [None, Some("wrong"), Some(half)] {
+            assert_eq!(grpc(shown), refused, "{shown:?}");
+        }
+        // A client's own header in the attributes is not the proxy's.
+        let client = shop.request().header("X-Auth-Proxy-Secret", SECRET);
+        let response = check(shop.keygate.grpc, message(&client, false), None).unwrap();
+        assert_eq!(Verdict::of_grpc(response).unwrap().reason(), "untrusted_peer");
+    }
+}
+
+#[test]
+fn identities_go_by_the_names_that_are_configured() {
+    let shop = Shop::start(&format!("{CONFIG}\n[headers]\npreset = \"remote\"\n\n[headers.names]\nsite = \"X-WEBAUTH-SITE\"\n"));
+    let forged = ["remote_user", "Remote.Groups", "x_webauth_site", "X-Auth-Account"];
+    let request = forged.iter().fold(shop.request(), |request, name| request.header(name, "forged"));
+    for dialect in ["nginx", "grpc", "grpc-merged", "envoy"] {
+        let verdict = shop.ask(dialect, &request);
+        assert_eq!(verdict.status, 200, "{dialect}: {verdict:?}");
+        assert_eq!(verdict.header("Remote-User"), "robot", "{dialect}: {verdict:?}");
+        assert_eq!(verdict.header("Remote-Groups"), "write", "{dialect}: {verdict:?}");
+        assert_eq!(verdict.header("X-WEBAUTH-SITE"), "shop", "{dialect}: {verdict:?}");
+        let told = |name: &str| verdict.removed.iter().any(|removed| removed.eq_ignore_ascii_case(name));
+        for gone in ["X-Auth-Account", "X-Auth-Site"] {
+            assert_eq!(verdict.header(gone), "", "{dialect}");
+        }
+        if dialect != "nginx" {
+            for alias in ["remote_user", "remote.groups", "x_webauth_site"] {
+                assert!(told(alias), "{dialect}: {alias} is not removed, only {:?}", verdict.removed);
+            }
+        }
+    }
+    let shop = Shop::start(&format!("{CONFIG}\n[headers.names]\naccount = \"X-WEBAUTH-USER\"\n"));
+    for dialect in ["nginx", "grpc", "envoy"] {
+        let verdict = shop.ask(dialect, &shop.request());
+        assert_eq!((verdict.header("X-WEBAUTH-USER"), verdict.header("X-Auth-Site")), ("robot", "shop"), "{dialect}");
+        assert!(verdict.headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case("x-auth-account")), "{dialect}: {verdict:?}");
+    }
+}
+
+#[test]
+fn health_is_asked_by_get_and_head() {
+    let shop = Shop::start(CONFIG);
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let asked = Request::new("GET", path).header("Host", "localhost").send(PROXY, shop.keygate.check).unwrap();
+        assert_eq!((asked.status, asked.body.is_empty()), (200, false), "{path}");
+        // On one connection: a body that came all the same would be read as the next answer.
+        let mut stream = connect(PROXY, shop.keygate.check).unwrap();
+        for _ in 0..2 {
+            stream.write_all(&Request::new("HEAD", path).header("Host", "localhost").head()).unwrap();
+            let answer = Answer::read(&mut stream, true).unwrap();
+            assert_eq!(answer.status, 200, "HEAD {path}");
+            assert_eq!(answer.header("content-type"), asked.header("content-type"), "HEAD {path}");
+        }
+        let posted = Request::new("POST", path).header("Host", "localhost").send(PROXY, shop.keygate.check).unwrap();
+        assert!(matches!(posted.status, 404 | 405), "POST {path}: {}", posted.status);
+    }
+}
