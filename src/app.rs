@@ -36,7 +36,7 @@ use crate::{
     },
     api::{self, ApiState},
     clock::{Clock, SystemClock},
-    config::{self, Settings, Sources},
+    config::{self, Settings},
     directory::{self, BootstrapError, Directory},
     domain::{policy::Policy, presented::CredentialReader},
     gate::{Gate, Parts, hasher::Hasher},
@@ -48,6 +48,7 @@ use crate::{
     },
 };
 use reached::ReachedStore;
+pub use reload::Reload;
 
 /// Why a server could not start, in one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -166,16 +167,16 @@ impl App {
         &self.addresses
     }
 
-    /// Serves until `shutdown` completes; then lets running checks finish. With `sources`, a changed configuration
+    /// Serves until `shutdown` completes; then lets running checks finish. With `reload`, a changed configuration
     /// file changes the policy without a restart.
-    pub async fn run_until(self, shutdown: impl Future<Output = ()>, sources: Option<Sources>) -> io::Result<()> {
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>, reload: Option<Reload>) -> io::Result<()> {
         let health = Health { store: self.store.clone(), metrics: self.metrics.clone() };
         let check = check_server(&self.wire, &health, self.check, self.check_unix)?;
         let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone() };
         let control = control_server(state, self.wire.gate.clone(), &health, self.control)?;
         let (stop_grpc, stopped) = watch::channel(false);
         let grpc = serve_grpc(self.grpc, self.wire.clone(), self.store.clone(), stopped)?;
-        let _watching = sources.map(|sources| reload::watch(sources, self.policy.clone(), self.metrics.clone()));
+        let _watching = reload.map(|reload| reload.watch(self.policy.clone(), self.metrics.clone()));
         let handles = [check.handle(), control.handle()];
         let running = [tokio::spawn(check), tokio::spawn(control)];
         shutdown.await;
@@ -196,21 +197,30 @@ impl App {
     }
 }
 
+/// What was found out about a store from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LiveStore {
+    Answers,
+    /// A running Keygate has the embedded store for itself.
+    InUse,
+    /// The embedded store will be made at the first start.
+    NotThereYet,
+}
+
 /// Whether the store that is configured answers, and is one of ours. Changes nothing in it, and makes nothing.
-pub async fn ask_store(settings: &Settings) -> Result<(), StartError> {
-    let store: Arc<dyn Store> = match &settings.store {
-        // The one process that may open it says so itself.
-        config::Store::Embedded { dir } if !dir.join("keygate.db").exists() => return Ok(()),
-        config::Store::Embedded { .. } => match open_store(settings) {
+pub async fn ask_store(settings: &Settings) -> Result<LiveStore, StartError> {
+    let store = match &settings.store {
+        config::Store::Embedded { dir } if !dir.join("keygate.db").exists() => return Ok(LiveStore::NotThereYet),
+        config::Store::Embedded { .. } | config::Store::Redis { .. } => match open_store(settings) {
             Ok(store) => store,
-            Err(StartError::DataDirectoryHeld(_)) => return Ok(()),
+            Err(StartError::DataDirectoryHeld(_)) => return Ok(LiveStore::InUse),
             Err(error) => return Err(error),
         },
-        config::Store::Redis { .. } => open_store(settings)?,
     };
     store.ping().await.map_err(|error| StartError::Bootstrap(BootstrapError::Store(error)))?;
     let keys = keys::find(settings)?;
-    directory::verify_keys(store.as_ref(), &keys).await.map_err(StartError::Bootstrap)
+    directory::verify_keys(store.as_ref(), &keys).await.map_err(StartError::Bootstrap)?;
+    Ok(LiveStore::Answers)
 }
 
 /// Makes the data directory for its owner only. One that is there and ours is tightened; one that is not ours is left as

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Failure, GlobalOptions, output, serve};
 use crate::{
-    app,
+    app::{self, LiveStore},
     config::{self, Sources},
 };
 
@@ -46,16 +46,20 @@ impl Command {
                     mistaken(&mistakes.iter().map(ToString::to_string).collect::<Vec<_>>());
                 }
                 let loaded = serve::noted(checked)?;
+                let mut store = "";
                 if live {
-                    let asked =
-                        serve::in_runtime(async { app::ask_store(&loaded.settings).await.map_err(|error| serve::failure(&error)) });
+                    let ask = async { app::ask_store(&loaded.settings).await.map_err(|error| serve::failure(&error)) };
+                    let asked = serve::in_runtime(ask);
                     if let Err(Failure::Usage(sentence)) = &asked {
                         mistaken(std::slice::from_ref(sentence));
                     }
-                    asked?;
+                    store = match asked? {
+                        LiveStore::Answers => ", and the store answers",
+                        LiveStore::InUse => ", and a running Keygate has the embedded store: ask it with `keygate health`",
+                        LiveStore::NotThereYet => ", and the embedded store will be made at the first start",
+                    };
                 }
                 let rules = loaded.policy.rules().len();
-                let store = if live { ", and the store answers" } else { "" };
                 let plural = if rules == 1 { "rule" } else { "rules" };
                 if global.json {
                     output::json(&json!({ "mistakes": [], "rules": rules }));

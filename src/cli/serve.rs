@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, GlobalOptions, output};
 use crate::{
-    app::{App, StartError},
+    app::{App, Reload, StartError},
     config::{self, Loaded, Mistake, Sources},
     directory::BootstrapError,
     telemetry::{self, Logging},
@@ -32,6 +32,7 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
             "there is no configuration file, so every request is refused; write one and name it with --config, or try `keygate quickstart`",
         )
     };
+    let reload = Reload::of(sources, &loaded);
     in_runtime(async {
         let Loaded { settings, policy, .. } = loaded;
         let app = App::build(settings, policy).await.map_err(|error| failure(&error))?;
@@ -39,7 +40,7 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
         if let Some(hint) = hint {
             tracing::warn!("{hint}");
         }
-        serve_until_told(app, Some(sources), &logging).await
+        serve_until_told(app, Some(reload), &logging).await
     })
 }
 
@@ -64,7 +65,7 @@ pub(super) fn noted(loaded: Result<Loaded, Vec<Mistake>>) -> Result<Loaded, Fail
     })
 }
 
-pub(super) fn in_runtime(work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     actix_web::rt::System::new().block_on(work)
 }
 
@@ -74,7 +75,7 @@ pub(super) fn announce(app: &App) {
     tracing::info!(check = %addresses.check, unix, grpc = %addresses.grpc, control = %addresses.control.display(), "listening");
 }
 
-pub(super) async fn serve_until_told(app: App, sources: Option<Sources>, logging: &Logging) -> Result<(), Failure> {
+pub(super) async fn serve_until_told(app: App, reload: Option<Reload>, logging: &Logging) -> Result<(), Failure> {
     let unreachable = |error: std::io::Error| Failure::Unreachable(format!("the service broke off: {error}"));
     let mut terminate = signal(SignalKind::terminate()).map_err(unreachable)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(unreachable)?;
@@ -85,7 +86,7 @@ pub(super) async fn serve_until_told(app: App, sources: Option<Sources>, logging
         }
     };
     tokio::select! {
-        served = app.run_until(told, sources) => served.map_err(unreachable),
+        served = app.run_until(told, reload) => served.map_err(unreachable),
         () = logging.report_losses() => Ok(()),
     }
 }
