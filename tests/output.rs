@@ -128,14 +128,10 @@ fn config_check_live_asks_the_store() {
     let data = keygate.folder.path().join("data").display().to_string();
     // Nobody else may open the embedded store of a Keygate that runs: that is no mistake.
     let running = run(folder.path(), &format!("--data-dir {data} config check --live"), &[]);
-    assert_eq!((running.code, running.stderr.lines().count()), (0, 1), "{running}");
+    assert!(running.code == 0 && running.stdout.contains("ask it with `keygate health`"), "{running}");
     keygate.kill();
     let same = run(folder.path(), &format!("--data-dir {data} config check --live"), &[]);
-    assert_eq!(
-        (same.code, same.stdout.as_str()),
-        (0, "no mistakes; 0 rules, and a running Keygate has the embedded store: ask it with `keygate health`\n"),
-        "{same}"
-    );
+    assert_eq!((same.code, same.stdout.as_str()), (0, "no mistakes; 0 rules, and the store answers\n"), "{same}");
     folder.write("other.toml", "[keys]\nfile = 'server.key'\n");
     let other = run(folder.path(), &format!("--data-dir {data} config check --live --json other.toml"), &[]);
     assert_eq!(other.code, 2, "{other}");
