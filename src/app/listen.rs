@@ -30,8 +30,12 @@ pub(super) fn unix(path: &Path, mode: u32, key: &'static str) -> Result<UnixList
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
         Err(other) => return Err(error(other)),
     }
-    let new = path.with_extension(format!("{}.new", std::process::id()));
+    // A short name: the kernel takes no more than 107 bytes of a path.
+    let new = path.with_file_name(format!(".{}", std::process::id()));
     let bind = || {
+        if new.exists() {
+            fs::remove_file(&new)?;
+        }
         let listener = UnixListener::bind(&new)?;
         fs::set_permissions(&new, fs::Permissions::from_mode(mode))?;
         fs::rename(&new, path)?;

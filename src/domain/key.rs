@@ -92,7 +92,7 @@ pub struct ServerKeys(Vec<ServerKey>);
 
 /// What is wrong with a key file; `line` counts from 1, and 0 stands for the file as a whole.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {problem}")]
+#[error("{}{problem}", if *line == 0 { String::new() } else { format!("line {line}: ") })]
 pub struct KeyFileError {
     pub line: usize,
     pub problem: &'static str,
