@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks at a condition.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -70,7 +70,11 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 
 /// Lets others run before the next look at a condition.
 pub fn pause() {
-    std::thread::park_timeout(LOOK_AGAIN);
+    let end = Instant::now() + LOOK_AGAIN;
+    // A channel or a runtime may have left a wake-up for this thread, which ends a wait at once.
+    while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+        std::thread::park_timeout(left);
+    }
 }
 
 /// A directory of its own for one test. It stays, with the logs in it, when the test fails.
