@@ -1,5 +1,5 @@
 //! Which keys there are, of which type, and what holds when nobody says anything. What a value means is the
-//! business of `settings`; the rules, a list of their own, are the business of `rules`.
+//! business of `validate`; the rules, a list of their own, are the business of `rules`.
 
 /// The type of a value, as TOML writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use super::{
 pub(super) type Layer = BTreeMap<&'static str, Node>;
 
 pub(super) fn defaults() -> Layer {
-    // A mistake in here would leave a key without a value, which `settings` reports.
+    // A mistake in here would leave a key without a value, which `validate` reports.
     let mut mistakes = Mistakes::default();
     let path: Arc<Path> = Arc::from(Path::new("defaults"));
     let mut layer = raw::parse(keys::DEFAULTS, &path).map(|root| from_file(root, &mut mistakes).0).unwrap_or_default();

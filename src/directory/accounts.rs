@@ -38,7 +38,7 @@ impl NewAccount {
     }
 }
 
-/// What to change of an account; what is `None` stays.
+/// What to change of an account; what is `None` or `Keep` stays.
 #[derive(Clone, Debug, Default)]
 pub struct AccountPatch {
     pub login: Option<Login>,

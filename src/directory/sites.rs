@@ -22,7 +22,7 @@ pub struct NewSite {
     pub hosts: Vec<Host>,
 }
 
-/// What to change of a site; what is `None` stays.
+/// What to change of a site; what is `None` or `Keep` stays.
 #[derive(Clone, Debug, Default)]
 pub struct SitePatch {
     pub name: FieldPatch<Label>,

@@ -27,7 +27,7 @@ impl TokenInfo {
     }
 }
 
-/// What to change of a token; what is `None` stays. Its rights never change.
+/// What to change of a token; what is `None` or `Keep` stays. Its rights never change.
 #[derive(Clone, Debug, Default)]
 pub struct TokenPatch {
     pub name: Option<Label>,

@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn hashes_made_elsewhere_verify() {
-        // Computed with the reference implementation's command line: salt "somesalt", m=64, t=2, p=1.
+        // Computed with the reference implementation's command line: salt "somesalt", m=65536, t=2, p=1.
         let hash = PasswordHash::try_from(
             "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc".to_owned(),
         )

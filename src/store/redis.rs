@@ -31,7 +31,8 @@ pub struct RedisOptions {
     pub url: SecretString,
     /// What every key begins with, `kg:` unless there is a reason.
     pub prefix: String,
-    /// How long to wait for a connection, and how long for each answer. A call takes at most twice this.
+    /// How long to wait for a connection, and how long for each answer. A read takes at most
+    /// twice this; a commit whose script the server has forgotten, one answer more.
     pub timeout: Duration,
 }
 
