@@ -2,7 +2,9 @@
 //!
 //! A store is a map from keys to records, sorted indexes beside it for the lists, and one way to change
 //! them: a [`Change`], applied whole or not at all, each part of it conditional on the version its author
-//! has read. What the records mean is the directory's business; what a request may do is the gate's.
+//! has read. Beside the records it keeps the audit trail ([`Trail`]), whose entry is a part of the change it
+//! tells of, and the last use of each token, which is no part of its record. What the records mean is the
+//! directory's business; what a request may do is the gate's.
 //!
 //! # A new backend
 //!
@@ -16,10 +18,17 @@
 pub mod embedded;
 pub mod record;
 pub mod redis;
+pub mod trail;
 
 use async_trait::async_trait;
 
 pub use record::{Index, Key, Record};
+pub use trail::{Entry, EntryId, Order, Trail};
+
+use crate::domain::{
+    time::Timestamp,
+    token::{LastUse, TokenId},
+};
 
 /// A record as a backend keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +70,14 @@ pub enum Step {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
     pub expect: Vec<(Key, Expect)>,
+    /// How many members an index has: for who has read all of it, and must not miss one that is added meanwhile.
+    pub counts: Vec<(Index, u64)>,
     pub steps: Vec<Step>,
+    /// Goes to [`Trail::Changes`], with the steps or not at all.
+    pub entries: Vec<Entry>,
+    /// This change takes rights away. It is applied also where its entries cannot be written, and where the store
+    /// has no memory left to give rights with.
+    pub takes_away: bool,
 }
 
 /// Why a store did not answer. The driver's own error ends here; its text is for the log.
@@ -90,6 +106,9 @@ pub enum CommitError {
     /// This key was not as the change expected: somebody else was faster. Nothing was applied.
     #[error("the record has changed meanwhile")]
     Conflict(Key),
+    /// This index does not have as many members as the change expected. Nothing was applied.
+    #[error("the list has changed meanwhile")]
+    Miscounted(Index),
     /// Never applied in part. Where the answer was lost on its way, the message says that the whole of it may
     /// or may not have been applied.
     #[error(transparent)]
@@ -114,6 +133,27 @@ pub trait Store: Send + Sync + 'static {
 
     /// Applies a change whole or not at all; durable when it returns `Ok`.
     async fn commit(&self, change: Change) -> Result<(), CommitError>;
+
+    /// Adds to a trail without a change, and lets go of the oldest entries beyond about `at_most`.
+    async fn append(&self, trail: Trail, entry: Entry, at_most: u64) -> Result<(), StoreError>;
+
+    /// Up to `limit` entries of a trail, in `order`, beginning just past `past` (before it, for the newest first), from
+    /// the very end of that side without it.
+    async fn entries(&self, trail: Trail, past: Option<EntryId>, order: Order, limit: usize)
+    -> Result<Vec<(EntryId, String)>, StoreError>;
+
+    /// Lets go of the entries of a trail from before `time`.
+    async fn forget_entries(&self, trail: Trail, time: Timestamp) -> Result<(), StoreError>;
+
+    /// Notes when and from where tokens were last used. Of two notes on one token the later use stays, in whatever
+    /// order they arrive. Not durable at once; never a part of a record, so that it wakes nobody.
+    async fn note_uses(&self, uses: &[(TokenId, LastUse)]) -> Result<(), StoreError>;
+
+    /// The last uses of these tokens, in their order.
+    async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError>;
+
+    /// Forgets the last uses of tokens whose records have gone.
+    async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError>;
 
     /// Whether the store would answer now.
     async fn ping(&self) -> Result<(), StoreError>;

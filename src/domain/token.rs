@@ -3,7 +3,7 @@
 //! `<prefix>_<kind>_<id><secret><crc>`; the way from the text to the record is one-way. What a token may do
 //! is judged in `decide`, not here.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, net::IpAddr};
 
 use ipnet::IpNet;
 use rand::CryptoRng;
@@ -362,6 +362,14 @@ pub struct Token {
     pub revoked: Option<Revocation>,
     pub superseded: Option<Supersession>,
     pub version: u64,
+}
+
+/// When, and from where, a token last let a request pass. Kept beside its record, not in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastUse {
+    pub at: Timestamp,
+    /// `None` where the client's address is not known.
+    pub address: Option<IpAddr>,
 }
 
 /// What a token is good for at an instant, judged by the token and its account's generation alone.

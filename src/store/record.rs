@@ -24,6 +24,10 @@ pub enum Key {
     Host(Host),
     Access(AccountId),
     Token(TokenId),
+    /// Says that the site of this id exists, and under which name; ids are never used again, names are.
+    SiteId(SiteId),
+    /// What a request with an `Idempotency-Key` has made, by a digest of who sent it and its key.
+    Idempotency(String),
     /// What the store says about itself: which server keys it was used with.
     Meta,
 }
@@ -39,6 +43,8 @@ impl Key {
             Self::Host(host) => format!("host:{host}"),
             Self::Access(id) => format!("access:{id}"),
             Self::Token(id) => format!("token:{id}"),
+            Self::SiteId(id) => format!("site-id:{id}"),
+            Self::Idempotency(digest) => format!("idempotency:{digest}"),
             Self::Meta => "meta".to_owned(),
         }
     }
@@ -54,6 +60,10 @@ pub enum Index {
     /// Ids of all tokens.
     Tokens,
     TokensOf(AccountId),
+    /// Ids of the tokens that were made with this one. They stay here as long as this one exists.
+    MintedBy(TokenId),
+    /// When, and the digests of all [`Key::Idempotency`], the oldest first.
+    Idempotency,
     /// Ids of the accounts that have a row on the site.
     AccessOn(SiteId),
     /// Ids of all superusers: the last one is never taken away.
@@ -68,6 +78,8 @@ impl Index {
             Self::Sites => "sites".to_owned(),
             Self::Tokens => "tokens".to_owned(),
             Self::TokensOf(account) => format!("tokens-of:{account}"),
+            Self::MintedBy(token) => format!("minted-by:{token}"),
+            Self::Idempotency => "idempotency".to_owned(),
             Self::AccessOn(site) => format!("access-on:{site}"),
             Self::Superusers => "superusers".to_owned(),
         }
