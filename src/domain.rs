@@ -5,8 +5,11 @@
 
 pub mod access;
 pub mod account;
+pub mod authority;
 pub mod decide;
 pub mod decision;
+pub mod event;
+pub mod held;
 pub mod id;
 pub mod identity;
 pub mod key;
