@@ -111,7 +111,7 @@ impl Directory {
             Plan::Nothing(result) => Ok(Some(result)),
             Plan::Commit(edit, result) => match self.store.commit(edit.into_change()).await {
                 Ok(()) => Ok(Some(result)),
-                Err(CommitError::Conflict(_)) => Ok(None),
+                Err(CommitError::Conflict(_) | CommitError::Miscounted(_)) => Ok(None),
                 Err(CommitError::Store(error)) => Err(error),
             },
         }

@@ -22,4 +22,5 @@ pub mod site;
 pub mod text;
 pub mod time;
 pub mod token;
+pub mod token_rules;
 pub mod trust;

@@ -139,8 +139,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Up to `limit` entries of a trail, in `order`, beginning just past `past` (before it, for the newest first), from
     /// the very end of that side without it.
-    async fn entries(&self, trail: Trail, past: Option<EntryId>, order: Order, limit: usize)
-    -> Result<Vec<(EntryId, String)>, StoreError>;
+    async fn entries(
+        &self,
+        trail: Trail,
+        past: Option<EntryId>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<(EntryId, String)>, StoreError>;
 
     /// Lets go of the entries of a trail from before `time`.
     async fn forget_entries(&self, trail: Trail, time: Timestamp) -> Result<(), StoreError>;

@@ -102,7 +102,7 @@ fn record(version: u64, text: &str) -> Stored {
 }
 
 fn steps(steps: impl IntoIterator<Item = Step>) -> Change {
-    Change { expect: Vec::new(), steps: steps.into_iter().collect() }
+    Change { steps: steps.into_iter().collect(), ..Change::default() }
 }
 
 fn put(key: &Key, version: u64) -> Step {
@@ -180,6 +180,7 @@ async fn every_kind_of_expectation_holds_or_stops_all_of_a_change(store: Arc<dyn
         let change = Change {
             expect: vec![(victim.clone(), Expect::Present), (key.clone(), expect)],
             steps: vec![put(&present, 9), put(&absent, 9), Step::Delete(victim.clone()), add(&index, "new"), remove(&index, "old")],
+            ..Change::default()
         };
         assert_eq!(store.commit(change).await, Err(CommitError::Conflict(key.clone())), "{expect:?}");
         assert_eq!(version(&*store, &present).await, Some(5), "{expect:?}");
@@ -189,7 +190,8 @@ async fn every_kind_of_expectation_holds_or_stops_all_of_a_change(store: Arc<dyn
     }
 
     for (key, expect) in [(&absent, Expect::Absent), (&present, Expect::Version(5)), (&present, Expect::Present)] {
-        let change = Change { expect: vec![(key.clone(), expect)], steps: vec![add(&index, &format!("{expect:?}"))] };
+        let change =
+            Change { expect: vec![(key.clone(), expect)], steps: vec![add(&index, &format!("{expect:?}"))], ..Change::default() };
         assert_eq!(store.commit(change).await, Ok(()), "{expect:?}");
     }
     assert_eq!(members(&*store, &index).await.len(), 4);
@@ -198,7 +200,7 @@ async fn every_kind_of_expectation_holds_or_stops_all_of_a_change(store: Arc<dyn
 async fn the_conflict_names_the_first_key_that_was_not_as_expected(store: Arc<dyn Store>) {
     let keys: Vec<Key> = (0..5).map(|n| name(n.to_string())).collect();
     store.commit(steps([put(&keys[1], 1), put(&keys[3], 1)])).await.unwrap();
-    let change = Change { expect: keys.iter().map(|key| (key.clone(), Expect::Absent)).collect(), steps: Vec::new() };
+    let change = Change { expect: keys.iter().map(|key| (key.clone(), Expect::Absent)).collect(), ..Change::default() };
     assert_eq!(store.commit(change).await, Err(CommitError::Conflict(keys[1].clone())));
 }
 
@@ -215,6 +217,7 @@ async fn one_change_puts_deletes_and_indexes(store: Arc<dyn Store>) {
             remove(&Index::Tokens, "never there"),
             Step::Delete(name("never there")),
         ],
+        ..Change::default()
     };
     store.commit(change).await.unwrap();
     assert_eq!(store.read(&[old, new]).await.unwrap(), [None, Some(record(1, ""))]);
@@ -255,6 +258,7 @@ async fn of_concurrent_writers_exactly_one_wins(store: Arc<dyn Store>) {
                 let change = Change {
                     expect: vec![(key.clone(), Expect::Version(before))],
                     steps: vec![Step::Put(key.clone(), stored.clone())],
+                    ..Change::default()
                 };
                 match store.commit(change).await {
                     Ok(()) => Some(stored),
@@ -278,8 +282,11 @@ async fn no_increment_is_lost_between_concurrent_writers(store: Arc<dyn Store>) 
             for _ in 0..25 {
                 loop {
                     let before = version(&*store, &key).await.unwrap();
-                    let change =
-                        Change { expect: vec![(key.clone(), Expect::Version(before))], steps: vec![put(&key, before + 1)] };
+                    let change = Change {
+                        expect: vec![(key.clone(), Expect::Version(before))],
+                        steps: vec![put(&key, before + 1)],
+                        ..Change::default()
+                    };
                     match store.commit(change).await {
                         Ok(()) => break,
                         Err(CommitError::Conflict(_)) => {}
@@ -301,7 +308,11 @@ async fn conflicts_take_nothing_else_with_them(store: Arc<dyn Store>) {
     let changes = (0..600).map(|n| {
         let key = name(n.to_string());
         let expect = if n % 3 == 0 { (taken.clone(), Expect::Absent) } else { (key.clone(), Expect::Absent) };
-        store.commit(Change { expect: vec![expect], steps: vec![put(&key, 1), add(&Index::Accounts, &format!("{n:03}"))] })
+        store.commit(Change {
+            expect: vec![expect],
+            steps: vec![put(&key, 1), add(&Index::Accounts, &format!("{n:03}"))],
+            ..Change::default()
+        })
     });
     let outcomes = join_all(changes).await;
     let applied: Vec<String> = members(&*store, &Index::Accounts).await;
@@ -402,7 +413,7 @@ async fn large_records_come_back_whole(store: Arc<dyn Store>) {
     store.commit(steps(all)).await.unwrap();
     let read = store.read(&keys).await.unwrap();
     assert!(read.into_iter().map(Option::unwrap).eq(large));
-    let change = Change { expect: vec![(keys[0].clone(), Expect::Version(7))], steps: vec![put(&keys[0], 8)] };
+    let change = Change { expect: vec![(keys[0].clone(), Expect::Version(7))], steps: vec![put(&keys[0], 8)], ..Change::default() };
     store.commit(change).await.unwrap();
     assert_eq!(version(&*store, &keys[0]).await, Some(8));
 }
@@ -466,7 +477,10 @@ async fn readers_never_see_half_a_change(store: Arc<dyn Store>) {
         .collect();
     for version in 1..=100 {
         let expect = keys.iter().map(|key| (key.clone(), Expect::Version(version - 1))).collect();
-        store.commit(Change { expect, steps: keys.iter().map(|key| put(key, version)).collect() }).await.unwrap();
+        store
+            .commit(Change { expect, steps: keys.iter().map(|key| put(key, version)).collect(), ..Change::default() })
+            .await
+            .unwrap();
         // Whoever begins to read now sees it.
         assert_eq!(self::version(&*store, &keys[1]).await, Some(version));
     }
@@ -494,7 +508,7 @@ async fn a_damaged_record_is_an_error_and_not_absent(store: Arc<dyn Store>) {
         store.commit(steps([Step::Put(key.clone(), damaged)])).await.unwrap();
         let error = decode(&*store, &key).await.unwrap_err();
         assert!(!error.transient, "{json:?}: {error}");
-        let taken = Change { expect: vec![(key.clone(), Expect::Absent)], steps: vec![put(&key, 1)] };
+        let taken = Change { expect: vec![(key.clone(), Expect::Absent)], steps: vec![put(&key, 1)], ..Change::default() };
         assert_eq!(store.commit(taken).await, Err(CommitError::Conflict(key.clone())), "{json:?}");
     }
     // It is of another kind, and still not taken for it.
@@ -512,7 +526,10 @@ async fn a_record_of_a_future_format_is_an_error_and_not_absent(store: Arc<dyn S
 async fn a_damaged_record_can_be_replaced(store: Arc<dyn Store>) {
     let key = name("damaged");
     store.commit(steps([Step::Put(key.clone(), Stored { version: 1, json: "not JSON".to_owned() })])).await.unwrap();
-    store.commit(Change { expect: vec![(key.clone(), Expect::Present)], steps: vec![put(&key, 2)] }).await.unwrap();
+    store
+        .commit(Change { expect: vec![(key.clone(), Expect::Present)], steps: vec![put(&key, 2)], ..Change::default() })
+        .await
+        .unwrap();
     assert_eq!(version(&*store, &key).await, Some(2));
 }
 
@@ -522,10 +539,10 @@ async fn versions_are_exact_up_to_their_limit(store: Arc<dyn Store>) {
     store.commit(steps([put(&key, last)])).await.unwrap();
     assert_eq!(version(&*store, &key).await, Some(last));
     for wrong in [last - 1, last + 1, last + 2, u64::MAX] {
-        let change = Change { expect: vec![(key.clone(), Expect::Version(wrong))], steps: Vec::new() };
+        let change = Change { expect: vec![(key.clone(), Expect::Version(wrong))], ..Change::default() };
         assert_eq!(store.commit(change).await, Err(CommitError::Conflict(key.clone())), "{wrong}");
     }
-    let change = Change { expect: vec![(key.clone(), Expect::Version(last))], steps: Vec::new() };
+    let change = Change { expect: vec![(key.clone(), Expect::Version(last))], ..Change::default() };
     assert_eq!(store.commit(change).await, Ok(()));
 
     let too_far = store.commit(steps([add(&Index::Sites, "not applied"), put(&key, last + 1)])).await;
@@ -596,7 +613,7 @@ async fn random_changes_agree_with_a_model(store: Arc<dyn Store>) {
                 }
             })
             .collect();
-        let change = Change { expect, steps };
+        let change = Change { expect, steps, ..Change::default() };
         let expected = model.commit(&change);
         conflicts += u32::from(expected.is_err());
         assert_eq!(store.commit(change.clone()).await, expected, "{change:?}");

@@ -46,13 +46,17 @@ fn change(id: &str, previous: Option<&str>) -> Change {
     // At any time one member is the last one of its writer: taken away and put in one change.
     steps.push(Step::AddTo(Index::Tokens, id.to_owned()));
     steps.extend(previous.map(|previous| Step::RemoveFrom(Index::Tokens, previous.to_owned())));
-    Change { expect, steps }
+    Change { expect, steps, ..Change::default() }
 }
 
 /// A change that must conflict, after it has been written beside others in one transaction.
 fn ghost(id: &str) -> Change {
     let [left, right] = keys(id);
-    Change { expect: vec![(left, Expect::Absent)], steps: vec![Step::Delete(right), Step::AddTo(Index::Superusers, id.to_owned())] }
+    Change {
+        expect: vec![(left, Expect::Absent)],
+        steps: vec![Step::Delete(right), Step::AddTo(Index::Superusers, id.to_owned())],
+        ..Change::default()
+    }
 }
 
 /// As the child of the test below it writes until it is killed; by itself, a little, and reads it back.

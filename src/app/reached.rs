@@ -15,8 +15,12 @@ use async_trait::async_trait;
 
 use crate::{
     directory::{BootstrapError, Directory},
+    domain::{
+        time::Timestamp,
+        token::{LastUse, TokenId},
+    },
     metrics::Metrics,
-    store::{Change, CommitError, Index, Key, Page, Store, StoreError, Stored},
+    store::{Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Store, StoreError, Stored, Trail},
 };
 
 pub(super) struct ReachedStore {
@@ -112,6 +116,36 @@ impl Store for ReachedStore {
             let _noted = self.note::<()>(Err(error.clone()));
         }
         result
+    }
+
+    async fn append(&self, trail: Trail, entry: Entry, at_most: u64) -> Result<(), StoreError> {
+        self.note(self.ready()?.append(trail, entry, at_most).await)
+    }
+
+    async fn entries(
+        &self,
+        trail: Trail,
+        past: Option<EntryId>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<(EntryId, String)>, StoreError> {
+        self.note(self.ready()?.entries(trail, past, order, limit).await)
+    }
+
+    async fn forget_entries(&self, trail: Trail, time: Timestamp) -> Result<(), StoreError> {
+        self.note(self.ready()?.forget_entries(trail, time).await)
+    }
+
+    async fn note_uses(&self, uses: &[(TokenId, LastUse)]) -> Result<(), StoreError> {
+        self.note(self.ready()?.note_uses(uses).await)
+    }
+
+    async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        self.note(self.ready()?.uses(tokens).await)
+    }
+
+    async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
+        self.note(self.ready()?.forget_uses(tokens).await)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 mod mistakes;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use secrecy::ExposeSecret;
 
@@ -13,6 +13,8 @@ use crate::domain::{
     identity::{IdentityHeader, IdentityNames},
     password::Cost,
     policy::{Otherwise, SiteSource},
+    token_rules::{OnLeak, TokenRules},
+    trust::TrustedProxies,
 };
 
 /// A directory of one test's own, gone when the test ends.
@@ -146,7 +148,77 @@ fn without_anything_the_defaults_of_the_domain_hold() {
     assert!(settings.check.trusted_proxies.unix && settings.check.trusted_proxies.networks.len() == 2);
     assert!(settings.check.unix.is_none() && settings.check.proxy_secret.is_none() && settings.keys_file.is_none());
     assert_eq!(settings.log, Log { level: LogLevel::Info, format: LogFormat::Text });
+    assert_eq!(settings.tokens, TokenRules::default());
+    assert_eq!(settings.audit, Audit { keep: Duration::from_hours(365 * 24), refused_entries: 10_000 });
+    assert_eq!(settings.portal.listen.to_string(), "127.0.0.1:9181");
+    assert_eq!(
+        (settings.portal.trusted_proxies, settings.portal.requests_per_second.unwrap().get()),
+        (TrustedProxies::default(), 500)
+    );
+    assert!(settings.notify.webhook.is_none());
     assert!(policy.rules().is_empty());
+}
+
+#[test]
+fn the_life_of_tokens_the_trail_and_the_portal_are_as_they_are_given() {
+    let text = r#"
+[tokens]
+default_expiry = "90d"
+max_expiry = "1y"
+must_expire = true
+warn_before = "7d"
+unused_after = "30d"
+revoke_unused_after = "30d"
+keep_ended = "12h"
+leak = "revoke_family"
+[audit]
+keep = "30d"
+refused_entries = 1000
+[notify]
+webhook = "https://hooks.example.com/T0/B0?key=hunter2"
+[portal]
+listen = "[::1]:9181"
+trusted_proxies = ["10.0.0.0/8", "::ffff:192.0.2.1"]
+requests_per_second = 0
+"#;
+    let days = |days: u64| Duration::from_hours(days * 24);
+    let expected = TokenRules {
+        default_expiry: Some(days(90)),
+        max_expiry: Some(days(365)),
+        must_expire: true,
+        warn_before: days(7),
+        unused_after: days(30),
+        revoke_unused_after: Some(days(30)),
+        keep_ended: Duration::from_hours(12),
+        on_leak: OnLeak::RevokeFamily,
+    };
+    let loaded = load_text("life", text, &[]).unwrap();
+    assert!(!format!("{loaded:?}").contains("hunter2"));
+    assert!(loaded.shown.contains("\n[notify]\nwebhook = \"********\"\n"), "{}", loaded.shown);
+    let settings = loaded.settings;
+    assert_eq!((settings.tokens, settings.audit), (expected, Audit { keep: days(30), refused_entries: 1000 }));
+    assert_eq!(settings.notify.webhook.unwrap().expose_secret(), "https://hooks.example.com/T0/B0?key=hunter2");
+    assert_eq!((settings.portal.listen.to_string().as_str(), settings.portal.requests_per_second), ("[::1]:9181", None));
+    let networks: Vec<String> = settings.portal.trusted_proxies.networks.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32"]);
+
+    let folder = Folder::new("life-environment");
+    let hook = folder.write("hook", "http://127.0.0.1:8090/keygate\n");
+    let variables = [
+        ("KEYGATE__TOKENS__MUST_EXPIRE", "true"),
+        ("KEYGATE__TOKENS__MAX_EXPIRY", "1y"),
+        ("KEYGATE__AUDIT__REFUSED_ENTRIES", "1000000"),
+        ("KEYGATE__NOTIFY__WEBHOOK_FILE", hook.to_str().unwrap()),
+        ("KEYGATE__PORTAL__LISTEN", "127.0.0.1:1"),
+        ("KEYGATE__PORTAL__TRUSTED_PROXIES", "10.0.0.1, ::1"),
+        ("KEYGATE__PORTAL__REQUESTS_PER_SECOND", "7"),
+    ];
+    let settings = load_text("life", "", &variables).unwrap().settings;
+    assert_eq!(settings.tokens, TokenRules { must_expire: true, max_expiry: Some(days(365)), ..TokenRules::default() });
+    assert_eq!((settings.audit.refused_entries, settings.portal.listen.port()), (1_000_000, 1));
+    assert_eq!(settings.portal.trusted_proxies.networks.len(), 2);
+    assert_eq!(settings.portal.requests_per_second.unwrap().get(), 7);
+    assert_eq!(settings.notify.webhook.unwrap().expose_secret(), "http://127.0.0.1:8090/keygate");
 }
 
 #[test]
@@ -262,14 +334,16 @@ fn what_is_shown_as_json_has_sections_as_objects_and_no_secret() {
 
 #[test]
 fn a_masked_secret_that_changed_can_be_told() {
-    let fingerprint = |secret, url| {
-        let variables = [("KEYGATE__CHECK__PROXY_SECRET", secret), ("KEYGATE__STORE__URL", url)];
+    let fingerprint = |secret, url, hook| {
+        let variables =
+            [("KEYGATE__CHECK__PROXY_SECRET", secret), ("KEYGATE__STORE__URL", url), ("KEYGATE__NOTIFY__WEBHOOK", hook)];
         let loaded = load_text("fingerprint", "", &variables).unwrap();
         (loaded.shown, loaded.secrets_fingerprint)
     };
-    let first = fingerprint("a", "redis://:x@h");
-    assert!(first == fingerprint("a", "redis://:x@h"));
-    for other in [fingerprint("b", "redis://:x@h"), fingerprint("a", "redis://:y@h")] {
+    let first = fingerprint("a", "redis://:x@h", "http://h/x");
+    assert!(first == fingerprint("a", "redis://:x@h", "http://h/x"));
+    let others = [("b", "redis://:x@h", "http://h/x"), ("a", "redis://:y@h", "http://h/x"), ("a", "redis://:x@h", "http://h/y")];
+    for other in others.map(|(secret, url, hook)| fingerprint(secret, url, hook)) {
         assert!(first.0 == other.0 && first.1 != other.1);
     }
 }
@@ -321,6 +395,15 @@ fn listeners_and_networks_are_read_as_they_are_meant() {
     assert_eq!(found, ["keygate.toml:2: grpc.listen: check.listen has the same address; choose another port"]);
     let found = mistakes_of("listeners", "[grpc]\nlisten = '127.0.0.1:1'\n", &[("KEYGATE__CHECK__LISTEN", "127.0.0.1:1")]);
     assert_eq!(found, ["KEYGATE__CHECK__LISTEN: grpc.listen has the same address; choose another port"]);
+    let found = mistakes_of("listeners", "[portal]\nlisten = '127.0.0.1:9182'\n[check]\nlisten = '127.0.0.1:9182'\n", &[]);
+    assert_eq!(
+        found,
+        [
+            "keygate.toml:2: portal.listen: grpc.listen has the same address; choose another port",
+            "keygate.toml:4: check.listen: portal.listen has the same address; choose another port",
+            "keygate.toml:4: check.listen: grpc.listen has the same address; choose another port",
+        ]
+    );
     let settings = load_text("listeners", text, &[("KEYGATE__CHECK__LISTEN", "[::1]:0")]).unwrap().settings;
     let networks: Vec<String> = settings.check.trusted_proxies.networks.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32"]);

@@ -1,9 +1,10 @@
 //! The embedded store: `SQLite` in the data directory, for one process.
 //!
 //! Owns the directory, the lock on it and the schema; `writer` holds the one connection that changes
-//! anything, `readers` the ones that look. A record is a key, a version and a text here; what it means is
-//! not known. An operator reads `keygate.db` with `sqlite3` while the server runs.
+//! anything, `readers` the ones that look, `beside` the statements for what is no record. A record is a key, a
+//! version and a text here; what it means is not known. An operator reads `keygate.db` with `sqlite3` while the server runs.
 
+mod beside;
 mod readers;
 mod writer;
 
@@ -18,16 +19,24 @@ use std::{
 use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use self::{readers::Readers, writer::Writer};
-use super::{Change, CommitError, Index, Key, Page, Store, StoreError, Stored};
+use self::{
+    readers::Readers,
+    writer::{Note, Writer},
+};
+use super::{Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Store, StoreError, Stored, Trail};
+use crate::domain::{
+    time::Timestamp,
+    token::{LastUse, TokenId},
+};
 
 const DATABASE: &str = "keygate.db";
 const LOCK: &str = "keygate.lock";
 
-/// Raised with every change of the schema, together with a migration from the one before.
-const SCHEMA_VERSION: i64 = 1;
+/// What makes each schema version of the one before. Never edited once released: a new version is one more text.
+///
 /// Text compares by its UTF-8 bytes (collation BINARY), which is the order that [`Store::page`] promises.
-const SCHEMA: &str = "
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE record (
         key TEXT NOT NULL PRIMARY KEY,
         version INTEGER NOT NULL,
@@ -38,8 +47,29 @@ const SCHEMA: &str = "
         member TEXT NOT NULL,
         PRIMARY KEY (idx, member)
     ) STRICT, WITHOUT ROWID;
-    PRAGMA user_version = 1;
-";
+    ",
+    // `forgotten` has the last id that a trail has let go of: the next one is greater also when no entry is left.
+    "
+    CREATE TABLE entry (
+        trail TEXT NOT NULL,
+        millis INTEGER NOT NULL,
+        count INTEGER NOT NULL,
+        json TEXT NOT NULL,
+        PRIMARY KEY (trail, millis, count)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE forgotten (
+        trail TEXT NOT NULL PRIMARY KEY,
+        millis INTEGER NOT NULL,
+        count INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE last_use (
+        token TEXT NOT NULL PRIMARY KEY,
+        at INTEGER NOT NULL,
+        address TEXT
+    ) STRICT, WITHOUT ROWID;
+    ",
+];
+const SCHEMA_VERSION: usize = MIGRATIONS.len();
 
 /// How long a statement waits for a lock that another program (`sqlite3`, a backup) holds on the file.
 /// Readers wait inside an async task and hardly ever have to: in WAL mode a writer is not in their way.
@@ -89,11 +119,12 @@ impl EmbeddedStore {
         // SQLite would make it readable for everybody; its log and index take over the mode of the file.
         private_file(&path).map_err(|source| OpenError::Directory { path: path.clone(), source })?;
         let connection = writing_connection(&path).map_err(database_error)?;
-        let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(database_error)?;
-        match found {
-            0 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;")).map_err(database_error)?,
-            SCHEMA_VERSION => {}
-            found => return Err(OpenError::Future { path, found }),
+        let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(database_error)?;
+        let missing = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..));
+        match missing {
+            None => return Err(OpenError::Future { path, found }),
+            Some([]) => {}
+            Some(missing) => migrate(&connection, missing).map_err(database_error)?,
         }
         // A file whose name is not on the disk is lost with everything in it.
         sync_directory(directory).map_err(directory_error)?;
@@ -119,6 +150,36 @@ impl Store for EmbeddedStore {
 
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
         self.writer.commit(change).await
+    }
+
+    async fn append(&self, trail: Trail, entry: Entry, at_most: u64) -> Result<(), StoreError> {
+        self.writer.note(Note::Append { trail, entry, at_most }).await
+    }
+
+    async fn entries(
+        &self,
+        trail: Trail,
+        past: Option<EntryId>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<(EntryId, String)>, StoreError> {
+        self.readers.entries(trail, past, order, limit)
+    }
+
+    async fn forget_entries(&self, trail: Trail, time: Timestamp) -> Result<(), StoreError> {
+        self.writer.note(Note::ForgetEntries { trail, time }).await
+    }
+
+    async fn note_uses(&self, uses: &[(TokenId, LastUse)]) -> Result<(), StoreError> {
+        self.writer.note(Note::Uses(uses.to_vec())).await
+    }
+
+    async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        self.readers.uses(tokens)
+    }
+
+    async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
+        self.writer.note(Note::ForgetUses(tokens.to_vec())).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -168,6 +229,12 @@ fn writing_connection(path: &Path) -> rusqlite::Result<Connection> {
     connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864;")?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
+}
+
+/// All of them or none.
+fn migrate(connection: &Connection, migrations: &[&str]) -> rusqlite::Result<()> {
+    let migrations = migrations.concat();
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {migrations} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))
 }
 
 /// `doing` completes "cannot …".

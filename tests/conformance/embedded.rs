@@ -6,13 +6,16 @@ use std::{
     task::{Context, Waker},
 };
 
-use keygate::store::{
-    Index, Step, Store,
-    embedded::{EmbeddedStore, OpenError},
+use keygate::{
+    domain::time::Timestamp,
+    store::{
+        Change, Entry, Index, Order, Step, Store, Trail,
+        embedded::{EmbeddedStore, OpenError},
+    },
 };
 use tempfile::TempDir;
 
-use super::{add, members, name, put, record, steps, version};
+use super::{add, get, members, name, put, record, steps, version};
 
 fn opened(directory: &TempDir) -> EmbeddedStore {
     EmbeddedStore::open(directory.path()).unwrap()
@@ -81,14 +84,56 @@ fn a_database_of_the_future_is_refused_and_left_alone() {
     drop(opened(&directory));
     let path = directory.path().join("keygate.db");
     let raise = |to: i64| rusqlite::Connection::open(&path).unwrap().execute_batch(&format!("PRAGMA user_version = {to}")).unwrap();
-    raise(2);
+    raise(3);
     let before = std::fs::read(&path).unwrap();
     let error = EmbeddedStore::open(directory.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Future { found: 2, .. }), "{error}");
-    assert!(error.to_string().ends_with("keygate.db has schema version 2, this version of Keygate knows up to 1"), "{error}");
+    assert!(matches!(error, OpenError::Future { found: 3, .. }), "{error}");
+    assert!(error.to_string().ends_with("keygate.db has schema version 3, this version of Keygate knows up to 2"), "{error}");
     assert!(std::fs::read(&path).unwrap() == before);
-    raise(1);
+    raise(2);
     drop(opened(&directory));
+}
+
+/// As the first release has made it.
+const FIRST_SCHEMA: &str = "
+    PRAGMA journal_mode = WAL;
+    CREATE TABLE record (
+        key TEXT NOT NULL PRIMARY KEY,
+        version INTEGER NOT NULL,
+        json TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE member (
+        idx TEXT NOT NULL,
+        member TEXT NOT NULL,
+        PRIMARY KEY (idx, member)
+    ) STRICT, WITHOUT ROWID;
+    PRAGMA user_version = 1;
+";
+
+#[tokio::test]
+async fn a_database_of_the_first_release_is_opened_with_all_it_has() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keygate.db");
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch(FIRST_SCHEMA).unwrap();
+    let old = record(7, "käse");
+    connection.execute("INSERT INTO record VALUES ('name:anna', 7, ?1)", [&old.json]).unwrap();
+    connection.execute("INSERT INTO member VALUES ('accounts', 'anna')", []).unwrap();
+    drop(connection);
+    let version =
+        || -> i64 { rusqlite::Connection::open(&path).unwrap().query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap() };
+    assert_eq!(version(), 1);
+    // The second time there is nothing left to do.
+    for opening in 1..=2 {
+        let store = opened(&directory);
+        assert_eq!(get(&store, &name("anna")).await, Some(old.clone()));
+        assert_eq!(members(&store, &Index::Accounts).await, ["anna"]);
+        let entry = Entry { at: Timestamp::from_millis(1), json: "{}".to_owned() };
+        store.commit(Change { entries: vec![entry], ..Change::default() }).await.unwrap();
+        assert_eq!(store.entries(Trail::Changes, None, Order::default(), 10).await.unwrap().len(), opening);
+        drop(store);
+        assert_eq!(version(), 2);
+    }
 }
 
 #[test]

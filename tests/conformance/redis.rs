@@ -82,6 +82,7 @@ async fn a_script_flush_is_not_noticed() {
             let change = Change {
                 expect: vec![(name("a"), if version == 1 { Expect::Absent } else { Expect::Version(version - 1) })],
                 steps: vec![put(&name("a"), version)],
+                ..Change::default()
             };
             store.commit(change).await.unwrap();
             assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "+OK");
@@ -99,7 +100,11 @@ async fn a_frozen_redis_is_a_time_out_and_a_change_is_left_open() {
     server.freeze();
     let error = store.read(std::slice::from_ref(&key)).await.unwrap_err();
     assert!(error.transient, "{error}");
-    let change = Change { expect: vec![(key.clone(), Expect::Absent)], steps: vec![put(&key, 1), add(&Index::Sites, "a")] };
+    let change = Change {
+        expect: vec![(key.clone(), Expect::Absent)],
+        steps: vec![put(&key, 1), add(&Index::Sites, "a")],
+        ..Change::default()
+    };
     let error = store_error(store.commit(change).await);
     assert!(error.transient && says_that_it_is_open(&error), "{error}");
     // Nobody can connect either.
@@ -174,7 +179,7 @@ async fn a_key_of_the_wrong_type_stops_all_of_a_change() {
         assert!(!store.page(&Index::Sites, None, 1).await.unwrap_err().transient);
 
         assert_eq!(server.command(&["HSET", "kg:r:{d}:name:hash", "x", "y"]), ":1");
-        let change = Change { expect: vec![(name("hash"), Expect::Present)], steps: vec![put(&key, 1)] };
+        let change = Change { expect: vec![(name("hash"), Expect::Present)], steps: vec![put(&key, 1)], ..Change::default() };
         assert!(!store_error(store.commit(change).await).transient);
         assert_eq!(version(&store, &key).await, None);
     }

@@ -42,8 +42,8 @@ level = 1
         mistakes_of("settings", text, &[]),
         [
             "keygate.toml:1: data_dir: expected a text in quotes, found the integer 5",
-            "keygate.toml:2: listn: unknown key; known are `data_dir`, `keys`, `store`, `check`, `grpc`, `outage`, \
-             `credentials`, `envoy`, `headers`, `password`, `log`, `rules`",
+            "keygate.toml:2: listn: unknown key; known are `data_dir`, `keys`, `store`, `check`, `portal`, `grpc`, \
+             `outage`, `credentials`, `tokens`, `audit`, `notify`, `envoy`, `headers`, `password`, `log`, `rules`",
             "keygate.toml:4: store.timeout: expected more than 0ms and at most 1s (the bound max_staleness), found \"2s\"",
             "keygate.toml:5: store.prefix: expected 1 to 64 letters, digits or : . _ - / such as \"kg:\", found \"\"",
             "keygate.toml:6: chekc: unknown key; did you mean `check`?",
@@ -151,10 +151,108 @@ access = "view"
 }
 
 #[test]
+fn every_mistake_about_the_life_of_tokens_is_found_in_one_run() {
+    let text = r#"[tokens]
+default_expiry = "0d"
+max_expiry = 90
+must_expire = "yes"
+warn_before = "2w"
+unused_after = "90"
+revoke_unused_after = "1001y"
+keep_ended = "-1d"
+leak = "revoke"
+expiry = "1d"
+[audit]
+keep = "0s"
+refused_entries = 999
+[notify]
+webhook = "ftp://hooks.example.com/hunter2"
+webhok = "x"
+[portal]
+listen = "9181"
+trusted_proxies = ["unix", "10.0.0.0/33"]
+requests_per_second = -1
+request_per_second = 1
+"#;
+    let expected = "expected a duration such as \"90d\" or \"1y\", above zero and at most 1000y, found";
+    assert_eq!(
+        mistakes_of("life", text, &[("KEYGATE__AUDIT__REFUSED_ENTRIES", "1000001"), ("KEYGATE__NOTIFY__WEBHOK", "hunter2")]),
+        [
+            &format!("keygate.toml:2: tokens.default_expiry: {expected} \"0d\""),
+            "keygate.toml:3: tokens.max_expiry: expected a text in quotes, found the integer 90",
+            "keygate.toml:4: tokens.must_expire: expected true or false without quotes, found the text \"yes\"",
+            &format!("keygate.toml:5: tokens.warn_before: {expected} \"2w\""),
+            &format!("keygate.toml:6: tokens.unused_after: {expected} \"90\""),
+            &format!("keygate.toml:7: tokens.revoke_unused_after: {expected} \"1001y\""),
+            &format!("keygate.toml:8: tokens.keep_ended: {expected} \"-1d\""),
+            "keygate.toml:9: tokens.leak: expected one of `report`, `revoke_family`, found \"revoke\"",
+            "keygate.toml:10: tokens.expiry: unknown key; known are `default_expiry`, `max_expiry`, `must_expire`, `warn_before`, \
+             `unused_after`, `revoke_unused_after`, `keep_ended`, `leak`",
+            &format!("keygate.toml:12: audit.keep: {expected} \"0s\""),
+            "keygate.toml:15: notify.webhook: expected a URL such as \"https://hooks.example.com/…\", with http:// or https://",
+            "keygate.toml:16: notify.webhok: unknown key; did you mean `webhook`?",
+            "keygate.toml:18: portal.listen: expected an address such as \"127.0.0.1:9180\", found \"9181\"",
+            "keygate.toml:19: portal.trusted_proxies: expected an address or a network such as \"10.0.0.0/8\", found \"unix\"",
+            "keygate.toml:19: portal.trusted_proxies: expected an address or a network such as \"10.0.0.0/8\", found \"10.0.0.0/33\"",
+            "keygate.toml:20: portal.requests_per_second: expected 0 (no limit) to 1000000, found -1",
+            "keygate.toml:21: portal.request_per_second: unknown key; did you mean `requests_per_second`?",
+            "KEYGATE__AUDIT__REFUSED_ENTRIES: expected 1000 to 1000000, found 1000001",
+            "KEYGATE__NOTIFY__WEBHOK: unknown variable; did you mean `KEYGATE__NOTIFY__WEBHOOK`?",
+        ]
+    );
+    let found = mistakes_of("life", "[audit]\nrefused_entries = 999\n", &[]);
+    assert_eq!(found, ["keygate.toml:2: audit.refused_entries: expected 1000 to 1000000, found 999"]);
+}
+
+#[test]
+fn rules_for_tokens_that_contradict_each_other_are_refused_where_the_later_one_stands() {
+    let text = "[tokens]\nmax_expiry = '30d'\ndefault_expiry = '90d'\nrevoke_unused_after = '60d'\n";
+    assert_eq!(
+        mistakes_of("contradiction", text, &[]),
+        [
+            "keygate.toml:3: tokens.default_expiry: it may not be above `tokens.max_expiry`, which is \"30d\"",
+            "keygate.toml:4: tokens.revoke_unused_after: it may not be below `tokens.unused_after`, which is \"90d\"",
+        ]
+    );
+    let variables = [("KEYGATE__TOKENS__MAX_EXPIRY", "1d"), ("KEYGATE__TOKENS__UNUSED_AFTER", "61d")];
+    assert_eq!(
+        mistakes_of("contradiction", text, &variables),
+        [
+            "KEYGATE__TOKENS__MAX_EXPIRY: it may not be below `tokens.default_expiry`, which is \"90d\"",
+            "KEYGATE__TOKENS__UNUSED_AFTER: it may not be above `tokens.revoke_unused_after`, which is \"60d\"",
+        ]
+    );
+    // What the file would say is not known.
+    let variables = [("KEYGATE__TOKENS__REVOKE_UNUSED_AFTER", "1d"), ("KEYGATE__PORTAL__LISTEN", "127.0.0.1:9180")];
+    let found = mistakes_of("contradiction", "[tokens\n", &variables);
+    assert!(found.len() == 1 && found[0].starts_with("keygate.toml:1: this is not TOML"), "{found:?}");
+}
+
+#[test]
+fn a_webhook_is_given_once_by_a_web_address_and_never_quoted() {
+    let text = "[notify]\nwebhook = 'https://h/hunter2'\nwebhook_file = '/nowhere/hunter2'\n";
+    assert_eq!(
+        mistakes_of("webhook", text, &[]),
+        ["keygate.toml:3: notify.webhook_file: `notify.webhook` is given too (keygate.toml:2); keep one of the two"]
+    );
+    for bad in
+        ["", "hunter2", "/hunter2", "http:", "https://", "mailto:hunter2@h", "ftp://h/hunter2", " http://h/hunter2", "unix:/h"]
+    {
+        let found = mistakes_of("webhook", "", &[("KEYGATE__NOTIFY__WEBHOOK", bad)]);
+        assert!(found.len() == 1 && found[0].starts_with("KEYGATE__NOTIFY__WEBHOOK: expected a URL"), "{bad}: {found:?}");
+        assert!(!found[0].contains("hunter2"), "{found:?}");
+    }
+    let folder = Folder::new("webhook-file");
+    let hook = folder.write("hook", "hunter2\n");
+    let found = mistakes_of("webhook", "", &[("KEYGATE__NOTIFY__WEBHOOK_FILE", hook.to_str().unwrap())]);
+    assert!(found.len() == 1 && found[0].starts_with("KEYGATE__NOTIFY__WEBHOOK_FILE: expected a URL"), "{found:?}");
+}
+
+#[test]
 fn what_is_not_built_is_refused_by_name() {
     let text = r#"
 [portal]
-listen = "127.0.0.1:9181"
+url = "https://auth.example.com"
 hosts = []
 [store]
 wait_replicas = 0
@@ -171,7 +269,7 @@ otherwise = "login"
     assert_eq!(
         mistakes_of("not-built", text, &variables),
         [
-            "keygate.toml:3: portal.listen: not available in this version",
+            "keygate.toml:3: portal.url: not available in this version",
             "keygate.toml:4: portal.hosts: not available in this version",
             "keygate.toml:6: store.wait_replicas: not available in this version",
             "keygate.toml:7: store.url: redis+cluster:// is not available in this version; give redis:// or rediss://",
@@ -181,17 +279,16 @@ otherwise = "login"
             "KEYGATE__STORE__WAIT_REPLICAS: not available in this version",
         ]
     );
-    assert_eq!(mistakes_of("not-built", "[portal]\n", &[]), ["keygate.toml:1: portal: not available in this version"]);
 }
 
 #[test]
 fn sections_of_later_versions_are_known_by_name() {
-    let text = "[session]\nidle = '1h'\n[audit]\n[tls]\ncertificate = 'x'\n";
+    let text = "[session]\nidle = '1h'\n[login]\n[tls]\ncertificate = 'x'\n";
     assert_eq!(
         mistakes_of("later", text, &[("KEYGATE__LOCKOUT__TRIES", "5")]),
         [
             "keygate.toml:2: session.idle: not available in this version",
-            "keygate.toml:3: audit: not available in this version",
+            "keygate.toml:3: login: not available in this version",
             "keygate.toml:5: tls.certificate: not available in this version",
             "KEYGATE__LOCKOUT__TRIES: not available in this version",
         ]
@@ -308,6 +405,11 @@ fn line() -> impl Strategy<Value = String> {
         "names.account",
         "timeout",
         "unix_mode",
+        "max_expiry",
+        "default_expiry",
+        "leak",
+        "refused_entries",
+        "webhook",
     ]);
     let values = prop::sample::select(vec![
         "\"\"",
@@ -325,10 +427,24 @@ fn line() -> impl Strategy<Value = String> {
         "{ query = 'q', host = true }",
         "'redis://@'",
         "'none'",
+        "'90d'",
+        "'http://'",
         "'\u{1F512}'",
         "9223372036854775807",
     ]);
-    let headers = vec!["[check]", "[store]", "[[rules]]", "[password]", "[headers.names]", "[credentials]", "[portal]", "[rules]"];
+    let headers = vec![
+        "[check]",
+        "[store]",
+        "[[rules]]",
+        "[password]",
+        "[headers.names]",
+        "[credentials]",
+        "[portal]",
+        "[tokens]",
+        "[audit]",
+        "[notify]",
+        "[rules]",
+    ];
     prop_oneof![
         2 => (keys, values).prop_map(|(key, value)| format!("{key} = {value}")),
         1 => prop::sample::select(headers).prop_map(str::to_owned),

@@ -10,8 +10,11 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
 
-use super::{READER_PATIENCE, store_error};
-use crate::store::{Index, Key, Page, StoreError, Stored};
+use super::{READER_PATIENCE, beside, store_error};
+use crate::{
+    domain::token::{LastUse, TokenId},
+    store::{EntryId, Index, Key, Order, Page, StoreError, Stored, Trail},
+};
 
 pub(super) struct Readers(Vec<Mutex<Connection>>);
 
@@ -54,6 +57,23 @@ impl Readers {
         let more = members.len() > limit;
         members.truncate(limit);
         Ok(Page { members, more })
+    }
+
+    pub(super) fn entries(
+        &self,
+        trail: Trail,
+        past: Option<EntryId>,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<(EntryId, String)>, StoreError> {
+        let entries = beside::entries(&self.connection(), trail, past, order, limit);
+        entries.map_err(|error| store_error("read the audit trail", &error))
+    }
+
+    pub(super) fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        let connection = self.connection();
+        let uses = in_snapshot(&connection, || beside::uses(&connection, tokens));
+        uses.map_err(|error| store_error("read last uses", &error))
     }
 
     pub(super) fn ping(&self) -> Result<(), StoreError> {

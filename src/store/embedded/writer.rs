@@ -1,5 +1,5 @@
-//! The one thread that changes the database. It takes every change that waits, commits them in one
-//! transaction and answers them all: the disk is asked once for many. Each change has a savepoint of its
+//! The one thread that changes the database. It takes every request that waits, commits them in one
+//! transaction and answers them all: the disk is asked once for many. Each request has a savepoint of its
 //! own, so that one that conflicts takes nothing else with it.
 
 use std::{
@@ -10,19 +10,46 @@ use std::{
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
-use super::store_error;
-use crate::store::{Change, CommitError, Expect, Key, Step, StoreError, Stored};
+use super::{beside, store_error};
+use crate::{
+    domain::{
+        time::Timestamp,
+        token::{LastUse, TokenId},
+    },
+    store::{Change, CommitError, Entry, Expect, Key, Step, StoreError, Stored, Trail},
+};
 
-/// Changes in one transaction: bounds how long the first of them waits for the last.
+/// Requests in one transaction: bounds how long the first of them waits for the last.
 const BATCH: usize = 256;
-/// Changes that wait for the thread; who comes after waits for room.
+/// Requests that wait for the thread; who comes after waits for room.
 const QUEUE: usize = 1024;
 
 type Outcome = Result<(), CommitError>;
 
-struct Request {
-    change: Change,
-    answer: oneshot::Sender<Outcome>,
+/// What is written without conditions.
+pub(super) enum Note {
+    Append { trail: Trail, entry: Entry, at_most: u64 },
+    ForgetEntries { trail: Trail, time: Timestamp },
+    Uses(Vec<(TokenId, LastUse)>),
+    ForgetUses(Vec<TokenId>),
+}
+
+enum Request {
+    Change(Change, oneshot::Sender<Outcome>),
+    Note(Note, oneshot::Sender<Result<(), StoreError>>),
+}
+
+impl Request {
+    fn answer(self, outcome: Outcome) {
+        // Whoever no longer waits for the answer has lost it; the change was still made.
+        match self {
+            Self::Change(_, answer) => drop(answer.send(outcome)),
+            Self::Note(_, answer) => drop(answer.send(outcome.map_err(|error| match error {
+                CommitError::Store(error) => error,
+                unexpected => StoreError::permanent(unexpected.to_string()),
+            }))),
+        }
+    }
 }
 
 pub(super) struct Writer {
@@ -46,12 +73,19 @@ impl Writer {
 
     pub(super) async fn commit(&self, change: Change) -> Outcome {
         let (answer, outcome) = oneshot::channel();
+        self.send(Request::Change(change, answer)).await?;
+        outcome.await.unwrap_or_else(|_| Err(ended().into()))
+    }
+
+    pub(super) async fn note(&self, note: Note) -> Result<(), StoreError> {
+        let (answer, outcome) = oneshot::channel();
+        self.send(Request::Note(note, answer)).await?;
+        outcome.await.unwrap_or_else(|_| Err(ended()))
+    }
+
+    async fn send(&self, request: Request) -> Result<(), StoreError> {
         let queue = self.queue.as_ref().ok_or_else(stopped)?;
-        queue.send(Request { change, answer }).await.map_err(|_| stopped())?;
-        outcome.await.unwrap_or_else(|_| {
-            let message = "the embedded store's writer ended before it answered; the change may or may not have been applied";
-            Err(StoreError::permanent(message).into())
-        })
+        queue.send(request).await.map_err(|_| stopped())
     }
 
     pub(super) fn ping(&self) -> Result<(), StoreError> {
@@ -78,46 +112,82 @@ fn stopped() -> StoreError {
     StoreError::permanent("the embedded store's writer has stopped")
 }
 
+fn ended() -> StoreError {
+    StoreError::permanent("the embedded store's writer ended before it answered; the change may or may not have been applied")
+}
+
 fn run(connection: &Connection, mut requests: mpsc::Receiver<Request>) {
     let mut batch = Vec::with_capacity(BATCH);
+    let mut trimmer = beside::Trimmer::default();
     while requests.blocking_recv_many(&mut batch, BATCH) > 0 {
-        // Whoever no longer waits for the answer has lost it; the change was still made.
-        match commit_batch(connection, &batch) {
-            Ok(outcomes) => {
-                for (request, outcome) in batch.drain(..).zip(outcomes) {
-                    let _ = request.answer.send(outcome);
-                }
-            }
-            Err(error) => {
-                for request in batch.drain(..) {
-                    let _ = request.answer.send(Err(error.clone().into()));
-                }
-            }
+        match commit_batch(connection, &mut trimmer, &batch) {
+            Ok(outcomes) => batch.drain(..).zip(outcomes).for_each(|(request, outcome)| request.answer(outcome)),
+            Err(error) => batch.drain(..).for_each(|request| request.answer(Err(error.clone().into()))),
         }
     }
 }
 
-/// An error concerns every change of the batch, also those with a conflict: they were judged by what is now undone.
-fn commit_batch(connection: &Connection, batch: &[Request]) -> Result<Vec<Outcome>, StoreError> {
+/// An error concerns every request of the batch, also those with a conflict: they were judged by what is now undone.
+fn commit_batch(connection: &Connection, trimmer: &mut beside::Trimmer, batch: &[Request]) -> Result<Vec<Outcome>, StoreError> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
         .map_err(|error| store_error("begin a transaction", &error))?;
-    let outcomes = batch.iter().map(|request| apply(&transaction, &request.change)).collect::<Result<Vec<_>, _>>()?;
+    let outcomes = batch
+        .iter()
+        .map(|request| {
+            in_savepoint(&transaction, || match request {
+                Request::Change(change, _) => apply(&transaction, change),
+                Request::Note(note, _) => Ok(write(&transaction, trimmer, note).map_err(|error| failed(&error).into())),
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
     transaction.commit().map_err(|error| store_error("commit; the change may or may not have been applied", &error))?;
     Ok(outcomes)
 }
 
-/// The inner result is this change's own, the outer error is the end of the whole transaction.
-fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<Outcome, StoreError> {
+/// Undoes what failed. The inner result is that of the work, the outer error is the end of the whole transaction.
+fn in_savepoint<E>(
+    transaction: &Transaction<'_>,
+    work: impl FnOnce() -> Result<Result<(), E>, StoreError>,
+) -> Result<Result<(), E>, StoreError> {
     let run = |sql| transaction.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
     let savepoint = |sql| run(sql).map_err(|error| store_error("keep a savepoint", &error));
-    savepoint("SAVEPOINT change")?;
-    let outcome = check(transaction, change).and_then(|()| Ok(take_steps(transaction, change)?));
+    savepoint("SAVEPOINT request")?;
+    let outcome = work()?;
     if outcome.is_err() {
         // SQLite ends the transaction by itself on some errors (a full disk); then there is no savepoint left.
-        savepoint("ROLLBACK TO change")?;
+        savepoint("ROLLBACK TO request")?;
     }
-    savepoint("RELEASE change")?;
+    savepoint("RELEASE request")?;
     Ok(outcome)
+}
+
+fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<Outcome, StoreError> {
+    let applied = check(transaction, change).and_then(|()| Ok(take_steps(transaction, change)?));
+    if applied.is_err() {
+        return Ok(applied);
+    }
+    let written = in_savepoint(transaction, || {
+        Ok(change.entries.iter().try_for_each(|entry| beside::add_entry(transaction, Trail::Changes, entry)))
+    })?;
+    match written {
+        Err(error) if change.takes_away => {
+            tracing::error!(%error, "the audit trail cannot be written; a change that takes rights away goes on without it");
+            Ok(Ok(()))
+        }
+        written => Ok(written.map_err(|error| failed(&error).into())),
+    }
+}
+
+fn write(transaction: &Transaction<'_>, trimmer: &mut beside::Trimmer, note: &Note) -> rusqlite::Result<()> {
+    match note {
+        Note::Append { trail, entry, at_most } => {
+            beside::add_entry(transaction, *trail, entry)?;
+            trimmer.trim(transaction, *trail, *at_most)
+        }
+        Note::ForgetEntries { trail, time } => beside::forget_entries(transaction, *trail, *time),
+        Note::Uses(uses) => beside::note_uses(transaction, uses),
+        Note::ForgetUses(tokens) => beside::forget_uses(transaction, tokens),
+    }
 }
 
 fn check(transaction: &Transaction<'_>, change: &Change) -> Outcome {
@@ -132,6 +202,13 @@ fn check(transaction: &Transaction<'_>, change: &Change) -> Outcome {
         };
         if !holds {
             return Err(CommitError::Conflict(key.clone()));
+        }
+    }
+    let mut statement = transaction.prepare_cached("SELECT COUNT(*) FROM member WHERE idx = ?1").map_err(|error| failed(&error))?;
+    for (index, expected) in &change.counts {
+        let count: i64 = statement.query_row([index.name()], |row| row.get(0)).map_err(|error| failed(&error))?;
+        if u64::try_from(count) != Ok(*expected) {
+            return Err(CommitError::Miscounted(index.clone()));
         }
     }
     Ok(())
