@@ -190,6 +190,8 @@ fn what_is_pasted_into_an_address_at_the_portal_is_not_logged() {
     let pasted = get("/api/v1/tokens/kg_u_hunter2?token_auth=kg_u_hunter2").header("X-Forwarded-For", "203.0.113.7");
     assert_eq!(at_portal(&shop, PROXY, &pasted).status, 401);
     assert_eq!(at_portal(&shop, PROXY, &get("/hunter2").header("X-Forwarded-For", "203.0.113.7")).status, 404);
+    let other_method = Request::new("kg_u_hunter2", "/api/v1/tokens").header("Host", "hunter2");
+    assert!(at_portal(&shop, PROXY, &other_method).status >= 400);
     shop.keygate.stop();
     let log = shop.keygate.log();
     assert!(!log.contains("hunter2"), "{log}");

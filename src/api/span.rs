@@ -1,16 +1,19 @@
 //! What the log says of a request to the API, beside what is logged while it is answered.
 //!
-//! Never the path or the query: people paste tokens into both.
+//! Never the path or the query, and a method only when it is one that there is: people paste tokens everywhere.
 
 use actix_web::{
     Error,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
+    http::Method,
 };
 use tracing::{Span, field::Empty};
 use tracing_actix_web::RootSpanBuilder;
 
 use super::{ClientAddresses, problem};
+
+const METHODS: [Method; 7] = [Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS];
 
 /// For `TracingLogger`.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +25,7 @@ impl RootSpanBuilder for RequestSpan {
         tracing::info_span!(
             "request",
             request_id = problem::request_id(request),
-            method = %request.method(),
+            method = METHODS.iter().find(|method| *method == request.method()).map(Method::as_str),
             route = request.match_pattern(),
             client,
             status = Empty
