@@ -5,12 +5,15 @@
 
 mod access;
 mod accounts;
+mod client;
 pub mod dto;
 mod explain;
 mod extract;
+mod limit;
 mod policy;
 mod problem;
 mod sites;
+mod span;
 mod tokens;
 
 use std::sync::Arc;
@@ -23,8 +26,11 @@ use actix_web::{
 };
 use arc_swap::ArcSwap;
 
+pub use client::ClientAddresses;
 pub use extract::{PeerUid, note_peer};
+pub use limit::{RateLimit, within_limit};
 pub use problem::{Document, Problem};
+pub use span::RequestSpan;
 
 use crate::{directory::Directory, domain::policy::Policy};
 

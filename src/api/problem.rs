@@ -65,6 +65,13 @@ impl Problem {
         self
     }
 
+    /// Tells in the document which request it answers, by the id that the log has.
+    #[must_use]
+    pub(super) fn answering(mut self, request_id: Option<String>) -> Self {
+        self.0.request_id = request_id;
+        self
+    }
+
     pub(super) fn not_available(status: u16) -> Self {
         Self::new(status, "not_available", "not available in this version")
     }
@@ -76,7 +83,8 @@ impl Problem {
     fn response(&self) -> HttpResponse {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = HttpResponse::build(status);
-        if self.0.status == 503 {
+        // The rate limit lets at least one request a second through.
+        if matches!(self.0.status, 429 | 503) {
             response.insert_header(("Retry-After", "1"));
         }
         let body = serde_json::to_string(self).unwrap_or_default();
@@ -128,14 +136,19 @@ impl From<DirectoryError> for Problem {
     }
 }
 
+/// The id by which the log knows a request.
+pub(super) fn request_id(request: &ServiceRequest) -> Option<String> {
+    request.extensions().get::<tracing_actix_web::RequestId>().map(ToString::to_string)
+}
+
 /// Refuses what is not available, and completes the problem documents of all handlers: the request's id, and a
 /// body where the framework has none.
 pub(super) async fn complete(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let request_id = request.extensions().get::<tracing_actix_web::RequestId>().map(ToString::to_string);
-    let with_id = |problem: &Problem| Problem(Box::new(Document { request_id: request_id.clone(), ..problem.document().clone() }));
+    let request_id = request_id(&request);
+    let with_id = |problem: &Problem| problem.clone().answering(request_id.clone());
     if request.method() == Method::POST && request.headers().contains_key("idempotency-key") {
         let problem = Problem::new(400, "not_available", "`Idempotency-Key`: not available in this version");
         return Ok(request.into_response(with_id(&problem).response().map_into_boxed_body()));

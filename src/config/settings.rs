@@ -130,7 +130,7 @@ pub struct Audit {
 /// Who is told of tokens that need somebody's care.
 #[derive(Clone, Debug)]
 pub struct Notify {
-    /// An `http://` or `https://` URL that events are POSTed to. A secret: such URLs hold keys.
+    /// An `http://` or `https://` URL that events are sent to. A secret: such URLs hold keys.
     pub webhook: Option<SecretString>,
 }
 

@@ -1,6 +1,7 @@
 //! The whole way from text to settings, as an operator meets it.
 
 mod mistakes;
+mod tokens;
 
 use std::{path::Path, time::Duration};
 
@@ -13,7 +14,7 @@ use crate::domain::{
     identity::{IdentityHeader, IdentityNames},
     password::Cost,
     policy::{Otherwise, SiteSource},
-    token_rules::{OnLeak, TokenRules},
+    token_rules::TokenRules,
     trust::TrustedProxies,
 };
 
@@ -157,68 +158,6 @@ fn without_anything_the_defaults_of_the_domain_hold() {
     );
     assert!(settings.notify.webhook.is_none());
     assert!(policy.rules().is_empty());
-}
-
-#[test]
-fn the_life_of_tokens_the_trail_and_the_portal_are_as_they_are_given() {
-    let text = r#"
-[tokens]
-default_expiry = "90d"
-max_expiry = "1y"
-must_expire = true
-warn_before = "7d"
-unused_after = "30d"
-revoke_unused_after = "30d"
-keep_ended = "12h"
-leak = "revoke_family"
-[audit]
-keep = "30d"
-refused_entries = 1000
-[notify]
-webhook = "https://hooks.example.com/T0/B0?key=hunter2"
-[portal]
-listen = "[::1]:9181"
-trusted_proxies = ["10.0.0.0/8", "::ffff:192.0.2.1"]
-requests_per_second = 0
-"#;
-    let days = |days: u64| Duration::from_hours(days * 24);
-    let expected = TokenRules {
-        default_expiry: Some(days(90)),
-        max_expiry: Some(days(365)),
-        must_expire: true,
-        warn_before: days(7),
-        unused_after: days(30),
-        revoke_unused_after: Some(days(30)),
-        keep_ended: Duration::from_hours(12),
-        on_leak: OnLeak::RevokeFamily,
-    };
-    let loaded = load_text("life", text, &[]).unwrap();
-    assert!(!format!("{loaded:?}").contains("hunter2"));
-    assert!(loaded.shown.contains("\n[notify]\nwebhook = \"********\"\n"), "{}", loaded.shown);
-    let settings = loaded.settings;
-    assert_eq!((settings.tokens, settings.audit), (expected, Audit { keep: days(30), refused_entries: 1000 }));
-    assert_eq!(settings.notify.webhook.unwrap().expose_secret(), "https://hooks.example.com/T0/B0?key=hunter2");
-    assert_eq!((settings.portal.listen.to_string().as_str(), settings.portal.requests_per_second), ("[::1]:9181", None));
-    let networks: Vec<String> = settings.portal.trusted_proxies.networks.iter().map(ToString::to_string).collect();
-    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32"]);
-
-    let folder = Folder::new("life-environment");
-    let hook = folder.write("hook", "http://127.0.0.1:8090/keygate\n");
-    let variables = [
-        ("KEYGATE__TOKENS__MUST_EXPIRE", "true"),
-        ("KEYGATE__TOKENS__MAX_EXPIRY", "1y"),
-        ("KEYGATE__AUDIT__REFUSED_ENTRIES", "1000000"),
-        ("KEYGATE__NOTIFY__WEBHOOK_FILE", hook.to_str().unwrap()),
-        ("KEYGATE__PORTAL__LISTEN", "127.0.0.1:1"),
-        ("KEYGATE__PORTAL__TRUSTED_PROXIES", "10.0.0.1, ::1"),
-        ("KEYGATE__PORTAL__REQUESTS_PER_SECOND", "7"),
-    ];
-    let settings = load_text("life", "", &variables).unwrap().settings;
-    assert_eq!(settings.tokens, TokenRules { must_expire: true, max_expiry: Some(days(365)), ..TokenRules::default() });
-    assert_eq!((settings.audit.refused_entries, settings.portal.listen.port()), (1_000_000, 1));
-    assert_eq!(settings.portal.trusted_proxies.networks.len(), 2);
-    assert_eq!(settings.portal.requests_per_second.unwrap().get(), 7);
-    assert_eq!(settings.notify.webhook.unwrap().expose_secret(), "http://127.0.0.1:8090/keygate");
 }
 
 #[test]
