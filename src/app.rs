@@ -35,8 +35,8 @@ use crate::{
     api::ApiState,
     clock::{Clock, SystemClock},
     config::{self, Portal, Settings},
-    directory::{self, BootstrapError, Directory},
-    domain::{policy::Policy, presented::CredentialReader},
+    directory::{self, BootstrapError, Directory, TrailRules},
+    domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
     gate::{Gate, Parts, hasher::Hasher},
     metrics::Metrics,
     store::{
@@ -82,6 +82,7 @@ pub struct Addresses {
 pub struct App {
     addresses: Addresses,
     pub directory: Arc<Directory>,
+    api: ApiParts,
     store: Arc<ReachedStore>,
     wire: Arc<Wire>,
     metrics: Arc<Metrics>,
@@ -91,6 +92,12 @@ pub struct App {
     portal: (Portal, TcpListener),
     grpc: TcpListener,
     control: UnixListener,
+}
+
+/// What the API says and reads besides the records.
+struct ApiParts {
+    prefixes: TokenPrefixes,
+    realm: String,
 }
 
 /// Streams that one Envoy connection may have open.
@@ -114,7 +121,16 @@ impl App {
         let store = Arc::new(ReachedStore::new(opened, metrics.clone()));
         let hasher = Arc::new(Hasher::start(settings.password_cost));
         let prefixes = settings.credentials.token_prefixes.clone();
-        let direct = Directory::new(store.before_reached(), clock.clone(), keys.clone(), prefixes.clone(), hasher.clone());
+        let parts = directory::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            keys: keys.clone(),
+            prefixes: prefixes.clone(),
+            hasher: hasher.clone(),
+            token_rules: settings.tokens.clone(),
+            trail_rules: TrailRules { keep: settings.audit.keep, refused_entries: settings.audit.refused_entries },
+        };
+        let direct = Directory::new(directory::Parts { store: store.before_reached(), ..parts.clone() });
         match direct.bootstrap().await {
             Ok(()) => store.mark_reached(),
             Err(BootstrapError::Store(error)) if error.transient => {
@@ -124,10 +140,10 @@ impl App {
         }
         store.watch(direct, POLL);
         let as_store: Arc<dyn Store> = store.clone();
-        let directory = Arc::new(Directory::new(as_store.clone(), clock.clone(), keys.clone(), prefixes.clone(), hasher.clone()));
+        let directory = Arc::new(Directory::new(parts));
         metrics.policy_is(policy.rules().len());
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let reader = CredentialReader { prefixes, query_names: settings.credentials.query_names.clone() };
+        let reader = CredentialReader { prefixes: prefixes.clone(), query_names: settings.credentials.query_names.clone() };
         let allow_in_url = settings.credentials.allow_in_url;
         let gate = Gate::new(Parts { store: as_store, clock, keys, hasher, policy: policy.clone(), reader, allow_in_url });
         let wire = Arc::new(Wire::new(WireParts {
@@ -156,7 +172,8 @@ impl App {
             control: control_path,
         };
         let portal = (settings.portal, portal);
-        Ok(Self { addresses, directory, store, wire, metrics, policy, check, check_unix, portal, grpc, control })
+        let api = ApiParts { prefixes, realm: settings.realm.as_str().to_owned() };
+        Ok(Self { addresses, directory, api, store, wire, metrics, policy, check, check_unix, portal, grpc, control })
     }
 
     #[must_use]
@@ -169,7 +186,8 @@ impl App {
     pub async fn run_until(self, shutdown: impl Future<Output = ()>, reload: Option<Reload>) -> io::Result<()> {
         let health = Health { store: self.store.clone(), metrics: self.metrics.clone() };
         let check = http::check(&self.wire, &health, self.check, self.check_unix)?;
-        let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone() };
+        let ApiParts { prefixes, realm } = self.api;
+        let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone(), prefixes, realm };
         let (settings, listener) = self.portal;
         let portal = http::portal(state.clone(), self.wire.gate.clone(), &health, &settings, listener)?;
         let control = http::control(state, self.wire.gate.clone(), &health, self.control)?;

@@ -82,9 +82,17 @@ fn house() -> &'static House {
         let keys = Arc::new(ServerKeys::parse(&ServerKeys::generate_file(&mut rng)).unwrap());
         let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
         let clock = Arc::new(SystemClock);
-        let directory = Directory::new(store.clone(), clock.clone(), keys.clone(), prefixes(), hasher.clone());
+        let directory = Directory::new(Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            keys: keys.clone(),
+            prefixes: prefixes(),
+            hasher: hasher.clone(),
+            token_rules: TokenRules::default(),
+            trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+        });
         let token = runtime.block_on(async {
-            let actor = Actor::System("test");
+            let actor = Actor::system("test");
             directory.bootstrap().await.unwrap();
             for site in ["1", "2", "shop"] {
                 let site = SiteName::parse(site).unwrap();

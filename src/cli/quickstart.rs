@@ -24,7 +24,7 @@ use crate::{
     telemetry,
 };
 
-const ACTOR: Actor = Actor::System("quickstart");
+const ACTOR: Actor = Actor::system("quickstart");
 const DEMO: &str = "demo";
 const ADMIN: &str = "admin";
 

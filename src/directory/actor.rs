@@ -62,6 +62,12 @@ impl Actor {
         Self { idempotency, ..self }
     }
 
+    /// For another request of his.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        self.clone().once(None)
+    }
+
     /// Two requests under one idempotency key are the same only when they come from the same one.
     pub(super) fn identity(&self) -> String {
         match &self.credential {

@@ -58,6 +58,11 @@ impl Edit {
         self.change.steps.push(Step::RemoveFrom(index, member.to_string()));
     }
 
+    /// Removes all members of an index.
+    pub(super) fn clear(&mut self, index: Index) {
+        self.change.steps.push(Step::Clear(index));
+    }
+
     /// What the trail says of the change.
     pub(super) fn tell(&mut self, event: Event) {
         self.events.push(event);

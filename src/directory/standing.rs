@@ -11,16 +11,13 @@ use crate::{
     domain::{
         access::AccessRows,
         account::Account,
-        authority::{Authority, Owner},
+        authority::Authority,
         decision::Reason,
         event::{Action, By, Event},
         time::Timestamp,
         token::Token,
     },
-    store::{
-        Key, Record as _, StoreError,
-        record::{IdempotencyRecord, Made},
-    },
+    store::{Key, StoreError, record::Made},
 };
 
 /// An actor whose credential has been verified.
@@ -84,6 +81,11 @@ impl Directory {
 }
 
 impl Standing {
+    /// As records name him: a login, `control:UID` or `system:NAME`.
+    pub fn name(&self) -> String {
+        self.by.account.clone().unwrap_or_default()
+    }
+
     /// A change on his behalf.
     pub fn edit(&self) -> Edit {
         let mut edit = Edit::default();
@@ -106,9 +108,4 @@ impl Standing {
             None => Ok(()),
         }
     }
-}
-
-/// An account with its rows, as the rules want it.
-pub(super) fn as_owner<'a>(account: &'a Account, access: Option<&'a AccessRows>) -> Owner<'a> {
-    Owner { account, access }
 }

@@ -47,6 +47,18 @@ impl Denied {
         Self { code, field: None, detail: detail.into() }
     }
 
+    #[must_use]
+    pub fn site_admin_required() -> Self {
+        Self::new("site_admin_required", "only an administrator of the site may do this")
+    }
+
+    /// The same for an account that there is not.
+    #[must_use]
+    pub fn other_account() -> Self {
+        let detail = "you may make tokens for your own account only, and for the service accounts of sites that you administer";
+        Self { code: "other_account", field: Some("account"), detail: detail.to_owned() }
+    }
+
     fn too_strong(field: &'static str, detail: &str) -> Self {
         Self { code: "token_too_strong", field: Some(field), detail: detail.to_owned() }
     }
@@ -185,7 +197,7 @@ impl Authority {
         if self.administers(site) && level <= self.level(site) {
             Ok(())
         } else {
-            Err(Denied::new("site_admin_required", "only an administrator of the site may do this"))
+            Err(Denied::site_admin_required())
         }
     }
 
@@ -250,8 +262,7 @@ impl Authority {
         }
         let own = self.is(&owner.account.id);
         if !own && !self.is_superuser() && !self.is_service_of_his(owner) {
-            let detail = "you may make tokens for your own account only, and for the service accounts of sites that you administer";
-            return Err(Denied { code: "other_account", field: Some("account"), detail: detail.to_owned() });
+            return Err(Denied::other_account());
         }
         let levels_pass = if own { below(wanted.ceiling, &bearer.token.ceiling) } else { self.may_give_all(wanted.ceiling) };
         if !levels_pass {

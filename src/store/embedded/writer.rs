@@ -221,6 +221,7 @@ fn take_steps(transaction: &Transaction<'_>, change: &Change) -> Result<(), Stor
         Step::AddTo(index, member) => {
             execute(transaction, "INSERT OR IGNORE INTO member (idx, member) VALUES (?1, ?2)", (index.name(), member))
         }
+        Step::Clear(index) => execute(transaction, "DELETE FROM member WHERE idx = ?1", [index.name()]),
         Step::RemoveFrom(index, member) => {
             execute(transaction, "DELETE FROM member WHERE idx = ?1 AND member = ?2", (index.name(), member))
         }

@@ -101,7 +101,7 @@ fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
     for step in &change.steps {
         match step {
             Step::Put(key, _) | Step::Delete(key) => command.arg(keys.record(key)),
-            Step::AddTo(index, _) | Step::RemoveFrom(index, _) => command.arg(keys.index(index)),
+            Step::AddTo(index, _) | Step::RemoveFrom(index, _) | Step::Clear(index) => command.arg(keys.index(index)),
         };
     }
     command.arg(change.expect.len());
@@ -115,7 +115,7 @@ fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
     for step in &change.steps {
         match step {
             Step::Put(_, stored) => command.arg("put").arg(&stored.json),
-            Step::Delete(_) => command.arg("delete").arg(""),
+            Step::Delete(_) | Step::Clear(_) => command.arg("delete").arg(""),
             Step::AddTo(_, member) => command.arg("add").arg(member),
             Step::RemoveFrom(_, member) => command.arg("remove").arg(member),
         };
