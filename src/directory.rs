@@ -168,7 +168,7 @@ impl Directory {
             return Ok(Vec::new());
         }
         let stored = self.store.read(keys).await?;
-        stored.iter().map(|one| one.as_ref().map(R::decode).transpose()).collect()
+        keys.iter().zip(&stored).map(|(key, one)| one.as_ref().map(|stored| R::decode(key, stored)).transpose()).collect()
     }
 
     async fn accounts_by_id(&self, ids: impl IntoIterator<Item = AccountId>) -> Result<BTreeMap<AccountId, Account>, StoreError> {

@@ -150,10 +150,12 @@ pub trait Record: Serialize + DeserializeOwned {
     fn version(&self) -> u64;
 
     /// # Errors
-    /// `permanent` when the record is damaged or of a future format. It is never taken for an absent one.
-    fn decode(stored: &Stored) -> Result<Self, StoreError> {
-        serde_json::from_str(&stored.json)
-            .map_err(|error| StoreError::permanent(format!("a {} record cannot be read: {error}", short_name::<Self>())))
+    /// `permanent` when the record is damaged or of a future format. It is never taken for an absent one. The message names
+    /// `key`, under which it was read: for who has to mend it.
+    fn decode(key: &Key, stored: &Stored) -> Result<Self, StoreError> {
+        serde_json::from_str(&stored.json).map_err(|error| {
+            StoreError::permanent(format!("the record {} cannot be read as {}: {error}", key.name(), short_name::<Self>()))
+        })
     }
 
     /// # Errors
