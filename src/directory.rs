@@ -180,9 +180,11 @@ impl Directory {
 
     /// An account with its access, in one read; `None` when there is no such account.
     async fn account_with_access(&self, id: &AccountId) -> Result<Option<(Account, Option<AccessRows>)>, StoreError> {
-        let stored = self.store.read(&[Key::Account(id.clone()), Key::Access(id.clone())]).await?;
-        let account = stored.first().and_then(Option::as_ref).map(Account::decode).transpose()?;
-        let access = stored.get(1).and_then(Option::as_ref).map(AccessRows::decode).transpose()?;
+        let keys = [Key::Account(id.clone()), Key::Access(id.clone())];
+        let stored = self.store.read(&keys).await?;
+        let [account, access] = [0, 1].map(|index| stored.get(index).and_then(Option::as_ref));
+        let account = account.map(|stored| Account::decode(&keys[0], stored)).transpose()?;
+        let access = access.map(|stored| AccessRows::decode(&keys[1], stored)).transpose()?;
         Ok(account.map(|account| (account, access)))
     }
 

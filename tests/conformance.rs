@@ -624,6 +624,7 @@ impl Model {
                 Step::Delete(key) => drop(self.records.remove(&key.name())),
                 Step::AddTo(index, member) => drop(self.members.insert((index.name(), member))),
                 Step::RemoveFrom(index, member) => drop(self.members.remove(&(index.name(), member))),
+                Step::Clear(index) => self.members.retain(|(name, _)| *name != index.name()),
             }
         }
         Ok(())

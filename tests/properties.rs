@@ -3,14 +3,17 @@
 //! The model is the contract said again as plainly as possible, with other means than the product: it walks all
 //! rules, compares whole strings, and prefers refusing. So it may refuse more, and must never refuse less.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate::{
     clock::SystemClock,
     config::{self, Sources},
-    directory::{Actor, Directory, NewAccount, NewSite, NewToken},
+    directory::{self, Actor, Directory, NewAccount, NewSite, NewToken, TrailRules},
     domain::{
         access::Level,
         account::AccountKind,
@@ -23,6 +26,7 @@ use keygate::{
         site::{Host, SiteName},
         text::{Label, Login},
         token::{TokenPrefix, TokenPrefixes},
+        token_rules::TokenRules,
     },
     gate::{Gate, Parts, hasher::Hasher},
     store::embedded::EmbeddedStore,
@@ -82,7 +86,7 @@ fn house() -> &'static House {
         let keys = Arc::new(ServerKeys::parse(&ServerKeys::generate_file(&mut rng)).unwrap());
         let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
         let clock = Arc::new(SystemClock);
-        let directory = Directory::new(Parts {
+        let directory = Directory::new(directory::Parts {
             store: store.clone(),
             clock: clock.clone(),
             keys: keys.clone(),

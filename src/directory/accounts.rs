@@ -358,7 +358,8 @@ fn patched(old: &Account, patch: &AccountPatch, password: Option<PasswordHash>) 
 /// Whether the change gives nothing and takes something.
 fn only_takes_away(old: &Account, new: &Account) -> bool {
     let gains = |had: bool, has: bool| has && !had;
-    let gives = gains(old.superuser, new.superuser) || gains(old.may_mint_tokens, new.may_mint_tokens) || gains(new.disabled, old.disabled);
+    let gives =
+        gains(old.superuser, new.superuser) || gains(old.may_mint_tokens, new.may_mint_tokens) || gains(new.disabled, old.disabled);
     let takes =
         gains(new.superuser, old.superuser) || gains(new.may_mint_tokens, old.may_mint_tokens) || gains(old.disabled, new.disabled);
     takes && !gives && old.login == new.login && old.email == new.email && old.password == new.password

@@ -8,13 +8,7 @@ use super::{
     until_settled,
 };
 use crate::{
-    domain::{
-        account::Account,
-        event::Action,
-        id::AccountId,
-        text::Login,
-        token::TokenId,
-    },
+    domain::{account::Account, event::Action, id::AccountId, text::Login, token::TokenId},
     store::{Index, Key},
 };
 
@@ -83,7 +77,6 @@ impl Directory {
             }
         })
     }
-
 }
 
 /// A part of a deletion.

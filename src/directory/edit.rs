@@ -81,7 +81,7 @@ impl Edit {
 
 /// An event as a line of the trail.
 pub(super) fn entry(event: &Event) -> Result<Entry, StoreError> {
-    let json = serde_json::to_string(event)
-        .map_err(|error| StoreError::permanent(format!("an event cannot be written: {error}")))?;
+    let json =
+        serde_json::to_string(event).map_err(|error| StoreError::permanent(format!("an event cannot be written: {error}")))?;
     Ok(Entry { at: event.at, json })
 }

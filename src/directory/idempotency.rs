@@ -62,7 +62,13 @@ impl Directory {
     }
 }
 
-pub(super) fn note(edit: &mut Edit, directory: &Directory, key: &IdempotencyKey, made: Made, at: Timestamp) -> Result<(), StoreError> {
+pub(super) fn note(
+    edit: &mut Edit,
+    directory: &Directory,
+    key: &IdempotencyKey,
+    made: Made,
+    at: Timestamp,
+) -> Result<(), StoreError> {
     let (server_key, fingerprint) = directory.keys.digest_to_mint(&[CONTEXT, &key.request]);
     let record = IdempotencyRecord { v: Format, key: server_key, fingerprint, made, at, version: 1 };
     edit.add_to(Index::Idempotency, &member(at, &key.digest));

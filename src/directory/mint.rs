@@ -5,7 +5,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Actor, CeilingAsk, Directory, DirectoryError, Edit, Expiry, Plan, TokenInfo, fields, rng, shown::TokenView, standing::Standing, strength, until_settled,
+    Actor, CeilingAsk, Directory, DirectoryError, Edit, Expiry, Plan, TokenInfo, fields, rng, shown::TokenView, standing::Standing,
+    strength, until_settled,
 };
 use crate::{
     domain::{
@@ -62,10 +63,8 @@ impl Directory {
     pub async fn create_token(&self, actor: &Actor, new: NewToken) -> Result<(PlainToken, TokenInfo), DirectoryError> {
         fields::bounded(&new.scopes, "too_many_scopes", "scopes")?;
         fields::bounded(&new.networks, "too_many_networks", "networks")?;
-        self.audited(actor, Action::TokenCreate, "", async {
-            until_settled!(self, self.plan_create_token(actor, &new).await?)
-        })
-        .await
+        self.audited(actor, Action::TokenCreate, "", async { until_settled!(self, self.plan_create_token(actor, &new).await?) })
+            .await
     }
 
     async fn plan_create_token(&self, actor: &Actor, new: &NewToken) -> Result<Plan<(PlainToken, TokenInfo)>, DirectoryError> {
@@ -125,9 +124,7 @@ impl Directory {
             Err(error) => Err(error),
         };
         match found {
-            Err(DirectoryError::NotFound { .. }) if !standing.authority.is_superuser() => {
-                Err(Denied::other_account().into())
-            }
+            Err(DirectoryError::NotFound { .. }) if !standing.authority.is_superuser() => Err(Denied::other_account().into()),
             found => found,
         }
     }

@@ -7,17 +7,15 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use super::{AccessEntry, Recorded, TokenInfo};
-use crate::{
-    domain::{
-        access::Level,
-        account::{Account, AccountKind},
-        event::Event,
-        id::AccountId,
-        site::{Host, Site, SiteName},
-        text::{Email, Label, Login},
-        time::Timestamp,
-        token::{Ceiling, LastUse, Scope, TokenId, TokenState},
-    },
+use crate::domain::{
+    access::Level,
+    account::{Account, AccountKind},
+    event::Event,
+    id::AccountId,
+    site::{Host, Site, SiteName},
+    text::{Email, Label, Login},
+    time::Timestamp,
+    token::{Ceiling, LastUse, Scope, TokenId, TokenState},
 };
 
 /// A part of a list.

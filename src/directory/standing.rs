@@ -47,11 +47,8 @@ impl Directory {
                     return Err(Reason::Mismatch.into());
                 }
                 let (account, access) = self.owner(&token).await?.ok_or(Reason::Unknown)?;
-                let by = By {
-                    account: Some(account.login.to_string()),
-                    credential: Some(token.id.to_string()),
-                    address: actor.address,
-                };
+                let by =
+                    By { account: Some(account.login.to_string()), credential: Some(token.id.to_string()), address: actor.address };
                 (Authority::of_token(account, access, token, actor.address, now)?, by)
             }
         };

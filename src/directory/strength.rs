@@ -81,7 +81,8 @@ pub(super) fn end(ask: Option<Expiry>, rules: &TokenRules, now: Timestamp) -> Re
     match rules.max_expiry {
         Some(max) if end > from_now(max)? => {
             let days = max.as_secs() / 86_400;
-            let detail = format!("a token ends within {} here", if days > 0 { format!("{days}d") } else { format!("{}s", max.as_secs()) });
+            let detail =
+                format!("a token ends within {} here", if days > 0 { format!("{days}d") } else { format!("{}s", max.as_secs()) });
             Err(Invalid { limit: Some(max.as_secs()), ..Invalid::new("expiry_too_late", "expires_at", detail) })
         }
         _ => Ok(Some(end)),

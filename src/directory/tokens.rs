@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Actor, Directory, DirectoryError, FieldPatch, Listing, Plan, Window, shown::TokenView, standing::Standing, until_settled};
+use super::{
+    Actor, Directory, DirectoryError, FieldPatch, Listing, Plan, Window, shown::TokenView, standing::Standing, until_settled,
+};
 use crate::{
     domain::{
         access::AccessRows,

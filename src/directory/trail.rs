@@ -53,8 +53,8 @@ impl Directory {
             let ended = lines.is_empty();
             for (trail, id, json) in lines {
                 looked_at += 1;
-                let past_the_end = filter.order == Order::NewestFirst
-                    && filter.since.is_some_and(|since| id <= EntryId::before(since));
+                let past_the_end =
+                    filter.order == Order::NewestFirst && filter.since.is_some_and(|since| id <= EntryId::before(since));
                 if past_the_end {
                     return Ok(Listing { items, next: None });
                 }
@@ -160,7 +160,9 @@ impl DirectoryError {
             Self::Unauthenticated(reason) => Some(reason.code().to_owned()),
             Self::NotFound { what, .. } => Some(format!("{what}_not_found")),
             Self::Taken { code, .. } | Self::Refused { code, .. } => Some((*code).to_owned()),
-            Self::Invalid(_) | Self::Precondition { .. } | Self::Contended | Self::Busy | Self::Replayed(_) | Self::Store(_) => None,
+            Self::Invalid(_) | Self::Precondition { .. } | Self::Contended | Self::Busy | Self::Replayed(_) | Self::Store(_) => {
+                None
+            }
         }
     }
 }
@@ -190,7 +192,9 @@ struct Position {
 impl Position {
     fn before_everything(filter: &TrailFilter) -> Self {
         match (filter.order, filter.since) {
-            (Order::OldestFirst, Some(since)) => Self { changes: Some(EntryId::before(since)), refused: Some(EntryId::before(since)) },
+            (Order::OldestFirst, Some(since)) => {
+                Self { changes: Some(EntryId::before(since)), refused: Some(EntryId::before(since)) }
+            }
             (Order::OldestFirst, None) | (Order::NewestFirst, _) => Self::default(),
         }
     }

@@ -104,15 +104,15 @@ impl Directory {
         };
         let Some((id, row)) = sites.get(at) else { return Ok(None) };
         let site = row.site.to_string();
-        let page = self.store.page(&Index::AccessOn((*id).clone()), after.filter(|after| !after.is_empty()), ACCOUNTS_AT_ONCE).await?;
+        let page =
+            self.store.page(&Index::AccessOn((*id).clone()), after.filter(|after| !after.is_empty()), ACCOUNTS_AT_ONCE).await?;
         let ids: Vec<_> = page.members.iter().filter_map(|member| account_id(member)).collect();
         let accounts = self.accounts_by_id(ids.clone()).await?;
         let access = self.access_of_all(ids.iter()).await?;
         for id in &ids {
             let is_service = accounts.get(id).is_some_and(|account| account.kind == AccountKind::Service);
             // A service on several of his sites comes with the first of them.
-            let met_before =
-                sites[..at].iter().any(|(site, _)| access.get(id).is_some_and(|rows| rows.level(site) > Level::None));
+            let met_before = sites[..at].iter().any(|(site, _)| access.get(id).is_some_and(|rows| rows.level(site) > Level::None));
             if is_service && !met_before {
                 return Ok(Some(Step { site, account: id.to_string(), token: String::new() }));
             }
@@ -122,7 +122,11 @@ impl Directory {
             return Ok(Some(Step { site, account, token: NOTHING_MORE.to_owned() }));
         }
         // Before the first account of the next site.
-        Ok(sites.get(at + 1).map(|(_, row)| Step { site: row.site.to_string(), account: String::new(), token: NOTHING_MORE.to_owned() }))
+        Ok(sites.get(at + 1).map(|(_, row)| Step {
+            site: row.site.to_string(),
+            account: String::new(),
+            token: NOTHING_MORE.to_owned(),
+        }))
     }
 
     pub(super) async fn access_of_all(

@@ -194,11 +194,7 @@ impl Authority {
     /// # Errors
     /// When it is not his to give.
     pub fn may_give(&self, site: &SiteId, level: Level) -> Result<(), Denied> {
-        if self.administers(site) && level <= self.level(site) {
-            Ok(())
-        } else {
-            Err(Denied::site_admin_required())
-        }
+        if self.administers(site) && level <= self.level(site) { Ok(()) } else { Err(Denied::site_admin_required()) }
     }
 
     /// Whether there is such a token, as far as he may know: his own, and those of services on his sites.
@@ -212,8 +208,7 @@ impl Authority {
         }
         let held = Held { account: owner.account, access: owner.access, token: Some(token) };
         self.is(&owner.account.id)
-            || (is_service(owner.account)
-                && owner.rows().any(|(site, _)| held.on(site) > Level::None && self.administers(site)))
+            || (is_service(owner.account) && owner.rows().any(|(site, _)| held.on(site) > Level::None && self.administers(site)))
     }
 
     /// Whether he may rename or revoke a token that he sees.
@@ -226,7 +221,8 @@ impl Authority {
         if self.is_superuser() || self.is(&owner.account.id) || within_his_sites() {
             return Ok(());
         }
-        let detail = "this token also serves sites that you do not administer; take its account's access to yours away, or ask a superuser";
+        let detail =
+            "this token also serves sites that you do not administer; take its account's access to yours away, or ask a superuser";
         Err(Denied::new("beyond_your_sites", detail))
     }
 
@@ -241,7 +237,8 @@ impl Authority {
             None => Ceiling::EverySite(Level::Admin),
             Some(sites) => {
                 let of_owner = sites.into_iter().filter(|(site, _)| owner.level(site) > Level::None);
-                let row = |(id, row): (&SiteId, &SiteLevel)| (id.clone(), SiteLevel { site: row.site.clone(), level: self.level(id) });
+                let row =
+                    |(id, row): (&SiteId, &SiteLevel)| (id.clone(), SiteLevel { site: row.site.clone(), level: self.level(id) });
                 Ceiling::PerSite(of_owner.map(row).collect())
             }
         }
@@ -271,7 +268,8 @@ impl Authority {
         }
         // For others he acts as an administrator, who gives what he does not use himself.
         if own && !self.is_superuser() && !within_scopes(wanted.scopes, &bearer.token.scopes) {
-            let detail = "a token cannot make one with scopes that it does not have, nor one without any; name scopes among its own";
+            let detail =
+                "a token cannot make one with scopes that it does not have, nor one without any; name scopes among its own";
             return Err(Denied::too_strong("scopes", detail));
         }
         if !within_networks(wanted.networks, &bearer.token.networks) {

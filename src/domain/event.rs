@@ -154,7 +154,8 @@ impl Event {
         let mut before = before.and_then(object);
         let mut after = after.and_then(object);
         if let (Some(before), Some(after)) = (&mut before, &mut after) {
-            let same: Vec<_> = before.iter().filter(|(name, value)| after.get(*name) == Some(*value)).map(|(name, _)| name.clone()).collect();
+            let same: Vec<_> =
+                before.iter().filter(|(name, value)| after.get(*name) == Some(*value)).map(|(name, _)| name.clone()).collect();
             for name in same {
                 before.remove(&name);
                 after.remove(&name);
@@ -195,7 +196,9 @@ mod tests {
     #[test]
     fn an_event_tells_only_what_changed() {
         let event = Event::done(Action::SiteUpdate, "shop", Timestamp::from_millis(0), By::default());
-        let changed = event.clone().changing(Some(&json!({ "id": "shop", "name": null, "v": 1 })), Some(&json!({ "id": "shop", "name": "Shop", "v": 1 })));
+        let changed = event
+            .clone()
+            .changing(Some(&json!({ "id": "shop", "name": null, "v": 1 })), Some(&json!({ "id": "shop", "name": "Shop", "v": 1 })));
         assert_eq!(json!(changed.before), json!({ "name": null }));
         assert_eq!(json!(changed.after), json!({ "name": "Shop" }));
         let made = event.changing(None::<&Value>, Some(&json!({ "id": "shop" })));

@@ -226,7 +226,9 @@ fn every_guard_stands_alone() {
         ("401 account_disabled", |w| w.account().disabled = true),
         ("401 revoked", |w| w.account().generation = 4),
         ("401 revoked", |w| w.account().generation = 2),
-        ("401 revoked", |w| w.token().revoked = Some(Revocation { at: Timestamp::from_millis(NOW + 99), by: "ada".into(), why: None })),
+        ("401 revoked", |w| {
+            w.token().revoked = Some(Revocation { at: Timestamp::from_millis(NOW + 99), by: "ada".into(), why: None })
+        }),
         ("401 expired", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW))),
         ("401 expired", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW - 1))),
         ("allow", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW + 1))),
