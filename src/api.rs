@@ -1,26 +1,31 @@
-//! REST: `/api/v1`. Reads requests, calls the directory, writes the contract's JSON.
+//! REST: `/api/v1`, and what describes it. Reads requests, calls the directory, writes the contract's JSON.
 //!
 //! One file per resource. It decides nothing about who may do what: it says who the caller is, and the directory
 //! decides. It refuses to know stores.
 
 mod access;
 mod accounts;
+mod answer;
 mod audit;
 mod client;
+mod decode;
+mod documents;
 mod explain;
 mod extract;
 mod limit;
 mod me;
+mod operations;
 mod policy;
 mod problem;
+mod schema;
 mod sites;
 mod span;
 mod tokens;
+mod values;
 
 use std::sync::Arc;
 
 use actix_web::{
-    HttpResponse,
     http::header,
     middleware::{DefaultHeaders, from_fn},
     web,
@@ -57,30 +62,35 @@ pub struct ApiState {
     pub realm: String,
 }
 
-/// Adds `/api/v1` to an application that has [`ApiState`], and whose connections carry [`PeerUid`].
+/// Adds the API, its description and the page to read it at to an application that has [`ApiState`], and whose connections
+/// carry [`PeerUid`]. What is at no path gets a problem document, too.
 pub fn configure(cfg: &mut web::ServiceConfig) {
-    let scope = web::scope("/api/v1")
+    let operations = operations();
+    let published = web::Data::new(documents::Published::of(operations.document()));
+    let scope = web::scope(operations::ROOT)
+        .app_data(published)
         .app_data(web::PayloadConfig::new(MAX_BODY))
-        .app_data(web::QueryConfig::default().error_handler(|error, _| Problem::bad_query(error.to_string()).into()))
         .wrap(from_fn(problem::complete))
         .wrap(DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store")))
-        .configure(accounts::configure)
-        .configure(sites::configure)
-        .configure(access::configure)
-        .configure(tokens::configure)
-        .configure(me::configure)
-        .configure(audit::configure)
-        .configure(policy::configure)
-        .configure(explain::configure)
-        .default_service(web::to(elsewhere));
-    cfg.service(scope);
+        .configure(|cfg| operations.serve(cfg))
+        .default_service(web::to(problem::nothing_here));
+    cfg.service(scope).default_service(web::to(problem::nothing_here));
 }
 
-/// Every path that is not served: those of the contract say so.
-async fn elsewhere(request: actix_web::HttpRequest) -> Result<HttpResponse, Problem> {
-    let path = request.path().strip_prefix("/api/v1/").unwrap_or_default();
-    match path.split('/').next().unwrap_or_default() {
-        "sessions" => Err(Problem::not_available(404)),
-        _ => Err(Problem::new(404, "not_found", "there is nothing at this path")),
+fn operations() -> operations::Operations {
+    let mut api = operations::Operations::new();
+    for enter in [
+        accounts::operations,
+        sites::operations,
+        access::operations,
+        tokens::operations,
+        me::operations,
+        audit::operations,
+        policy::operations,
+        explain::operations,
+        documents::operations,
+    ] {
+        enter(&mut api);
     }
+    api
 }

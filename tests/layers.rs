@@ -40,6 +40,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("notify", &["src/app"]),
     // It brings a clock of its own.
     ("governor", &["src/api/limit.rs"]),
+    // Records are described where they are defined.
+    ("utoipa", &["src/api", "src/directory/shown.rs"]),
 ];
 
 /// What `domain` must not know: IO, async, a framework, a clock. `http` because the two frameworks differ in its version.

@@ -1,32 +1,35 @@
 //! `/accounts`: who can be somebody.
 
-use actix_web::{HttpResponse, http::header, web};
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
+use utoipa::ToSchema;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{
-    ApiState, Problem,
+    ApiState, Problem, answer,
+    decode::given,
     dto::{AccountView, ListBody},
-    extract::{Body, Caller, ListQuery, NoBody, NoQuery, Posted, Seen, WaitQuery, login},
+    extract::{Body, Caller, ListQuery, NoBody, NoQuery, Once, Posted, Query, Seen, WaitQuery},
+    operations::Operations,
+    schema,
+    values::login,
 };
 use crate::{
     directory::{AccountPatch, DirectoryError, FieldPatch, Made, NewAccount, fields},
     domain::{
         account::{Account, AccountKind},
         password::Password,
-        text::{Email, Login},
+        text::{Email, Label, Login},
     },
 };
 
-pub(super) fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::resource("/accounts").route(web::get().to(list)).route(web::post().to(create)))
-        .service(
-            web::resource("/accounts/{login}")
-                .route(web::get().to(show))
-                .route(web::patch().to(update))
-                .route(web::delete().to(delete)),
-        )
-        .service(web::resource("/accounts/{login}/revoke-all").route(web::post().to(revoke_all)));
+pub(super) fn operations(api: &mut Operations) {
+    api.add(__path_list, list);
+    api.add(__path_create, create);
+    api.add(__path_show, show);
+    api.add(__path_update, update);
+    api.add(__path_delete, delete);
+    api.add(__path_revoke_all, revoke_all);
 }
 
 /// A password on its way in: wiped when dropped, never printed.
@@ -34,72 +37,121 @@ pub(super) fn configure(cfg: &mut web::ServiceConfig) {
 #[serde(transparent)]
 struct SecretText(String);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateAccount {
+    #[schema(value_type = Login)]
     login: String,
-    kind: Option<AccountKind>,
+    #[serde(default = "human")]
+    #[schema(schema_with = schema::kind_to_make)]
+    kind: AccountKind,
+    #[schema(value_type = Option<Label>)]
     name: Option<String>,
+    /// Not for a service.
+    #[schema(value_type = Option<Email>)]
     email: Option<String>,
-    superuser: Option<bool>,
-    may_mint_tokens: Option<bool>,
+    #[serde(default)]
+    superuser: bool,
+    #[serde(default = "yes")]
+    may_mint_tokens: bool,
+    /// 8 to 1,024 bytes. Not for a service.
+    #[schema(value_type = Option<String>, format = Password, max_length = 1024)]
     password: Option<SecretText>,
 }
 
-#[derive(Deserialize)]
+fn human() -> AccountKind {
+    AccountKind::Human
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// What is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PatchAccount {
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Login)]
     login: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Option<Label>)]
     name: FieldPatch<String>,
     #[serde(default)]
+    #[schema(value_type = Option<Email>)]
     email: FieldPatch<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = bool)]
     superuser: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = bool)]
     disabled: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = bool)]
     may_mint_tokens: Option<bool>,
+    /// 8 to 1,024 bytes.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, format = Password, max_length = 1024)]
     password: Option<SecretText>,
 }
 
-async fn list(state: web::Data<ApiState>, caller: Caller, query: web::Query<ListQuery>) -> Result<HttpResponse, Problem> {
+/// List accounts
+///
+/// By login; for who is no superuser, his own.
+#[utoipa::path(get, path = "/v1/accounts", params(ListQuery), responses((status = 200, body = ListBody<AccountView>)))]
+async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<ListQuery>) -> Result<HttpResponse, Problem> {
     let listing = state.directory.accounts(&caller.0, &query.window()?).await?;
     Ok(HttpResponse::Ok().json(ListBody::of(listing, AccountView::from)))
 }
 
+/// Make an account
+#[utoipa::path(post, path = "/v1/accounts", params(Once), request_body = CreateAccount,
+    responses((status = 201, body = AccountView), (status = 404), (status = 409)))]
 async fn create(
     state: web::Data<ApiState>,
-    _: web::Query<NoQuery>,
+    _: Query<NoQuery>,
     Posted { actor, body }: Posted<CreateAccount>,
 ) -> Result<HttpResponse, Problem> {
     let new = NewAccount {
         login: Login::parse(&body.login)?,
-        kind: body.kind.unwrap_or(AccountKind::Human),
+        kind: body.kind,
         name: body.name.as_deref().map(fields::account_name).transpose()?,
         email: body.email.as_deref().map(Email::parse).transpose()?,
-        superuser: body.superuser.unwrap_or(false),
-        may_mint_tokens: body.may_mint_tokens.unwrap_or(true),
+        superuser: body.superuser,
+        may_mint_tokens: body.may_mint_tokens,
         password: body.password.as_ref().map(|password| Password::chosen(&password.0)).transpose()?,
     };
-    let account = match state.directory.create_account(&actor, new).await {
-        Err(DirectoryError::Replayed(Made::Account(id))) => state.directory.account_by_id(&actor.anew(), &id).await?,
-        made => made?,
+    let (account, replayed) = match state.directory.create_account(&actor, new).await {
+        Err(DirectoryError::Replayed(Made::Account(id))) => (state.directory.account_by_id(&actor.anew(), &id).await?, true),
+        made => (made?, false),
     };
-    let location = format!("/api/v1/accounts/{}", percent_encoded(account.login.as_str()));
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, location))
-        .insert_header(etag(account.version))
-        .json(AccountView::from(account)))
+    let path = format!("/accounts/{}", answer::percent_encoded(account.login.as_str()));
+    Ok(answer::created(&path, account.version, replayed, AccountView::from(account)))
 }
 
-async fn show(state: web::Data<ApiState>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+/// Show an account
+#[utoipa::path(get, path = "/v1/accounts/{login}", params(("login" = Login, Path)),
+    responses((status = 200, body = AccountView)))]
+async fn show(
+    state: web::Data<ApiState>,
+    caller: Caller,
+    path: web::Path<String>,
+    _: Query<NoQuery>,
+) -> Result<HttpResponse, Problem> {
     Ok(shown(state.directory.account(&caller.0, &login(&path)?).await?))
 }
 
+/// Change an account
+///
+/// All of it at once, or nothing.
+#[utoipa::path(patch, path = "/v1/accounts/{login}", params(("login" = Login, Path), Seen, WaitQuery), request_body = PatchAccount,
+    responses((status = 200, body = AccountView), (status = 409)))]
 async fn update(
     state: web::Data<ApiState>,
     caller: Caller,
     path: web::Path<String>,
     seen: Seen,
-    _: web::Query<WaitQuery>,
+    _: Query<WaitQuery>,
     Body(body): Body<PatchAccount>,
 ) -> Result<HttpResponse, Problem> {
     let changes = AccountPatch {
@@ -114,47 +166,38 @@ async fn update(
     Ok(shown(state.directory.update_account(&caller.0, &login(&path)?, changes, seen.0).await?))
 }
 
+/// Delete an account
+///
+/// Its tokens die with it. An account made under its login again inherits nothing.
+#[utoipa::path(delete, path = "/v1/accounts/{login}", params(("login" = Login, Path), Seen, WaitQuery),
+    responses((status = 204), (status = 409)))]
 async fn delete(
     state: web::Data<ApiState>,
     caller: Caller,
     path: web::Path<String>,
     seen: Seen,
-    _: web::Query<WaitQuery>,
+    _: Query<WaitQuery>,
 ) -> Result<HttpResponse, Problem> {
     state.directory.delete_account(&caller.0, &login(&path)?, seen.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// Revoke all tokens of an account
+#[utoipa::path(post, path = "/v1/accounts/{login}/revoke-all", params(("login" = Login, Path), Once, WaitQuery),
+    request_body = NoBody, responses((status = 200, body = AccountView), (status = 409)))]
 async fn revoke_all(
     state: web::Data<ApiState>,
     path: web::Path<String>,
-    _: web::Query<WaitQuery>,
+    _: Query<WaitQuery>,
     Posted { actor, body: NoBody {} }: Posted<NoBody>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(shown(match state.directory.revoke_all(&actor, &login(&path)?).await {
-        Err(DirectoryError::Replayed(Made::Account(id))) => state.directory.account_by_id(&actor.anew(), &id).await?,
-        done => done?,
-    }))
+    let (account, replayed) = match state.directory.revoke_all(&actor, &login(&path)?).await {
+        Err(DirectoryError::Replayed(Made::Account(id))) => (state.directory.account_by_id(&actor.anew(), &id).await?, true),
+        done => (done?, false),
+    };
+    Ok(answer::shown_once(account.version, replayed, AccountView::from(account)))
 }
 
 fn shown(account: Account) -> HttpResponse {
-    HttpResponse::Ok().insert_header(etag(account.version)).json(AccountView::from(account))
-}
-
-pub(super) fn etag(version: u64) -> (header::HeaderName, String) {
-    (header::ETAG, format!("\"{version}\""))
-}
-
-/// A segment of a path: all but RFC 3986's unreserved characters is encoded.
-fn percent_encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::with_capacity(text.len()), |mut encoded, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            encoded.push(char::from(byte));
-        } else {
-            // Writing to a string cannot fail.
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-        encoded
-    })
+    answer::shown(account.version, AccountView::from(account))
 }

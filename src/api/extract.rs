@@ -1,6 +1,6 @@
 //! What handlers read of a request: who asks, the body, the version he has seen, which part of a list.
 
-use std::{any::Any, future::Future, pin::Pin, time::Duration};
+use std::{any::Any, future::Future, pin::Pin};
 
 use actix_web::{
     FromRequest, HttpMessage as _, HttpRequest,
@@ -11,19 +11,19 @@ use actix_web::{
     },
     web,
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::DeserializeOwned};
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::path::{Parameter, ParameterIn},
+};
 
-use super::{ApiState, ClientAddresses, Problem, dto::ListBody};
+use super::{
+    ApiState, ClientAddresses, Problem, decode, operations, schema,
+    values::{Cursor, window},
+};
 use crate::{
-    directory::{Actor, IdempotencyKey, Listing, Window},
-    domain::{
-        decision::Reason,
-        site::SiteName,
-        text::{Invalid, Login},
-        time::parse_duration,
-        token::{PresentedToken, TokenId},
-    },
+    directory::{Actor, IdempotencyKey, Window},
+    domain::{decision::Reason, token::PresentedToken},
 };
 
 /// Data of a connection to the control socket: the user id of the process at its other end.
@@ -109,7 +109,7 @@ impl<T: DeserializeOwned> FromRequest for Posted<T> {
                 }
                 _ => return Err(Problem::new(400, "idempotency_key_malformed", "send one Idempotency-Key header")),
             };
-            Ok(Self { actor: actor.once(key), body: read_json(&json)? })
+            Ok(Self { actor: actor.once(key), body: decode::json(&json)? })
         })
     }
 }
@@ -123,7 +123,7 @@ impl<T: DeserializeOwned> FromRequest for Body<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let json = json_body(request, payload);
-        Box::pin(async move { read_json(&json.await?).map(Self) })
+        Box::pin(async move { decode::json(&json.await?).map(Self) })
     }
 }
 
@@ -147,24 +147,6 @@ fn json_body(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output
     }
 }
 
-fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
-    serde_json::from_slice(text).map_err(|error| {
-        let (status, code) = if error.is_data() { (422, "body_invalid") } else { (400, "body_malformed") };
-        Problem::new(status, code, without_values(&error.to_string()))
-    })
-}
-
-/// What the JSON reader says without the value it stumbled over, which may be a password in the wrong place.
-fn without_values(message: &str) -> String {
-    match (message.split_once(": "), message.rsplit_once(", expected ")) {
-        (Some((kind @ ("invalid type" | "invalid value" | "invalid length"), _)), Some((_, expected))) => {
-            format!("{kind}, expected {expected}")
-        }
-        _ => message.to_owned(),
-    }
-}
-
 /// The version in `If-Match`, if the caller minds. `*` and absence mean any; a tag that is none of ours is no version.
 pub(super) struct Seen(pub Option<u64>);
 
@@ -173,7 +155,12 @@ impl FromRequest for Seen {
     type Future = std::future::Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let seen = request.headers().get(IF_MATCH).map(HeaderValue::as_bytes).filter(|value| *value != b"*").map(|value| {
+        let mut headers = request.headers().get_all(IF_MATCH);
+        let first = headers.next();
+        if headers.next().is_some() {
+            return std::future::ready(Err(Problem::new(400, "if_match_twice", "send one If-Match header")));
+        }
+        let seen = first.map(HeaderValue::as_bytes).filter(|value| *value != b"*").map(|value| {
             let number = std::str::from_utf8(value).ok().and_then(|text| text.strip_prefix('"')?.strip_suffix('"')?.parse().ok());
             // No record has version 0.
             number.unwrap_or(0)
@@ -182,82 +169,71 @@ impl FromRequest for Seen {
     }
 }
 
+impl IntoParams for Seen {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "The `ETag` of the version that you have seen, so that nobody's change is lost; `*` is any.";
+        vec![operations::request_header("If-Match", schema::if_match(), description)]
+    }
+}
+
+/// What [`Posted`] reads beside the body, for annotations.
+pub(super) struct Once;
+
+impl IntoParams for Once {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let description = "A text of your choice, such as a UUID. The request is carried out once, however often it is sent.";
+        vec![operations::request_header("Idempotency-Key", schema::idempotency_key(), description)]
+    }
+}
+
+/// The query. Names that are not known, and names that come twice, are refused.
+pub(super) struct Query<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest for Query<T> {
+    type Error = Problem;
+    type Future = std::future::Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(decode::query(request.query_string()).map(Self))
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoQuery {}
 
-#[derive(Debug, Deserialize)]
+/// Takes no members.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Nothing)]
 pub(super) struct NoBody {}
 
 /// `?wait=true` on what takes away. A change already holds everywhere when it is acknowledged, because each check
 /// asks the store.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct WaitQuery {
+    /// Answer when the change holds everywhere, as it always does.
     #[serde(default, rename = "wait")]
+    #[param(required = false)]
     _wait: bool,
 }
 
 /// The query of a list without filters.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// The most items in one answer.
+    #[param(value_type = Option<u64>, minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u64>,
-    cursor: Option<String>,
+    /// `next` of the part before.
+    cursor: Option<Cursor>,
 }
 
 impl ListQuery {
     pub fn window(&self) -> Result<Window, Problem> {
-        window(self.limit, self.cursor.as_deref())
+        window(self.limit, self.cursor.as_ref())
     }
-}
-
-/// Which part of a list is wanted. In the query of each list with filters these two are members of their own: serde does
-/// not refuse unknown names where one structure is flattened into another.
-pub(super) fn window(limit: Option<u64>, cursor: Option<&str>) -> Result<Window, Problem> {
-    let most = Window::MAX_LIMIT as u64;
-    let limit = match limit {
-        None => Window::DEFAULT_LIMIT,
-        Some(limit) if (1..=most).contains(&limit) => usize::try_from(limit).unwrap_or(Window::MAX_LIMIT),
-        Some(_) => return Err(Problem::bad_query(format!("limit is 1 to {most}")).on("limit").limit(most)),
-    };
-    let after = cursor.map(|cursor| {
-        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
-        bytes
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .ok_or_else(|| Problem::bad_query("this is no cursor of ours").on("cursor"))
-    });
-    Ok(Window { after: after.transpose()?, limit })
-}
-
-/// A duration such as `90d` in a field.
-pub(super) fn duration(text: &str, field: &'static str) -> Result<Duration, Invalid> {
-    let detail = format!("`{text}` is no duration such as 30s, 15m, 12h or 90d");
-    parse_duration(text).ok_or_else(|| Invalid::new("duration_malformed", field, detail))
-}
-
-pub(super) fn encoded(cursor: Option<String>) -> Option<String> {
-    cursor.map(|cursor| URL_SAFE_NO_PAD.encode(cursor))
-}
-
-impl<T> ListBody<T> {
-    pub(super) fn of<U>(listing: Listing<U>, view: impl FnMut(U) -> T) -> Self {
-        Self { items: listing.items.into_iter().map(view).collect(), next: encoded(listing.next) }
-    }
-}
-
-/// A text that is no login names no account.
-pub(super) fn login(text: &str) -> Result<Login, Problem> {
-    Login::parse(text).map_err(|_| Problem::new(404, "account_not_found", format!("there is no account `{text}`")))
-}
-
-pub(super) fn site_name(text: &str) -> Result<SiteName, Problem> {
-    SiteName::parse(text).map_err(|_| Problem::new(404, "site_not_found", format!("there is no site `{text}`")))
-}
-
-/// What is no id may be a whole token, so it is not repeated.
-pub(super) fn token_id(text: &str) -> Result<TokenId, Problem> {
-    let detail = "there is no such token; a token's id is the first twelve characters after `kg_u_` or `kg_s_`";
-    TokenId::parse(text).ok_or_else(|| Problem::new(404, "token_not_found", detail))
 }

@@ -1,20 +1,76 @@
 //! `/policy`: the rules in force, in their order. They are changed in the configuration file only.
 
+use std::collections::BTreeMap;
+
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::{ApiState, Problem, extract::Caller};
+use super::{
+    ApiState, Problem,
+    dto::ListBody,
+    extract::{Caller, NoQuery, Query},
+    operations::Operations,
+};
 use crate::domain::{
+    access::Level,
     decision::CredentialKinds,
     policy::{Demand, Matcher, Otherwise, PathPattern, Rule, SiteSource},
     site::SiteName,
 };
 
-pub(super) fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::resource("/policy").route(web::get().to(show)));
+pub(super) fn operations(api: &mut Operations) {
+    api.add(__path_show, show);
 }
 
-async fn show(state: web::Data<ApiState>, caller: Caller) -> Result<HttpResponse, Problem> {
+/// What [`view`] makes of a rule.
+#[derive(ToSchema)]
+#[schema(as = Rule, description = "The rules are tried in this order. A public one has only the first three members.")]
+#[expect(dead_code, reason = "the description of a rule's JSON")]
+struct RuleSchema {
+    name: String,
+    r#match: MatchSchema,
+    public: bool,
+    /// A site, or where the request names it.
+    #[schema(required = false)]
+    site: Value,
+    #[schema(nullable = false)]
+    access: Option<AccessSchema>,
+    scope: Option<String>,
+    #[schema(nullable = false)]
+    credentials: Option<Vec<String>>,
+    max_token_access: Option<Level>,
+    #[schema(nullable = false)]
+    otherwise: Option<String>,
+    body: Option<String>,
+}
+
+#[derive(ToSchema)]
+#[schema(as = Match)]
+#[expect(dead_code, reason = "a part of the description of a rule's JSON")]
+struct MatchSchema {
+    #[schema(required)]
+    host: Option<String>,
+    #[schema(required)]
+    path: Option<String>,
+    #[schema(required)]
+    methods: Option<Vec<String>>,
+    query: BTreeMap<String, String>,
+}
+
+#[derive(ToSchema)]
+#[schema(as = AccessNeeded)]
+#[expect(dead_code, reason = "a part of the description of a rule's JSON")]
+struct AccessSchema {
+    read: Level,
+    write: Level,
+}
+
+/// Show the rules in force
+///
+/// For superusers. They are changed in the configuration file only.
+#[utoipa::path(get, path = "/v1/policy", responses((status = 200, body = ListBody<RuleSchema>)))]
+async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> Result<HttpResponse, Problem> {
     state.directory.require_superuser(&caller.0).await?;
     let policy = state.policy.load();
     let items: Vec<_> = policy.rules().iter().map(view).collect();

@@ -3,17 +3,18 @@
 use std::fmt;
 
 use actix_web::{
-    HttpMessage, HttpResponse, ResponseError,
+    HttpMessage, HttpRequest, HttpResponse, ResponseError,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
-        header::{HeaderValue, WWW_AUTHENTICATE},
+        header::{ALLOW, HeaderValue, WWW_AUTHENTICATE},
     },
     middleware::Next,
     web,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::ApiState;
 use crate::{directory::DirectoryError, domain::text::Invalid};
@@ -24,16 +25,26 @@ use crate::{directory::DirectoryError, domain::text::Invalid};
 pub struct Problem(Box<Document>);
 
 /// The document that tells a client of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = Problem)]
 pub struct Document {
     /// `about:blank#` and a stable code.
     #[serde(rename = "type")]
+    #[schema(pattern = "^about:blank#[a-z_]+$")]
     pub kind: String,
     pub title: String,
+    #[schema(minimum = 400, maximum = 599)]
     pub status: u16,
+    /// What to do, in a sentence.
     pub detail: String,
+    /// The member or parameter that is wrong.
+    #[schema(required)]
     pub field: Option<String>,
+    /// What it went beyond.
+    #[schema(required)]
     pub limit: Option<u64>,
+    /// By which the log knows the request.
+    #[schema(required)]
     pub request_id: Option<String>,
 }
 
@@ -75,10 +86,6 @@ impl Problem {
     pub(super) fn answering(mut self, request_id: Option<String>) -> Self {
         self.0.request_id = request_id;
         self
-    }
-
-    pub(super) fn not_available(status: u16) -> Self {
-        Self::new(status, "not_available", "not available in this version")
     }
 
     pub(super) fn bad_query(detail: impl Into<String>) -> Self {
@@ -171,7 +178,11 @@ pub(super) async fn complete(
     let request_id = request_id(&request);
     let with_id = |problem: &Problem| problem.clone().answering(request_id.clone());
     let realm = request.app_data::<web::Data<ApiState>>().map(|state| state.realm.clone()).unwrap_or_default();
-    let response = next.call(request).await?;
+    if !is_well_encoded(request.uri().path()) {
+        let problem = Problem::new(404, "not_found", "the path is not percent-encoded UTF-8, so there is nothing at it");
+        return Ok(request.error_response(with_id(&problem)));
+    }
+    let response = next.call(request).await?.map_into_boxed_body();
     let problem = response.response().error().and_then(|error| error.as_error::<Problem>()).map(with_id);
     if let Some(problem) = problem {
         let mut answer = problem.response();
@@ -182,7 +193,40 @@ pub(super) async fn complete(
     }
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         let problem = Problem::new(405, "method_not_allowed", "this path does not take this method");
-        return Ok(response.into_response(with_id(&problem).response().map_into_boxed_body()));
+        let mut answer = with_id(&problem).response();
+        if let Some(methods) = response.headers().get(ALLOW) {
+            answer.headers_mut().insert(ALLOW, methods.clone());
+        }
+        return Ok(response.into_response(answer.map_into_boxed_body()));
     }
-    Ok(response.map_into_boxed_body())
+    Ok(response)
+}
+
+/// Whether a path can be read without a guess (RFC 3986 2.1, and UTF-8).
+fn is_well_encoded(path: &str) -> bool {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.bytes();
+    while let Some(byte) = rest.next() {
+        let hex =
+            |digit: Option<u8>| digit.and_then(|digit| char::from(digit).to_digit(16)).and_then(|digit| u8::try_from(digit).ok());
+        bytes.push(match byte {
+            b'%' => match (hex(rest.next()), hex(rest.next())) {
+                (Some(high), Some(low)) => high << 4 | low,
+                _ => return false,
+            },
+            byte => byte,
+        });
+    }
+    std::str::from_utf8(&bytes).is_ok()
+}
+
+/// At every path that is not served: those of the contract say so.
+pub async fn nothing_here(request: HttpRequest) -> HttpResponse {
+    let path = request.path().strip_prefix("/api/v1/").unwrap_or_default();
+    let problem = match path.split('/').next().unwrap_or_default() {
+        "sessions" => Problem::new(404, "not_available", "not available in this version"),
+        _ => Problem::new(404, "not_found", "there is nothing at this path"),
+    };
+    let request_id = request.extensions().get::<tracing_actix_web::RequestId>().map(ToString::to_string);
+    problem.answering(request_id).response()
 }

@@ -1,53 +1,73 @@
 //! `/sites`: what access is given on.
 
-use actix_web::{HttpResponse, http::header, web};
+use actix_web::{HttpResponse, web};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{
-    ApiState, Problem,
-    accounts::etag,
+    ApiState, Problem, answer,
+    decode::given,
     dto::{ListBody, SiteView},
-    extract::{Body, Caller, ListQuery, NoQuery, Posted, Seen, WaitQuery, site_name},
+    extract::{Body, Caller, ListQuery, NoQuery, Once, Posted, Query, Seen, WaitQuery},
+    operations::Operations,
+    values::site_name,
 };
 use crate::{
     directory::{DirectoryError, FieldPatch, Made, NewSite, SitePatch, fields},
     domain::{
         site::{Host, Site, SiteName},
-        text::Invalid,
+        text::{Invalid, Label},
     },
 };
 
-pub(super) fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::resource("/sites").route(web::get().to(list)).route(web::post().to(create))).service(
-        web::resource("/sites/{id}").route(web::get().to(show)).route(web::patch().to(update)).route(web::delete().to(delete)),
-    );
+pub(super) fn operations(api: &mut Operations) {
+    api.add(__path_list, list);
+    api.add(__path_create, create);
+    api.add(__path_show, show);
+    api.add(__path_update, update);
+    api.add(__path_delete, delete);
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateSite {
+    #[schema(value_type = SiteName)]
     id: String,
+    #[schema(value_type = Option<Label>)]
     name: Option<String>,
+    /// Each belongs to one site only.
     #[serde(default)]
+    #[schema(value_type = Vec<Host>, max_items = 100)]
     hosts: Vec<String>,
 }
 
-#[derive(Deserialize)]
+/// What is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PatchSite {
     #[serde(default)]
+    #[schema(value_type = Option<Label>)]
     name: FieldPatch<String>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Vec<Host>, max_items = 100)]
     hosts: Option<Vec<String>>,
 }
 
-async fn list(state: web::Data<ApiState>, caller: Caller, query: web::Query<ListQuery>) -> Result<HttpResponse, Problem> {
+/// List sites
+///
+/// By id; for who is no superuser, those that he administers.
+#[utoipa::path(get, path = "/v1/sites", params(ListQuery), responses((status = 200, body = ListBody<SiteView>)))]
+async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<ListQuery>) -> Result<HttpResponse, Problem> {
     let listing = state.directory.sites(&caller.0, &query.window()?).await?;
     Ok(HttpResponse::Ok().json(ListBody::of(listing, SiteView::from)))
 }
 
+/// Make a site
+#[utoipa::path(post, path = "/v1/sites", params(Once), request_body = CreateSite,
+    responses((status = 201, body = SiteView), (status = 404), (status = 409)))]
 async fn create(
     state: web::Data<ApiState>,
-    _: web::Query<NoQuery>,
+    _: Query<NoQuery>,
     Posted { actor, body }: Posted<CreateSite>,
 ) -> Result<HttpResponse, Problem> {
     let new = NewSite {
@@ -55,26 +75,35 @@ async fn create(
         name: body.name.as_deref().map(fields::site_name).transpose()?,
         hosts: hosts(&body.hosts)?,
     };
-    let site = match state.directory.create_site(&actor, new).await {
-        Err(DirectoryError::Replayed(Made::Site(name))) => state.directory.site(&actor.anew(), &name).await?,
-        made => made?,
+    let (site, replayed) = match state.directory.create_site(&actor, new).await {
+        Err(DirectoryError::Replayed(Made::Site(name))) => (state.directory.site(&actor.anew(), &name).await?, true),
+        made => (made?, false),
     };
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/api/v1/sites/{}", site.site)))
-        .insert_header(etag(site.version))
-        .json(SiteView::from(site)))
+    Ok(answer::created(&format!("/sites/{}", site.site), site.version, replayed, SiteView::from(site)))
 }
 
-async fn show(state: web::Data<ApiState>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+/// Show a site
+#[utoipa::path(get, path = "/v1/sites/{id}", params(("id" = SiteName, Path)), responses((status = 200, body = SiteView)))]
+async fn show(
+    state: web::Data<ApiState>,
+    caller: Caller,
+    path: web::Path<String>,
+    _: Query<NoQuery>,
+) -> Result<HttpResponse, Problem> {
     Ok(shown(state.directory.site(&caller.0, &site_name(&path)?).await?))
 }
 
+/// Change a site
+///
+/// All of it at once, or nothing.
+#[utoipa::path(patch, path = "/v1/sites/{id}", params(("id" = SiteName, Path), Seen, WaitQuery), request_body = PatchSite,
+    responses((status = 200, body = SiteView), (status = 409)))]
 async fn update(
     state: web::Data<ApiState>,
     caller: Caller,
     path: web::Path<String>,
     seen: Seen,
-    _: web::Query<WaitQuery>,
+    _: Query<WaitQuery>,
     Body(body): Body<PatchSite>,
 ) -> Result<HttpResponse, Problem> {
     let changes = SitePatch {
@@ -84,19 +113,24 @@ async fn update(
     Ok(shown(state.directory.update_site(&caller.0, &site_name(&path)?, changes, seen.0).await?))
 }
 
+/// Delete a site
+///
+/// The access to it goes too. A site made under its id again inherits nothing.
+#[utoipa::path(delete, path = "/v1/sites/{id}", params(("id" = SiteName, Path), Seen, WaitQuery),
+    responses((status = 204), (status = 409)))]
 async fn delete(
     state: web::Data<ApiState>,
     caller: Caller,
     path: web::Path<String>,
     seen: Seen,
-    _: web::Query<WaitQuery>,
+    _: Query<WaitQuery>,
 ) -> Result<HttpResponse, Problem> {
     state.directory.delete_site(&caller.0, &site_name(&path)?, seen.0).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 
 fn shown(site: Site) -> HttpResponse {
-    HttpResponse::Ok().insert_header(etag(site.version)).json(SiteView::from(site))
+    answer::shown(site.version, SiteView::from(site))
 }
 
 fn hosts(texts: &[String]) -> Result<Vec<Host>, Invalid> {

@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use actix_web::{HttpResponse, http::header, web};
-use serde::Deserialize;
-use serde_json::json;
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    ApiState, Problem,
-    accounts::etag,
+    ApiState, Problem, answer,
+    decode::given,
     dto::{ListBody, TokenView},
-    extract::{Body, Caller, NoQuery, Posted, Seen, WaitQuery, duration, encoded, login, token_id, window},
+    extract::{Body, Caller, NoQuery, Once, Posted, Query, Seen, WaitQuery},
+    operations::Operations,
+    schema::{self, DurationText, NetworkText},
+    values::{Cursor, duration, encoded, login, time, token_id, wanted, window},
 };
 use crate::{
     directory::{
@@ -19,83 +22,120 @@ use crate::{
     domain::{
         access::Level,
         site::SiteName,
-        text::{Invalid, Login},
+        text::{Invalid, Label, Login},
         time::Timestamp,
-        token::{PlainToken, Scope},
+        token::{PlainToken, Scope, TokenId},
     },
 };
 
-pub(super) fn configure(cfg: &mut web::ServiceConfig) {
-    cfg.service(web::resource("/tokens").route(web::get().to(list)).route(web::post().to(create)))
-        // Before the ids, none of which is this short.
-        .service(web::resource("/tokens/revoke").route(web::post().to(revoke_many)))
-        .service(
-            web::resource("/tokens/{id}").route(web::get().to(show)).route(web::patch().to(update)).route(web::delete().to(revoke)),
-        )
-        .service(web::resource("/tokens/{id}/rotate").route(web::post().to(rotate)));
+pub(super) fn operations(api: &mut Operations) {
+    api.add(__path_list, list);
+    api.add(__path_create, create);
+    api.add(__path_revoke_many, revoke_many);
+    api.add(__path_show, show);
+    api.add(__path_update, update);
+    api.add(__path_revoke, revoke);
+    api.add(__path_rotate, rotate);
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateToken {
+    /// The owner.
+    #[schema(value_type = Login)]
     account: String,
+    #[schema(value_type = Label)]
     name: String,
+    #[schema(value_type = Option<Label>)]
     device: Option<String>,
+    #[schema(schema_with = schema::levels_to_ask)]
     levels: Option<BTreeMap<String, String>>,
+    /// With `manage` it reaches this API.
     #[serde(default)]
+    #[schema(value_type = Vec<Scope>, max_items = 100)]
     scopes: Vec<String>,
+    /// Where it may be used from; none: everywhere.
     #[serde(default)]
+    #[schema(value_type = Vec<NetworkText>, max_items = 100)]
     networks: Vec<String>,
+    /// Only over https.
     #[serde(default)]
     secure_only: bool,
+    /// Not in the owner's list.
     #[serde(default)]
     system: bool,
-    /// RFC 3339.
+    #[schema(value_type = Option<Timestamp>)]
     expires_at: Option<String>,
-    /// A duration such as `90d`, instead.
+    /// A duration such as `90d`, or `never`; instead of `expires_at`.
+    #[schema(value_type = Option<String>, min_length = 2, max_length = 24, pattern = "^(never|[0-9]+(ms|s|m|h|d|y))$")]
     expires_in: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// What is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PatchToken {
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Label)]
     name: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Option<Label>)]
     device: FieldPatch<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RotateToken {
-    /// A duration such as `1h`; none at all unless given.
+    /// How long the predecessor lives on, at most `30d`; not at all unless given.
+    #[schema(value_type = Option<DurationText>)]
     grace: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct TokenQuery {
+    /// The most items in one answer.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
     limit: Option<u64>,
-    cursor: Option<String>,
+    /// `next` of the part before.
+    cursor: Option<Cursor>,
+    /// Only of this account.
+    #[param(value_type = Option<Login>)]
     account: Option<String>,
+    /// Only those that end within this.
+    #[param(value_type = Option<DurationText>)]
     expiring: Option<String>,
+    /// Only those that have not been used for this long.
+    #[param(value_type = Option<DurationText>)]
     unused: Option<String>,
 }
 
-async fn list(state: web::Data<ApiState>, caller: Caller, query: web::Query<TokenQuery>) -> Result<HttpResponse, Problem> {
+/// List tokens
+///
+/// For who is no superuser, his own, and those of the services of the sites that he administers.
+#[utoipa::path(get, path = "/v1/tokens", params(TokenQuery),
+    responses((status = 200, body = ListBody<TokenView>), (status = 404)))]
+async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<TokenQuery>) -> Result<HttpResponse, Problem> {
     let filter = TokenFilter {
         login: query.account.as_deref().map(login).transpose()?,
         expiring: query.expiring.as_deref().map(|text| duration(text, "expiring")).transpose()?,
         unused: query.unused.as_deref().map(|text| duration(text, "unused")).transpose()?,
         ..TokenFilter::default()
     };
-    let window = window(query.limit, query.cursor.as_deref())?;
+    let window = window(query.limit, query.cursor.as_ref())?;
     let listing = state.directory.tokens(&caller.0, &filter, &window).await?;
     Ok(HttpResponse::Ok().json(ListBody::of(listing, TokenView::from)))
 }
 
+/// Make a token
+///
+/// The only answer that has its text. It can do no more than the token that makes it.
+#[utoipa::path(post, path = "/v1/tokens", params(Once), request_body = CreateToken,
+    responses((status = 201, body = MadeToken), (status = 404), (status = 409)))]
 async fn create(
     state: web::Data<ApiState>,
-    _: web::Query<NoQuery>,
+    _: Query<NoQuery>,
     Posted { actor, body }: Posted<CreateToken>,
 ) -> Result<HttpResponse, Problem> {
     let new = NewToken {
@@ -113,16 +153,28 @@ async fn create(
     answer_made(&state, &actor, made).await
 }
 
-async fn show(state: web::Data<ApiState>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
+/// Show a token
+#[utoipa::path(get, path = "/v1/tokens/{id}", params(("id" = TokenId, Path)), responses((status = 200, body = TokenView)))]
+async fn show(
+    state: web::Data<ApiState>,
+    caller: Caller,
+    path: web::Path<String>,
+    _: Query<NoQuery>,
+) -> Result<HttpResponse, Problem> {
     Ok(shown(state.directory.token(&caller.0, &token_id(&path)?).await?))
 }
 
+/// Describe a token
+///
+/// What it may do is for good.
+#[utoipa::path(patch, path = "/v1/tokens/{id}", params(("id" = TokenId, Path), Seen, WaitQuery), request_body = PatchToken,
+    responses((status = 200, body = TokenView), (status = 409)))]
 async fn update(
     state: web::Data<ApiState>,
     caller: Caller,
     path: web::Path<String>,
     seen: Seen,
-    _: web::Query<WaitQuery>,
+    _: Query<WaitQuery>,
     Body(body): Body<PatchToken>,
 ) -> Result<HttpResponse, Problem> {
     let changes = TokenPatch {
@@ -132,69 +184,109 @@ async fn update(
     Ok(shown(state.directory.update_token(&caller.0, &token_id(&path)?, changes, seen.0).await?))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct RevokeQuery {
+    /// Answer when the change holds everywhere, as it always does.
     #[serde(default, rename = "wait")]
+    #[param(required = false)]
     _wait: bool,
     /// Leave alone what was minted with it.
     #[serde(default)]
+    #[param(required = false)]
     keep_minted: bool,
 }
 
-/// The record stays, so it is the answer.
+/// Revoke a token
+///
+/// For good, with what was minted with it. The record stays for a while, so it is the answer.
+#[utoipa::path(delete, path = "/v1/tokens/{id}", params(("id" = TokenId, Path), Seen, RevokeQuery),
+    responses((status = 200, body = TokenView), (status = 409)))]
 async fn revoke(
     state: web::Data<ApiState>,
     caller: Caller,
     path: web::Path<String>,
     seen: Seen,
-    query: web::Query<RevokeQuery>,
+    Query(query): Query<RevokeQuery>,
 ) -> Result<HttpResponse, Problem> {
     Ok(shown(state.directory.revoke_token(&caller.0, &token_id(&path)?, query.keep_minted, seen.0).await?))
 }
 
-#[derive(Deserialize)]
+/// At least one of `older_than`, `unused` and `name`; all that are given must fit.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RevokeTokens {
+    #[schema(value_type = Option<Login>)]
     account: Option<String>,
+    #[schema(value_type = Option<DurationText>)]
     older_than: Option<String>,
+    #[schema(value_type = Option<DurationText>)]
     unused: Option<String>,
+    /// `*` stands for any characters.
+    #[schema(max_length = 128)]
     name: Option<String>,
     /// Only say which.
     #[serde(default)]
     dry_run: bool,
     /// `next` of the part before.
-    cursor: Option<String>,
+    cursor: Option<Cursor>,
 }
 
-/// In parts, so that each request is short however many tokens there are.
+#[derive(Serialize, ToSchema)]
+struct RevokedTokens {
+    revoked: Vec<TokenView>,
+    /// Give it as `cursor` to go on.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// Revoke many tokens
+///
+/// In parts, so that each request is short however many tokens there are: ask again until there is no `next`.
+#[utoipa::path(post, path = "/v1/tokens/revoke", params(Once, WaitQuery), request_body = RevokeTokens,
+    responses((status = 200, body = RevokedTokens), (status = 404), (status = 409)))]
 async fn revoke_many(
     state: web::Data<ApiState>,
-    _: web::Query<WaitQuery>,
+    _: Query<WaitQuery>,
     Posted { actor, body }: Posted<RevokeTokens>,
 ) -> Result<HttpResponse, Problem> {
     let filter = TokenFilter {
         login: body.account.as_deref().map(login).transpose()?,
         older_than: body.older_than.as_deref().map(|text| duration(text, "older_than")).transpose()?,
         unused: body.unused.as_deref().map(|text| duration(text, "unused")).transpose()?,
-        name: body.name,
+        name: wanted(body.name, "name")?,
         ..TokenFilter::default()
     };
     if filter.older_than.is_none() && filter.unused.is_none() && filter.name.is_none() {
         let detail = "say which tokens: older_than, unused or name; `/accounts/{login}/revoke-all` ends all of an account";
         return Err(Invalid::new("filter_missing", "older_than", detail).into());
     }
-    let window = window(None, body.cursor.as_deref())?;
+    let window = window(None, body.cursor.as_ref())?;
     // Done again it finds nothing more to do, so it needs no note of having been done.
     let revoked = state.directory.revoke_tokens(&actor.anew(), &filter, body.dry_run, &window).await?;
-    let tokens: Vec<_> = revoked.tokens.into_iter().map(TokenView::from).collect();
-    Ok(HttpResponse::Ok().json(json!({ "revoked": tokens, "next": encoded(revoked.next) })))
+    let tokens = revoked.tokens.into_iter().map(TokenView::from).collect();
+    Ok(HttpResponse::Ok().json(RevokedTokens { revoked: tokens, next: encoded(revoked.next) }))
 }
+
+#[derive(Serialize, ToSchema)]
+struct MadeToken<'a> {
+    /// Its text, this once. `null` when the request was carried out before: it is not kept.
+    #[schema(required)]
+    token: Option<&'a str>,
+    record: TokenView,
+}
+
+/// Replace a token
+///
+/// By a successor with the same rights and the same end.
+#[utoipa::path(post, path = "/v1/tokens/{id}/rotate", params(("id" = TokenId, Path), Once, WaitQuery), request_body = RotateToken,
+    responses((status = 201, body = MadeToken), (status = 409)))]
 
 async fn rotate(
     state: web::Data<ApiState>,
     path: web::Path<String>,
-    _: web::Query<WaitQuery>,
+    _: Query<WaitQuery>,
     Posted { actor, body }: Posted<RotateToken>,
 ) -> Result<HttpResponse, Problem> {
     let grace = body.grace.as_deref().map(|grace| duration(grace, "grace")).transpose()?.unwrap_or_default();
@@ -214,15 +306,14 @@ async fn answer_made(
         Err(error) => return Err(error.into()),
     };
     let record = TokenView::from(info);
-    Ok(HttpResponse::Created()
-        .insert_header((header::LOCATION, format!("/api/v1/tokens/{}", record.id)))
-        .insert_header(etag(record.version))
-        .json(json!({ "token": text.as_ref().map(PlainToken::expose_secret), "record": record })))
+    let (path, version) = (format!("/tokens/{}", record.id), record.version);
+    let body = MadeToken { token: text.as_ref().map(PlainToken::expose_secret), record };
+    Ok(answer::created(&path, version, text.is_none(), body))
 }
 
 fn shown(info: TokenInfo) -> HttpResponse {
     let record = TokenView::from(info);
-    HttpResponse::Ok().insert_header(etag(record.version)).json(record)
+    answer::shown(record.version, record)
 }
 
 /// `null`, `{"*": LEVEL}`, or a level per site.
@@ -254,10 +345,6 @@ fn expiry(at: Option<&str>, within: Option<&str>) -> Result<Option<Expiry>, Inva
         (Some(_), Some(_)) => Err(Invalid::new("expiry_twice", "expires_in", "give expires_at or expires_in, not both")),
         (None, Some("never")) => Ok(Some(Expiry::Never)),
         (None, Some(within)) => Ok(Some(Expiry::After(duration(within, "expires_in")?))),
-        (Some(at), None) => {
-            let detail = format!("`{at}` is no RFC 3339 time such as 2030-01-31T12:00:00Z");
-            let at = Timestamp::parse(at).ok_or_else(|| Invalid::new("time_malformed", "expires_at", detail))?;
-            Ok(Some(Expiry::At(at)))
-        }
+        (Some(at), None) => Ok(Some(Expiry::At(time(at, "expires_at")?))),
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use utoipa::ToSchema;
 
 use super::{AccessEntry, Recorded, TokenInfo};
 use crate::domain::{
@@ -19,18 +20,24 @@ use crate::domain::{
 };
 
 /// A part of a list.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = List)]
 pub struct ListBody<T> {
     pub items: Vec<T>,
+    /// Give it as `cursor` to get the part after this one.
+    #[schema(required)]
     pub next: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Account)]
 pub struct AccountView {
     pub id: AccountId,
     pub login: Login,
     pub kind: AccountKind,
+    #[schema(required)]
     pub name: Option<Label>,
+    #[schema(required)]
     pub email: Option<Email>,
     pub superuser: bool,
     pub disabled: bool,
@@ -46,9 +53,11 @@ impl From<Account> for AccountView {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Site)]
 pub struct SiteView {
     pub id: SiteName,
+    #[schema(required)]
     pub name: Option<Label>,
     pub hosts: Vec<Host>,
     pub version: u64,
@@ -60,7 +69,8 @@ impl From<Site> for SiteView {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Access)]
 pub struct AccessView {
     pub login: Login,
     pub site: SiteName,
@@ -73,29 +83,39 @@ impl From<AccessEntry> for AccessView {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Token)]
 pub struct TokenView {
     pub id: TokenId,
     pub account: Login,
     pub kind: AccountKind,
     pub name: Label,
+    #[schema(required)]
     pub device: Option<Label>,
     /// `*` stands for every site.
+    #[schema(required)]
     pub levels: Option<BTreeMap<String, Level>>,
     pub scopes: Vec<Scope>,
+    #[schema(value_type = Vec<String>)]
     pub networks: Vec<ipnet::IpNet>,
     pub secure_only: bool,
     pub created_at: Timestamp,
     pub created_by: String,
+    #[schema(required)]
     pub expires_at: Option<Timestamp>,
+    #[schema(required)]
     pub revoked_at: Option<Timestamp>,
+    #[schema(required)]
     pub revoked_by: Option<String>,
     /// Why, where that is not said by who did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_because: Option<String>,
+    #[schema(required)]
     pub superseded_by: Option<TokenId>,
+    #[schema(required)]
     pub last_used: Option<LastUse>,
     #[serde(deserialize_with = "state")]
+    #[schema(schema_with = states)]
     pub state: TokenState,
     /// The token that its creator came with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +176,12 @@ fn levels(ceiling: &Ceiling) -> Option<BTreeMap<String, Level>> {
         Ceiling::EverySite(level) => Some(BTreeMap::from([("*".to_owned(), *level)])),
         Ceiling::PerSite(rows) => Some(rows.values().map(|row| (row.site.to_string(), row.level)).collect()),
     }
+}
+
+fn states() -> utoipa::openapi::Object {
+    let states = [TokenState::Active, TokenState::Expired, TokenState::Revoked, TokenState::Superseded];
+    let words = states.map(|state| serde_json::json!(state));
+    utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).enum_values(Some(words)).build()
 }
 
 /// The state is made, never stored, so the domain only writes it; the command line reads it back.

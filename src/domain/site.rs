@@ -65,6 +65,9 @@ impl fmt::Display for SiteName {
 pub struct Host(String);
 
 impl Host {
+    /// RFC 1035 2.3.4, as text.
+    pub const MAX_CHARS: u64 = 253;
+
     /// Reads the value of a `Host` header or `:authority` (RFC 9110 7.2): drops the port and one trailing dot, lowers the case.
     ///
     /// # Errors
@@ -81,7 +84,10 @@ impl Host {
             let label_is_valid = |label: &str| {
                 !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
             };
-            if name.len() > 253 || !name.split('.').all(label_is_valid) {
+            if name.len() as u64 > Self::MAX_CHARS {
+                return Err(Invalid::over("host_too_long", "host", Self::MAX_CHARS));
+            }
+            if !name.split('.').all(label_is_valid) {
                 return Err(invalid());
             }
             (name.to_ascii_lowercase(), port)

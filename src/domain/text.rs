@@ -143,12 +143,12 @@ impl Label {
     /// # Errors
     /// When the text is blank, too long, or holds control characters.
     pub fn parse(text: &str, field: &'static str, codes: [&'static str; 3]) -> Result<Self, Invalid> {
+        if length(text) > Self::MAX_CHARS {
+            return Err(Invalid::over(codes[1], field, Self::MAX_CHARS));
+        }
         let text = text.trim();
         if text.is_empty() {
             return Err(Invalid::new(codes[0], field, format!("{field} must not be empty")));
-        }
-        if length(text) > Self::MAX_CHARS {
-            return Err(Invalid::over(codes[1], field, Self::MAX_CHARS));
         }
         if has_control(text) {
             return Err(Invalid::new(codes[2], field, format!("{field} must not hold control characters")));
