@@ -20,6 +20,7 @@ mod readings;
 mod readme;
 mod reload;
 mod rest;
+mod rights;
 mod secrets;
 mod snippets;
 mod support;
