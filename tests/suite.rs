@@ -7,6 +7,7 @@ mod compose;
 mod conformance;
 mod crash;
 mod credentials;
+mod dangling;
 mod guards;
 mod layers;
 mod lifecycle;
