@@ -15,7 +15,7 @@ use crate::{
         site::{Host, Site, SiteName},
         text::{Email, Label, Login},
         time::Timestamp,
-        token::{Ceiling, Scope, TokenId, TokenState},
+        token::{Ceiling, LastUse, Scope, TokenId, TokenState},
     },
 };
 
@@ -75,12 +75,6 @@ impl From<AccessEntry> for AccessView {
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct LastUse {
-    pub at: Timestamp,
-    pub address: String,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct TokenView {
     pub id: TokenId,
     pub account: Login,
@@ -97,11 +91,20 @@ pub struct TokenView {
     pub expires_at: Option<Timestamp>,
     pub revoked_at: Option<Timestamp>,
     pub revoked_by: Option<String>,
+    /// Why, where that is not said by who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_because: Option<String>,
     pub superseded_by: Option<TokenId>,
     /// Not known as long as uses are not gathered.
     pub last_used: Option<LastUse>,
     #[serde(deserialize_with = "state")]
     pub state: TokenState,
+    /// The token that its creator came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_with: Option<String>,
+    /// Only of system tokens.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub system: bool,
     pub version: u64,
 }
 
@@ -123,9 +126,12 @@ impl From<TokenInfo> for TokenView {
             expires_at: token.expires_at,
             revoked_at,
             revoked_by,
+            revoked_because: None,
             superseded_by: token.superseded.map(|superseded| superseded.by),
             last_used: None,
             state,
+            created_with: token.created_by.credential,
+            system: false,
             version: token.version,
         }
     }
