@@ -1,5 +1,5 @@
 //! The command line. One file per group of commands; those that look at or change records speak to a running
-//! Keygate over its control socket, and know HTTP only: no store, no rules.
+//! Keygate over its control socket or to its URL, and know HTTP only: no store, no rules.
 
 mod access;
 mod account;
@@ -15,10 +15,10 @@ mod token;
 
 use std::{ffi::OsString, fmt, path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind, parser::ValueSource};
 
 use crate::domain::text::printable;
-use client::Client;
+use client::{Client, Place};
 use output::Output;
 
 /// Options that every command has, apart from its own.
@@ -56,8 +56,8 @@ pub struct GlobalOptions {
     /// Answer in JSON: the objects of the REST API, a list as one array
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
-    /// Another Keygate, by its URL
-    #[arg(long, value_name = "URL", global = true, hide = true)]
+    /// Speak to the Keygate at this URL, as the token in the variable `KEYGATE_TOKEN` with the scope `manage`
+    #[arg(long, value_name = "URL", env = "KEYGATE_SERVER", hide_env_values = true, global = true, help_heading = GLOBAL)]
     pub server: Option<String>,
 }
 
@@ -118,6 +118,13 @@ enum Command {
     Completions(Rest),
     #[command(hide = true)]
     Man(Rest),
+}
+
+impl Command {
+    /// Whether it speaks to a running Keygate, wherever that is.
+    fn is_conversation(&self) -> bool {
+        !matches!(self, Self::Quickstart | Self::Serve | Self::Health | Self::Config(_) | Self::Snippet(_))
+    }
 }
 
 /// Whatever follows a command that is not available.
@@ -185,7 +192,7 @@ struct Session {
 /// Runs the command line. Everything it has to say has been said when it returns.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match Cli::try_parse_from(&args) {
+    let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and the version are no failures, but come this way too.
@@ -204,6 +211,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// The command line and the environment. What is on the command line goes before what is in the environment.
+fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(args)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let written = |name: &str, matches: &ArgMatches| matches.value_source(name) == Some(ValueSource::CommandLine);
+    if written("server", &matches) {
+        if !cli.command.is_conversation() {
+            let sentence = "--server is for commands that speak to a running Keygate; leave it out here";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, sentence));
+        }
+    } else if written("data_dir", &matches) || written("config", &matches) {
+        cli.global.server = None;
+    }
+    Ok(cli)
 }
 
 /// In one sentence: what is wrong, what was perhaps meant, and where it is written how it goes.
@@ -226,11 +249,12 @@ fn usage_error(error: &clap::Error, args: &[OsString]) -> String {
 }
 
 fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
-    if global.server.is_some() {
-        return Err(Failure::not_available("--server"));
-    }
     let remote = |global: &GlobalOptions| -> Result<Session, Failure> {
-        Ok(Session { client: Client::new(data_dir(global)?)?, output: Output { json: global.json } })
+        let place = match &global.server {
+            Some(url) => Place::server(url)?,
+            None => Place::Directory(data_dir(global)?),
+        };
+        Ok(Session { client: Client::new(place)?, output: Output { json: global.json } })
     };
     match command {
         Command::Quickstart => quickstart::run(&global),

@@ -19,6 +19,7 @@ mod proxies;
 mod readings;
 mod readme;
 mod reload;
+mod remote;
 mod rest;
 mod secrets;
 mod snippets;

@@ -4,7 +4,7 @@ use std::{future::Future, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, GlobalOptions, output};
+use super::{Failure, GlobalOptions, client::Place, output};
 use crate::{
     app::{App, Reload, StartError},
     config::{self, Loaded, Mistake, Sources},
@@ -109,9 +109,10 @@ pub(super) fn failure(error: &StartError) -> Failure {
 
 /// `keygate health`: done when the running service is ready, else refused.
 pub(super) fn health(global: &GlobalOptions) -> Result<(), Failure> {
-    let socket = super::data_dir(global)?.join("control.sock");
+    let directory = super::data_dir(global)?;
+    let socket = directory.join("control.sock");
+    let client = Place::Directory(directory).http(HEALTH_PATIENCE)?;
     let ask = async {
-        let client = reqwest::Client::builder().unix_socket(socket.as_path()).no_proxy().timeout(HEALTH_PATIENCE).build()?;
         let response = client.get("http://control/readyz").send().await?;
         Ok::<_, reqwest::Error>((response.status().is_success(), response.text().await?))
     };
