@@ -3,6 +3,7 @@
 
 mod access;
 mod account;
+mod audit;
 mod client;
 mod config;
 mod explain;
@@ -94,6 +95,8 @@ enum Command {
     /// Tokens: what API clients hold
     #[command(subcommand)]
     Token(token::Command),
+    /// The audit trail: who did what, when, and from where
+    Audit(audit::Audit),
 
     // Commands of later versions: refused by name, so that nobody takes a typing error for an old version.
     #[command(hide = true)]
@@ -112,8 +115,6 @@ enum Command {
     Restore(Rest),
     #[command(hide = true)]
     Key(Rest),
-    #[command(hide = true)]
-    Audit(Rest),
     #[command(hide = true)]
     Completions(Rest),
     #[command(hide = true)]
@@ -267,6 +268,7 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Site(command) => wait_for(command.run(remote(&global)?)),
         Command::Access(command) => wait_for(command.run(remote(&global)?)),
         Command::Token(command) => wait_for(command.run(remote(&global)?)),
+        Command::Audit(audit) => wait_for(audit.run(remote(&global)?)),
         Command::Session(_) => Err(Failure::not_available("session")),
         Command::Doctor(_) => Err(Failure::not_available("doctor")),
         Command::Policy(_) => Err(Failure::not_available("policy")),
@@ -275,7 +277,6 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Export(_) => Err(Failure::not_available("export")),
         Command::Restore(_) => Err(Failure::not_available("restore")),
         Command::Key(_) => Err(Failure::not_available("key")),
-        Command::Audit(_) => Err(Failure::not_available("audit")),
         Command::Completions(_) => Err(Failure::not_available("completions")),
         Command::Man(_) => Err(Failure::not_available("man")),
     }

@@ -54,6 +54,30 @@ impl Output {
     }
 }
 
+/// A list without an end, block by block: a table whose columns grow with what they hold, or one JSON object a line.
+pub(super) struct Flow<'a> {
+    output: Output,
+    header: Option<&'a [&'a str]>,
+    widths: Vec<usize>,
+}
+
+impl<'a> Flow<'a> {
+    pub fn new(output: Output, columns: &'a [&'a str]) -> Self {
+        Self { output, header: Some(columns), widths: Vec::new() }
+    }
+
+    /// Whether there is still a reader.
+    pub fn show<T: Serialize>(&mut self, items: &[T], row: impl Fn(&T) -> Vec<String>) -> bool {
+        let text = if self.output.json {
+            items.iter().filter_map(|item| Some(serde_json::to_string(item).ok()? + "\n")).collect()
+        } else {
+            let header = self.header.take().map(|columns| columns.iter().map(|column| (*column).to_owned()).collect());
+            aligned(header.into_iter().chain(items.iter().map(row)).collect(), &mut self.widths)
+        };
+        write(&text).is_ok()
+    }
+}
+
 /// The answer as JSON.
 pub(super) fn json(value: &impl Serialize) {
     if let Ok(text) = serde_json::to_string_pretty(value) {
