@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod explain;
 mod output;
+mod paper;
 mod quickstart;
 mod serve;
 mod site;
@@ -97,6 +98,10 @@ enum Command {
     Token(token::Command),
     /// The audit trail: who did what, when, and from where
     Audit(audit::Audit),
+    /// Completions for a shell, on standard output
+    Completions(paper::Completions),
+    /// The manual, as a man page on standard output
+    Man(paper::Manual),
 
     // Commands of later versions: refused by name, so that nobody takes a typing error for an old version.
     #[command(hide = true)]
@@ -115,16 +120,21 @@ enum Command {
     Restore(Rest),
     #[command(hide = true)]
     Key(Rest),
-    #[command(hide = true)]
-    Completions(Rest),
-    #[command(hide = true)]
-    Man(Rest),
 }
 
 impl Command {
     /// Whether it speaks to a running Keygate, wherever that is.
     fn is_conversation(&self) -> bool {
-        !matches!(self, Self::Quickstart | Self::Serve | Self::Health | Self::Config(_) | Self::Snippet(_))
+        !matches!(
+            self,
+            Self::Quickstart
+                | Self::Serve
+                | Self::Health
+                | Self::Config(_)
+                | Self::Snippet(_)
+                | Self::Completions(_)
+                | Self::Man(_)
+        )
     }
 }
 
@@ -269,6 +279,11 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Access(command) => wait_for(command.run(remote(&global)?)),
         Command::Token(command) => wait_for(command.run(remote(&global)?)),
         Command::Audit(audit) => wait_for(audit.run(remote(&global)?)),
+        Command::Completions(completions) => {
+            completions.run(&Cli::command());
+            Ok(())
+        }
+        Command::Man(manual) => manual.run(&Cli::command()),
         Command::Session(_) => Err(Failure::not_available("session")),
         Command::Doctor(_) => Err(Failure::not_available("doctor")),
         Command::Policy(_) => Err(Failure::not_available("policy")),
@@ -277,8 +292,6 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Export(_) => Err(Failure::not_available("export")),
         Command::Restore(_) => Err(Failure::not_available("restore")),
         Command::Key(_) => Err(Failure::not_available("key")),
-        Command::Completions(_) => Err(Failure::not_available("completions")),
-        Command::Man(_) => Err(Failure::not_available("man")),
     }
 }
 

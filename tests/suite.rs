@@ -12,6 +12,7 @@ mod guards;
 mod layers;
 mod lifecycle;
 mod listeners;
+mod manual;
 mod outage;
 mod output;
 mod parity;
