@@ -26,3 +26,4 @@ mod rest;
 mod secrets;
 mod snippets;
 mod support;
+mod transcripts;
