@@ -14,7 +14,7 @@ WORKDIR /var/lib/keygate
 # The control socket, and the store where it is the embedded one.
 ENV KEYGATE__DATA_DIR=/var/lib/keygate
 VOLUME /var/lib/keygate
-EXPOSE 9180 9182
+EXPOSE 9180 9181 9182
 HEALTHCHECK --interval=5s --timeout=3s CMD ["keygate", "health"]
 ENTRYPOINT ["keygate"]
 CMD ["serve"]

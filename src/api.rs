@@ -5,12 +5,16 @@
 
 mod access;
 mod accounts;
-pub mod dto;
+mod audit;
+mod client;
 mod explain;
 mod extract;
+mod limit;
+mod me;
 mod policy;
 mod problem;
 mod sites;
+mod span;
 mod tokens;
 
 use std::sync::Arc;
@@ -23,10 +27,21 @@ use actix_web::{
 };
 use arc_swap::ArcSwap;
 
-pub use extract::{PeerUid, note_peer};
-pub use problem::{Document, Problem};
+/// The JSON of the contract, for both of its ends: what the handlers write, and the command line reads.
+pub mod dto {
+    pub use crate::directory::shown::*;
+}
 
-use crate::{directory::Directory, domain::policy::Policy};
+pub use client::ClientAddresses;
+pub use extract::{PeerUid, note_peer};
+pub use limit::{RateLimit, within_limit};
+pub use problem::{Document, Problem};
+pub use span::RequestSpan;
+
+use crate::{
+    directory::Directory,
+    domain::{policy::Policy, token::TokenPrefixes},
+};
 
 /// The largest body that is read.
 const MAX_BODY: usize = 64 * 1024;
@@ -36,6 +51,10 @@ const MAX_BODY: usize = 64 * 1024;
 pub struct ApiState {
     pub directory: Arc<Directory>,
     pub policy: Arc<ArcSwap<Policy>>,
+    /// What a bearer token begins with.
+    pub prefixes: TokenPrefixes,
+    /// The realm of the challenges.
+    pub realm: String,
 }
 
 /// Adds `/api/v1` to an application that has [`ApiState`], and whose connections carry [`PeerUid`].
@@ -49,6 +68,8 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .configure(sites::configure)
         .configure(access::configure)
         .configure(tokens::configure)
+        .configure(me::configure)
+        .configure(audit::configure)
         .configure(policy::configure)
         .configure(explain::configure)
         .default_service(web::to(elsewhere));
@@ -59,7 +80,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 async fn elsewhere(request: actix_web::HttpRequest) -> Result<HttpResponse, Problem> {
     let path = request.path().strip_prefix("/api/v1/").unwrap_or_default();
     match path.split('/').next().unwrap_or_default() {
-        "sessions" | "me" | "audit" => Err(Problem::not_available(404)),
+        "sessions" => Err(Problem::not_available(404)),
         _ => Err(Problem::new(404, "not_found", "there is nothing at this path")),
     }
 }

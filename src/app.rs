@@ -3,6 +3,7 @@
 //! The only place that names concrete types of several layers. It binds everything before it answers anything,
 //! so that a port in use is an error at the start and not a half of a service.
 
+mod http;
 mod keys;
 mod listen;
 mod reached;
@@ -21,7 +22,6 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App as ActixApp, HttpResponse, HttpServer, dev::Server, web};
 use arc_swap::ArcSwap;
 use envoy_types::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use tokio::sync::watch;
@@ -29,16 +29,14 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::{
     adapters::{
-        self,
         envoy_grpc::ExtAuthz,
-        headers::OverUnix,
         wire::{Wire, WireParts},
     },
-    api::{self, ApiState},
+    api::ApiState,
     clock::{Clock, SystemClock},
-    config::{self, Settings},
-    directory::{self, BootstrapError, Directory},
-    domain::{policy::Policy, presented::CredentialReader},
+    config::{self, Portal, Settings},
+    directory::{self, BootstrapError, Directory, TrailRules},
+    domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
     gate::{Gate, Parts, hasher::Hasher},
     metrics::Metrics,
     store::{
@@ -47,6 +45,7 @@ use crate::{
         redis::{RedisOptions, RedisStore},
     },
 };
+use http::Health;
 use reached::ReachedStore;
 pub use reload::Reload;
 
@@ -74,6 +73,7 @@ pub enum StartError {
 pub struct Addresses {
     pub check: SocketAddr,
     pub check_unix: Option<PathBuf>,
+    pub portal: SocketAddr,
     pub grpc: SocketAddr,
     pub control: PathBuf,
 }
@@ -82,21 +82,22 @@ pub struct Addresses {
 pub struct App {
     addresses: Addresses,
     pub directory: Arc<Directory>,
+    api: ApiParts,
     store: Arc<ReachedStore>,
     wire: Arc<Wire>,
     metrics: Arc<Metrics>,
     policy: Arc<ArcSwap<Policy>>,
     check: TcpListener,
     check_unix: Option<UnixListener>,
+    portal: (Portal, TcpListener),
     grpc: TcpListener,
     control: UnixListener,
 }
 
-/// What the HTTP endpoints beside the checks need.
-#[derive(Clone)]
-struct Health {
-    store: Arc<ReachedStore>,
-    metrics: Arc<Metrics>,
+/// What the API says and reads besides the records.
+struct ApiParts {
+    prefixes: TokenPrefixes,
+    realm: String,
 }
 
 /// Streams that one Envoy connection may have open.
@@ -120,7 +121,16 @@ impl App {
         let store = Arc::new(ReachedStore::new(opened, metrics.clone()));
         let hasher = Arc::new(Hasher::start(settings.password_cost));
         let prefixes = settings.credentials.token_prefixes.clone();
-        let direct = Directory::new(store.before_reached(), clock.clone(), keys.clone(), prefixes.clone(), hasher.clone());
+        let parts = directory::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            keys: keys.clone(),
+            prefixes: prefixes.clone(),
+            hasher: hasher.clone(),
+            token_rules: settings.tokens.clone(),
+            trail_rules: TrailRules { keep: settings.audit.keep, refused_entries: settings.audit.refused_entries },
+        };
+        let direct = Directory::new(directory::Parts { store: store.before_reached(), ..parts.clone() });
         match direct.bootstrap().await {
             Ok(()) => store.mark_reached(),
             Err(BootstrapError::Store(error)) if error.transient => {
@@ -130,10 +140,10 @@ impl App {
         }
         store.watch(direct, POLL);
         let as_store: Arc<dyn Store> = store.clone();
-        let directory = Arc::new(Directory::new(as_store.clone(), clock.clone(), keys.clone(), prefixes.clone(), hasher.clone()));
+        let directory = Arc::new(Directory::new(parts));
         metrics.policy_is(policy.rules().len());
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let reader = CredentialReader { prefixes, query_names: settings.credentials.query_names.clone() };
+        let reader = CredentialReader { prefixes: prefixes.clone(), query_names: settings.credentials.query_names.clone() };
         let allow_in_url = settings.credentials.allow_in_url;
         let gate = Gate::new(Parts { store: as_store, clock, keys, hasher, policy: policy.clone(), reader, allow_in_url });
         let wire = Arc::new(Wire::new(WireParts {
@@ -148,6 +158,7 @@ impl App {
         }));
         let check = listen::tcp(settings.check.listen, "check.listen")?;
         let check_unix = settings.check.unix.as_ref().map(|unix| listen::unix(&unix.path, unix.mode, "check.unix")).transpose()?;
+        let portal = listen::tcp(settings.portal.listen, "portal.listen")?;
         let grpc = listen::tcp(settings.grpc_listen, "grpc.listen")?;
         let control_path = data_dir.join("control.sock");
         let control = listen::unix(&control_path, 0o600, "data_dir")?;
@@ -156,10 +167,13 @@ impl App {
         let addresses = Addresses {
             check: local(&check)?,
             check_unix: settings.check.unix.map(|unix| unix.path),
+            portal: local(&portal)?,
             grpc: local(&grpc)?,
             control: control_path,
         };
-        Ok(Self { addresses, directory, store, wire, metrics, policy, check, check_unix, grpc, control })
+        let portal = (settings.portal, portal);
+        let api = ApiParts { prefixes, realm: settings.realm.as_str().to_owned() };
+        Ok(Self { addresses, directory, api, store, wire, metrics, policy, check, check_unix, portal, grpc, control })
     }
 
     #[must_use]
@@ -171,20 +185,24 @@ impl App {
     /// file changes the policy without a restart.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>, reload: Option<Reload>) -> io::Result<()> {
         let health = Health { store: self.store.clone(), metrics: self.metrics.clone() };
-        let check = check_server(&self.wire, &health, self.check, self.check_unix)?;
-        let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone() };
-        let control = control_server(state, self.wire.gate.clone(), &health, self.control)?;
+        let check = http::check(&self.wire, &health, self.check, self.check_unix)?;
+        let ApiParts { prefixes, realm } = self.api;
+        let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone(), prefixes, realm };
+        let (settings, listener) = self.portal;
+        let portal = http::portal(state.clone(), self.wire.gate.clone(), &health, &settings, listener)?;
+        let control = http::control(state, self.wire.gate.clone(), &health, self.control)?;
         let (stop_grpc, stopped) = watch::channel(false);
         let grpc = serve_grpc(self.grpc, self.wire.clone(), self.store.clone(), stopped)?;
         let _watching = reload.map(|reload| reload.watch(self.policy.clone(), self.metrics.clone()));
-        let handles = [check.handle(), control.handle()];
-        let running = [tokio::spawn(check), tokio::spawn(control)];
+        let handles = [check.handle(), portal.handle(), control.handle()];
+        let running = [tokio::spawn(check), tokio::spawn(portal), tokio::spawn(control)];
         shutdown.await;
         tracing::info!("stopping");
         let _nobody_listens = stop_grpc.send(true);
         // All at once: each has its own bound, and together they must stay below what orchestrators wait.
-        let [check, control] = handles;
-        let _stopped = tokio::join!(check.stop(true), control.stop(true), tokio::task::spawn_blocking(move || grpc.join()));
+        let [check, portal, control] = handles;
+        let grpc = tokio::task::spawn_blocking(move || grpc.join());
+        let _stopped = tokio::join!(check.stop(true), portal.stop(true), control.stop(true), grpc);
         for server in running {
             server.await.map_err(io::Error::other)??;
         }
@@ -254,81 +272,6 @@ fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
             Ok(Arc::new(store))
         }
     }
-}
-
-/// `/auth/*`, and what operators and orchestrators ask. The span of a check is made where it is judged.
-fn check_server(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: Option<UnixListener>) -> io::Result<Server> {
-    let wire = web::Data::from(wire.clone());
-    let health = web::Data::new(health.clone());
-    let mut server = HttpServer::new(move || {
-        ActixApp::new()
-            .app_data(wire.clone())
-            .app_data(health.clone())
-            .configure(health_endpoints)
-            .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
-            .default_service(web::to(adapters::answer))
-    })
-    .disable_signals()
-    .shutdown_timeout(STOP_WITHIN.as_secs())
-    // Longer than proxies keep theirs: the side that asks should be the side that closes.
-    .keep_alive(Duration::from_mins(2))
-    // Before the listeners: each takes it over as it is when it is added.
-    .on_connect(|connection, data| {
-        if connection.is::<actix_web::rt::net::UnixStream>() {
-            data.insert(OverUnix);
-        }
-    })
-    .listen(tcp)?;
-    if let Some(unix) = unix {
-        server = server.listen_uds(unix)?;
-    }
-    Ok(server.run())
-}
-
-/// The start of `/api/v1`, for whoever may open the socket.
-fn control_server(state: ApiState, gate: Arc<Gate>, health: &Health, socket: UnixListener) -> io::Result<Server> {
-    let state = web::Data::new(state);
-    let gate = web::Data::from(gate);
-    let health = web::Data::new(health.clone());
-    let server = HttpServer::new(move || {
-        ActixApp::new()
-            .app_data(state.clone())
-            .app_data(gate.clone())
-            .app_data(health.clone())
-            .wrap(tracing_actix_web::TracingLogger::default())
-            .configure(health_endpoints)
-            .configure(api::configure)
-    })
-    .workers(1)
-    .disable_signals()
-    .shutdown_timeout(STOP_WITHIN.as_secs())
-    .on_connect(api::note_peer)
-    .listen_uds(socket)?;
-    Ok(server.run())
-}
-
-fn health_endpoints(config: &mut web::ServiceConfig) {
-    config
-        .service(web::resource("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)))
-        .service(web::resource("/readyz").route(web::get().to(readyz)).route(web::head().to(readyz)));
-}
-
-async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().content_type("text/plain").body("ok\n")
-}
-
-async fn readyz(health: web::Data<Health>) -> HttpResponse {
-    match health.store.ping().await {
-        Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
-        Err(error) => {
-            HttpResponse::ServiceUnavailable().content_type("text/plain").body(format!("not ready: the store: {error}\n"))
-        }
-    }
-}
-
-async fn metrics(health: web::Data<Health>) -> HttpResponse {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    HttpResponse::Ok().content_type(content_type).body(health.metrics.render())
 }
 
 /// gRPC runs in a runtime of its own: its versions of `http` and `h2` are not actix-web's, and neither side can starve the other.

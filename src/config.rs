@@ -21,7 +21,8 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use mistake::Mistakes;
 pub use mistake::{Mistake, Place};
 pub use settings::{
-    Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Realm, SecretsFingerprint, Settings, Store, UnixSocket,
+    Audit, Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Notify, Portal, Realm, SecretsFingerprint, Settings, Store,
+    UnixSocket,
 };
 
 use crate::domain::policy::Policy;

@@ -1,25 +1,34 @@
-//! The use cases that change records: accounts, sites, access, tokens.
+//! The use cases that change records: accounts, sites, access, tokens; and the trail of what they did.
 //!
 //! Each takes the actor and checks that he may, reads what it needs, and ends in one commit that holds whole
-//! or not at all, and only if nothing it read has changed. It knows the domain, the store's trait and the
-//! clock; it refuses to know HTTP, the command line, and which store it is.
+//! or not at all, and only if nothing it read has changed; the event that tells of it is a part of that commit.
+//! It knows the domain, the store's trait and the clock; it refuses to know HTTP, the command line, and which
+//! store it is.
 
 mod access;
 mod accounts;
 mod actor;
 mod bootstrap;
+mod delete;
 mod edit;
 mod error;
 pub mod fields;
+mod idempotency;
 mod mint;
 mod patch;
+mod revoke;
+pub mod shown;
 mod sites;
+mod standing;
+mod strength;
 mod tokens;
+mod trail;
+mod walk;
 
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use rand::{CryptoRng, rand_core::UnwrapErr, rngs::SysRng};
 
@@ -28,14 +37,22 @@ pub use accounts::{AccountPatch, NewAccount};
 pub use actor::Actor;
 pub use bootstrap::{BootstrapError, verify_keys};
 pub use error::DirectoryError;
-pub use mint::{CeilingAsk, Expiry, NewToken};
+pub use idempotency::IdempotencyKey;
+pub use mint::NewToken;
 pub use patch::FieldPatch;
+pub use revoke::Revoked;
 pub use sites::{NewSite, SitePatch};
-pub use tokens::{TokenInfo, TokenPatch};
+pub use strength::{CeilingAsk, Expiry};
+pub use tokens::{TokenFilter, TokenInfo, TokenPatch};
+pub use trail::{Recorded, TrailFilter};
 
+pub use crate::store::{Order, record::Made};
 use crate::{
     clock::Clock,
-    domain::{account::Account, id::AccountId, key::ServerKeys, site::SiteName, text::Login, token::TokenPrefixes},
+    domain::{
+        access::AccessRows, account::Account, id::AccountId, key::ServerKeys, site::SiteName, text::Login, token::TokenPrefixes,
+        token_rules::TokenRules,
+    },
     gate::hasher::Hasher,
     store::{CommitError, Index, Key, Record, Store, StoreError},
 };
@@ -44,6 +61,27 @@ use edit::Edit;
 /// How often a use case starts again when somebody else was faster.
 const ATTEMPTS: usize = 16;
 
+/// What the directory works with, and by which rules.
+#[derive(Clone)]
+pub struct Parts {
+    pub store: Arc<dyn Store>,
+    pub clock: Arc<dyn Clock>,
+    pub keys: Arc<ServerKeys>,
+    pub prefixes: TokenPrefixes,
+    pub hasher: Arc<Hasher>,
+    pub token_rules: TokenRules,
+    pub trail_rules: TrailRules,
+}
+
+/// How long the audit trail stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrailRules {
+    /// What was done.
+    pub keep: Duration,
+    /// How many refused attempts.
+    pub refused_entries: u64,
+}
+
 /// The way to the records for everybody who changes or lists them.
 pub struct Directory {
     store: Arc<dyn Store>,
@@ -51,6 +89,8 @@ pub struct Directory {
     keys: Arc<ServerKeys>,
     prefixes: TokenPrefixes,
     hasher: Arc<Hasher>,
+    token_rules: TokenRules,
+    trail_rules: TrailRules,
 }
 
 impl fmt::Debug for Directory {
@@ -95,25 +135,26 @@ enum Plan<T> {
 
 impl Directory {
     #[must_use]
-    pub fn new(
-        store: Arc<dyn Store>,
-        clock: Arc<dyn Clock>,
-        keys: Arc<ServerKeys>,
-        prefixes: TokenPrefixes,
-        hasher: Arc<Hasher>,
-    ) -> Self {
-        Self { store, clock, keys, prefixes, hasher }
+    pub fn new(parts: Parts) -> Self {
+        let Parts { store, clock, keys, prefixes, hasher, token_rules, trail_rules } = parts;
+        Self { store, clock, keys, prefixes, hasher, token_rules, trail_rules }
     }
 
     /// Commits a plan. `None` when somebody else was faster, and the plan has to be made anew.
     async fn settle<T>(&self, plan: Plan<T>) -> Result<Option<T>, StoreError> {
         match plan {
             Plan::Nothing(result) => Ok(Some(result)),
-            Plan::Commit(edit, result) => match self.store.commit(edit.into_change()).await {
-                Ok(()) => Ok(Some(result)),
-                Err(CommitError::Conflict(_) | CommitError::Miscounted(_)) => Ok(None),
-                Err(CommitError::Store(error)) => Err(error),
-            },
+            Plan::Commit(edit, result) => {
+                let (change, events) = edit.into_change()?;
+                match self.store.commit(change).await {
+                    Ok(()) => {
+                        events.iter().for_each(trail::log);
+                        Ok(Some(result))
+                    }
+                    Err(CommitError::Conflict(_) | CommitError::Miscounted(_)) => Ok(None),
+                    Err(CommitError::Store(error)) => Err(error),
+                }
+            }
         }
     }
 
@@ -127,7 +168,7 @@ impl Directory {
             return Ok(Vec::new());
         }
         let stored = self.store.read(keys).await?;
-        stored.iter().map(|one| one.as_ref().map(R::decode).transpose()).collect()
+        keys.iter().zip(&stored).map(|(key, one)| one.as_ref().map(|stored| R::decode(key, stored)).transpose()).collect()
     }
 
     async fn accounts_by_id(&self, ids: impl IntoIterator<Item = AccountId>) -> Result<BTreeMap<AccountId, Account>, StoreError> {
@@ -135,6 +176,16 @@ impl Directory {
         let keys: Vec<_> = ids.into_iter().map(Key::Account).collect();
         let accounts = self.get_all::<Account>(&keys).await?;
         Ok(accounts.into_iter().flatten().map(|account| (account.id.clone(), account)).collect())
+    }
+
+    /// An account with its access, in one read; `None` when there is no such account.
+    async fn account_with_access(&self, id: &AccountId) -> Result<Option<(Account, Option<AccessRows>)>, StoreError> {
+        let keys = [Key::Account(id.clone()), Key::Access(id.clone())];
+        let stored = self.store.read(&keys).await?;
+        let [account, access] = [0, 1].map(|index| stored.get(index).and_then(Option::as_ref));
+        let account = account.map(|stored| Account::decode(&keys[0], stored)).transpose()?;
+        let access = access.map(|stored| AccessRows::decode(&keys[1], stored)).transpose()?;
+        Ok(account.map(|account| (account, access)))
     }
 
     /// A page of an index: its members, and the cursor of the next page.

@@ -5,8 +5,11 @@
 
 pub mod access;
 pub mod account;
+pub mod authority;
 pub mod decide;
 pub mod decision;
+pub mod event;
+pub mod held;
 pub mod id;
 pub mod identity;
 pub mod key;
@@ -19,4 +22,5 @@ pub mod site;
 pub mod text;
 pub mod time;
 pub mod token;
+pub mod token_rules;
 pub mod trust;

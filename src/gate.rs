@@ -174,10 +174,10 @@ impl Gate {
     async fn find_anonymous(&self, asked: &SiteAsk, gathered: &mut Gathered) -> Result<Verification, StoreError> {
         let mut reading = Reading::of_sites(asked);
         let account = AccountId::anonymous();
-        let records = self.parts.store.read(&reading.keys([Key::Account(account.clone()), Key::Access(account)])).await?;
+        let records = self.read(reading.keys([Key::Account(account.clone()), Key::Access(account)])).await?;
         reading.take_sites(&records[2..])?;
-        gathered.account = decode(records[0].as_ref())?;
-        gathered.access = decode(records[1].as_ref())?;
+        gathered.account = decode(&records[0])?;
+        gathered.access = decode(&records[1])?;
         gathered.sites = self.resolve(reading).await?;
         Ok(Verification::Verified)
     }
@@ -191,8 +191,8 @@ impl Gate {
         gathered: &mut Gathered,
     ) -> Result<Verification, StoreError> {
         let mut reading = Reading::of_sites(asked);
-        let records = self.parts.store.read(&reading.keys([Key::Token(presented.id.clone())])).await?;
-        let Some(token) = decode::<Token>(records[0].as_ref())? else { return Ok(Verification::Unknown) };
+        let records = self.read(reading.keys([Key::Token(presented.id.clone())])).await?;
+        let Some(token) = decode::<Token>(&records[0])? else { return Ok(Verification::Unknown) };
         if !presented.verifies(&token, &self.parts.keys) {
             return Ok(Verification::Mismatch);
         }
@@ -215,11 +215,11 @@ impl Gate {
         gathered: &mut Gathered,
     ) -> Result<Verification, StoreError> {
         let mut reading = Reading::of_sites(asked);
-        let records = self.parts.store.read(&reading.keys([Key::Name(fold(login))])).await?;
+        let records = self.read(reading.keys([Key::Name(fold(login))])).await?;
         reading.take_sites(&records[1..])?;
         // For an unknown login some other account is read, so that both make the same round trips; `anonymous` has no
         // password that could match.
-        let account = decode::<NameClaim>(records[0].as_ref())?.map_or_else(AccountId::anonymous, |claim| claim.account);
+        let account = decode::<NameClaim>(&records[0])?.map_or_else(AccountId::anonymous, |claim| claim.account);
         self.read_account(&account, reading, gathered).await?;
         let human = gathered.account.as_ref().filter(|account| account.kind == AccountKind::Human);
         let known = human.and_then(|account| Some((account, account.password.clone()?)));
@@ -241,11 +241,11 @@ impl Gate {
     async fn read_account(&self, id: &AccountId, reading: Reading, gathered: &mut Gathered) -> Result<(), StoreError> {
         let mut keys = vec![Key::Account(id.clone()), Key::Access(id.clone())];
         keys.extend(reading.site_behind_host());
-        let records = self.parts.store.read(&keys).await?;
-        gathered.account = decode(records[0].as_ref())?;
-        gathered.access = decode(records[1].as_ref())?;
+        let records = self.read(keys).await?;
+        gathered.account = decode(&records[0])?;
+        gathered.access = decode(&records[1])?;
         gathered.sites = match reading {
-            Reading::ByHost { .. } => decode::<Site>(records.get(2).and_then(Option::as_ref))?.map(|site| vec![site]),
+            Reading::ByHost { .. } => records.get(2).map_or(Ok(None), decode::<Site>)?.map(|site| vec![site]),
             Reading::Named { sites, .. } => sites,
         };
         Ok(())
@@ -253,15 +253,23 @@ impl Gate {
 
     async fn resolve(&self, reading: Reading) -> Result<Option<Vec<Site>>, StoreError> {
         match (reading.site_behind_host(), reading) {
-            (Some(key), _) => Ok(decode::<Site>(self.parts.store.read(&[key]).await?[0].as_ref())?.map(|site| vec![site])),
+            (Some(key), _) => Ok(decode::<Site>(&self.read(vec![key]).await?[0])?.map(|site| vec![site])),
             (None, Reading::Named { sites, .. }) => Ok(sites),
             (None, Reading::ByHost { .. }) => Ok(None),
         }
     }
+
+    async fn read(&self, keys: Vec<Key>) -> Result<Vec<Answer>, StoreError> {
+        let records = self.parts.store.read(&keys).await?;
+        Ok(keys.into_iter().zip(records).collect())
+    }
 }
 
-fn decode<R: Record>(stored: Option<&Stored>) -> Result<Option<R>, StoreError> {
-    stored.map(R::decode).transpose()
+/// What was asked for, and what there is.
+type Answer = (Key, Option<Stored>);
+
+fn decode<R: Record>((key, stored): &Answer) -> Result<Option<R>, StoreError> {
+    stored.as_ref().map(|stored| R::decode(key, stored)).transpose()
 }
 
 /// How far the sites of a check have been read. A site that is found by its host takes a second step.
@@ -290,13 +298,13 @@ impl Reading {
     }
 
     /// The answers to what [`Reading::keys`] added.
-    fn take_sites(&mut self, records: &[Option<Stored>]) -> Result<(), StoreError> {
+    fn take_sites(&mut self, records: &[Answer]) -> Result<(), StoreError> {
         match self {
             Self::Named { sites, .. } => {
-                *sites = records.iter().map(|record| decode(record.as_ref())).collect::<Result<Option<Vec<Site>>, _>>()?;
+                *sites = records.iter().map(decode).collect::<Result<Option<Vec<Site>>, _>>()?;
             }
             Self::ByHost { site, .. } => {
-                *site = decode::<HostClaim>(records.first().and_then(Option::as_ref))?.map(|claim| claim.site);
+                *site = records.first().map_or(Ok(None), decode::<HostClaim>)?.map(|claim| claim.site);
             }
         }
         Ok(())

@@ -64,6 +64,8 @@ pub enum Step {
     /// Adds a member to an index; adding it twice is adding it once.
     AddTo(Index, String),
     RemoveFrom(Index, String),
+    /// Removes all members of an index.
+    Clear(Index),
 }
 
 /// A set of preconditions and steps that happen together or not at all.

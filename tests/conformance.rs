@@ -2,16 +2,19 @@
 //!
 //! What only one kind of store can be asked is in a file of its own.
 
+mod counts;
 mod embedded;
 mod redis;
+mod trail;
+mod uses;
 
 use std::{any::Any, collections::BTreeSet, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use keygate::{
-    domain::{account::Format, id::AccountId},
+    domain::{account::Format, id::AccountId, time::Timestamp},
     store::{
-        Change, CommitError, Expect, Index, Key, Record as _, Step, Store, StoreError, Stored,
+        Change, CommitError, Entry, Expect, Index, Key, Order, Record as _, Step, Store, StoreError, Stored, Trail,
         embedded::EmbeddedStore,
         record::{HostClaim, NameClaim},
         redis::{RedisOptions, RedisStore},
@@ -19,6 +22,19 @@ use keygate::{
 };
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
+use self::{
+    counts::{a_conflict_is_named_before_a_count, a_count_that_is_not_so_stops_all_of_a_change, who_has_counted_misses_nobody},
+    trail::{
+        a_bounded_trail_keeps_the_newest_and_touches_no_other, a_change_and_its_entries_happen_together,
+        a_change_may_have_two_thousand_entries_and_members, entries_are_paged_from_both_ends_without_a_gap,
+        entries_are_read_in_the_order_in_which_they_were_written, of_concurrent_changes_every_entry_is_there_once,
+        what_is_forgotten_is_what_was_written_before,
+    },
+    uses::{
+        a_token_that_was_not_used_has_no_last_use, forgotten_uses_are_gone_and_no_others,
+        the_later_use_stays_in_whatever_order_they_arrive, two_thousand_uses_are_noted_and_read_at_once,
+    },
+};
 use crate::support::redis::{Program, Server};
 
 /// A store, and what must live as long as it does.
@@ -75,6 +91,20 @@ macro_rules! conformance {
                 versions_are_exact_up_to_their_limit,
                 random_changes_agree_with_a_model,
                 answers_a_ping,
+                a_count_that_is_not_so_stops_all_of_a_change,
+                a_conflict_is_named_before_a_count,
+                who_has_counted_misses_nobody,
+                entries_are_read_in_the_order_in_which_they_were_written,
+                entries_are_paged_from_both_ends_without_a_gap,
+                a_change_and_its_entries_happen_together,
+                of_concurrent_changes_every_entry_is_there_once,
+                a_bounded_trail_keeps_the_newest_and_touches_no_other,
+                what_is_forgotten_is_what_was_written_before,
+                a_change_may_have_two_thousand_entries_and_members,
+                the_later_use_stays_in_whatever_order_they_arrive,
+                a_token_that_was_not_used_has_no_last_use,
+                forgotten_uses_are_gone_and_no_others,
+                two_thousand_uses_are_noted_and_read_at_once,
             );
         })+
     };
@@ -115,6 +145,16 @@ fn add(index: &Index, member: &str) -> Step {
 
 fn remove(index: &Index, member: &str) -> Step {
     Step::RemoveFrom(index.clone(), member.to_owned())
+}
+
+fn entry(text: &str) -> Entry {
+    Entry { at: Timestamp::from_millis(1_000), json: serde_json::json!({ "v": 1, "text": text }).to_string() }
+}
+
+/// All of the trail of changes, the oldest first.
+async fn lines(store: &dyn Store) -> Vec<String> {
+    let entries = store.entries(Trail::Changes, None, Order::OldestFirst, usize::MAX).await.unwrap();
+    entries.into_iter().map(|(_, json)| json).collect()
 }
 
 async fn get(store: &dyn Store, key: &Key) -> Option<Stored> {
@@ -492,7 +532,7 @@ async fn readers_never_see_half_a_change(store: Arc<dyn Store>) {
 /// A store may refuse to read the record, or the record to be decoded: the end is the same.
 async fn decode(store: &dyn Store, key: &Key) -> Result<NameClaim, StoreError> {
     let stored = store.read(std::slice::from_ref(key)).await?.remove(0).expect("the record is not absent");
-    NameClaim::decode(&stored)
+    NameClaim::decode(key, &stored)
 }
 
 async fn a_damaged_record_is_an_error_and_not_absent(store: Arc<dyn Store>) {
@@ -507,12 +547,12 @@ async fn a_damaged_record_is_an_error_and_not_absent(store: Arc<dyn Store>) {
         let damaged = Stored { version: 3, json: json.to_owned() };
         store.commit(steps([Step::Put(key.clone(), damaged)])).await.unwrap();
         let error = decode(&*store, &key).await.unwrap_err();
-        assert!(!error.transient, "{json:?}: {error}");
+        assert!(!error.transient && error.message.contains("name:claimed"), "{json:?}: {error}");
         let taken = Change { expect: vec![(key.clone(), Expect::Absent)], steps: vec![put(&key, 1)], ..Change::default() };
         assert_eq!(store.commit(taken).await, Err(CommitError::Conflict(key.clone())), "{json:?}");
     }
     // It is of another kind, and still not taken for it.
-    assert!(HostClaim::decode(&whole).is_err());
+    assert!(HostClaim::decode(&key, &whole).is_err());
 }
 
 async fn a_record_of_a_future_format_is_an_error_and_not_absent(store: Arc<dyn Store>) {
@@ -520,7 +560,7 @@ async fn a_record_of_a_future_format_is_an_error_and_not_absent(store: Arc<dyn S
     let future = Stored { version: 3, json: r#"{"v":2,"owner":{"account":"acc_anonymous"},"version":3}"#.to_owned() };
     store.commit(steps([Step::Put(key.clone(), future)])).await.unwrap();
     let error = decode(&*store, &key).await.unwrap_err();
-    assert!(!error.transient && error.message.contains("NameClaim"), "{error}");
+    assert!(!error.transient && error.message.contains("name:future") && error.message.contains("NameClaim"), "{error}");
 }
 
 async fn a_damaged_record_can_be_replaced(store: Arc<dyn Store>) {
@@ -556,6 +596,7 @@ async fn versions_are_exact_up_to_their_limit(store: Arc<dyn Store>) {
 struct Model {
     records: std::collections::BTreeMap<String, Stored>,
     members: BTreeSet<(String, String)>,
+    lines: Vec<String>,
 }
 
 impl Model {
@@ -571,12 +612,19 @@ impl Model {
                 return Err(CommitError::Conflict(key.clone()));
             }
         }
+        for (index, expected) in &change.counts {
+            if self.members.iter().filter(|(name, _)| *name == index.name()).count() as u64 != *expected {
+                return Err(CommitError::Miscounted(index.clone()));
+            }
+        }
+        self.lines.extend(change.entries.iter().map(|entry| entry.json.clone()));
         for step in change.steps.iter().cloned() {
             match step {
                 Step::Put(key, stored) => drop(self.records.insert(key.name(), stored)),
                 Step::Delete(key) => drop(self.records.remove(&key.name())),
                 Step::AddTo(index, member) => drop(self.members.insert((index.name(), member))),
                 Step::RemoveFrom(index, member) => drop(self.members.remove(&(index.name(), member))),
+                Step::Clear(index) => self.members.retain(|(name, _)| *name != index.name()),
             }
         }
         Ok(())
@@ -588,8 +636,8 @@ async fn random_changes_agree_with_a_model(store: Arc<dyn Store>) {
     let mut model = Model::default();
     let keys = ["a", "b", "c", "d"].map(name);
     let indexes = [Index::Accounts, Index::Sites];
-    let mut conflicts = 0;
-    for _ in 0..400 {
+    let (mut conflicts, mut miscounts) = (0, 0);
+    for n in 0..500 {
         let key = |rng: &mut StdRng| keys[rng.random_range(0..keys.len())].clone();
         let expect = (0..rng.random_range(0..3))
             .map(|_| {
@@ -613,9 +661,14 @@ async fn random_changes_agree_with_a_model(store: Arc<dyn Store>) {
                 }
             })
             .collect();
-        let change = Change { expect, steps, ..Change::default() };
+        let counts = (0..rng.random_range(0..2))
+            .map(|_| (indexes[rng.random_range(0..indexes.len())].clone(), rng.random_range(0..5)))
+            .collect();
+        let entries = (0..rng.random_range(0..3)).map(|line| entry(&format!("{n}/{line}"))).collect();
+        let change = Change { expect, counts, steps, entries, takes_away: rng.random() };
         let expected = model.commit(&change);
-        conflicts += u32::from(expected.is_err());
+        conflicts += u32::from(matches!(expected, Err(CommitError::Conflict(_))));
+        miscounts += u32::from(matches!(expected, Err(CommitError::Miscounted(_))));
         assert_eq!(store.commit(change.clone()).await, expected, "{change:?}");
         let records: Vec<_> = keys.iter().map(|key| model.records.get(&key.name()).cloned()).collect();
         assert_eq!(store.read(&keys).await.unwrap(), records, "{change:?}");
@@ -625,7 +678,8 @@ async fn random_changes_agree_with_a_model(store: Arc<dyn Store>) {
             assert_eq!(members(&*store, index).await, of_index, "{change:?}");
         }
     }
-    assert!((50..350).contains(&conflicts), "{conflicts} conflicts");
+    assert!((50..350).contains(&conflicts) && (50..350).contains(&miscounts), "{conflicts} conflicts, {miscounts} miscounts");
+    assert_eq!(lines(&*store).await, model.lines);
 }
 
 async fn answers_a_ping(store: Arc<dyn Store>) {

@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keygate::store::{Change, CommitError, Expect, Index, Key, Step, Store as _, Stored, embedded::EmbeddedStore};
+use keygate::{
+    domain::time::Timestamp,
+    store::{Change, CommitError, Entry, Expect, Index, Key, Order, Step, Store as _, Stored, Trail, embedded::EmbeddedStore},
+};
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 
 const DIRECTORY: &str = "KEYGATE_TEST_CRASH_DIRECTORY";
@@ -46,7 +49,13 @@ fn change(id: &str, previous: Option<&str>) -> Change {
     // At any time one member is the last one of its writer: taken away and put in one change.
     steps.push(Step::AddTo(Index::Tokens, id.to_owned()));
     steps.extend(previous.map(|previous| Step::RemoveFrom(Index::Tokens, previous.to_owned())));
-    Change { expect, steps, ..Change::default() }
+    Change { expect, steps, entries: vec![entry(id)], ..Change::default() }
+}
+
+/// By a clock that goes back now and then.
+fn entry(id: &str) -> Entry {
+    let number: i64 = id[id.len() - 7..].parse().unwrap();
+    Entry { at: Timestamp::from_millis(1_000 - number % 7), json: id.to_owned() }
 }
 
 /// A change that must conflict, after it has been written beside others in one transaction.
@@ -55,6 +64,7 @@ fn ghost(id: &str) -> Change {
     Change {
         expect: vec![(left, Expect::Absent)],
         steps: vec![Step::Delete(right), Step::AddTo(Index::Superusers, id.to_owned())],
+        entries: vec![entry(id)],
         ..Change::default()
     }
 }
@@ -127,6 +137,16 @@ fn write_and_kill(directory: &Path, round: u32, duration: Duration) -> BTreeSet<
     reader.join().unwrap()
 }
 
+async fn all_entries(store: &EmbeddedStore) -> Vec<String> {
+    let (mut entries, mut past) = (Vec::new(), None);
+    loop {
+        let page = store.entries(Trail::Changes, past, Order::OldestFirst, 1000).await.unwrap();
+        let Some((last, _)) = page.last() else { return entries };
+        past = Some(*last);
+        entries.extend(page.into_iter().map(|(_, json)| json));
+    }
+}
+
 async fn all_members(store: &EmbeddedStore, index: &Index) -> BTreeSet<String> {
     let (mut members, mut after) = (BTreeSet::new(), None::<String>);
     loop {
@@ -149,6 +169,9 @@ async fn verify(store: &EmbeddedStore, rounds: std::ops::RangeInclusive<u32>, ac
     assert!(gone.is_empty(), "acknowledged and lost: {gone:?}");
     assert_eq!(accounts, sites, "a change was applied in part");
     assert!(members(Index::Superusers).await.is_empty(), "a conflict was applied");
+    let mut entries: Vec<String> = all_entries(store).await.into_iter().filter(|id| *id >= since).collect();
+    entries.sort_unstable();
+    assert!(entries.iter().eq(&accounts), "a change without its entry, or an entry without its change");
 
     let newest = |round, writer| accounts.range(id(round, writer, 0)..=id(round, writer, 9_999_999)).next_back().cloned();
     let tokens: BTreeSet<String> = members(Index::Tokens).await.split_off(&since);

@@ -40,6 +40,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("clap_mangen", &["src/cli/paper.rs"]),
     ("toml_edit", &["src/config"]),
     ("notify", &["src/app"]),
+    // It brings a clock of its own.
+    ("governor", &["src/api/limit.rs"]),
 ];
 
 /// What `domain` must not know: IO, async, a framework, a clock. `http` because the two frameworks differ in its version.

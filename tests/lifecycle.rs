@@ -62,7 +62,8 @@ fn assert_refuses(keygate: &Keygate, code: i32, named: &[&str]) {
 #[test]
 fn a_port_in_use_is_refused() {
     let keygate = Keygate::prepare(CONFIG);
-    for (address, key) in [(keygate.check, "check.listen"), (keygate.grpc, "grpc.listen")] {
+    let listeners = [(keygate.check, "check.listen"), (keygate.portal, "portal.listen"), (keygate.grpc, "grpc.listen")];
+    for (address, key) in listeners {
         let _taken = TcpListener::bind(address).unwrap();
         assert_refuses(&keygate, 3, &[&address.to_string(), key]);
     }

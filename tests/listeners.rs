@@ -2,6 +2,7 @@
 
 use std::{
     io::Write as _,
+    net::IpAddr,
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
 };
 
@@ -102,6 +103,110 @@ fn the_proxy_secret_is_demanded_of_every_proxy() {
         let client = shop.request().header("X-Auth-Proxy-Secret", SECRET);
         let response = check(shop.keygate.grpc, message(&client, false), None).unwrap();
         assert_eq!(Verdict::of_grpc(response).unwrap().reason(), "untrusted_peer");
+    }
+}
+
+/// What the portal answers whoever comes from there.
+fn at_portal(shop: &Shop, from: IpAddr, request: &Request) -> Answer {
+    request.send(from, shop.keygate.portal).unwrap()
+}
+
+/// The configuration with a section `portal`.
+fn with_portal(section: &str) -> String {
+    format!("{CONFIG}\n[portal]\n{section}\n")
+}
+
+#[test]
+fn the_portal_serves_the_api_and_its_own_health_and_no_more() {
+    let shop = Shop::start(CONFIG);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(at_portal(&shop, PROXY, &get(path)).status, 200, "{path}");
+    }
+    for path in ["/api/v1/accounts", "/api/v1/tokens", "/api/v1/sites", "/api/v1/access", "/api/v1/policy"] {
+        let answer = at_portal(&shop, PROXY, &get(path));
+        let document: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, document["type"].as_str()), (401, Some("about:blank#no_credential")), "{path}: {document}");
+        assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{path}");
+    }
+    let shown = Request::new("POST", "/api/v1/sites").header("Host", "localhost").header("Content-Type", "application/json");
+    assert_eq!(at_portal(&shop, PROXY, &shown.body(br#"{"id":"other"}"#.to_vec())).status, 401);
+    for path in
+        ["/", "/metrics", "/auth/nginx", "/auth/envoy/orders/7", "/auth/check?method=GET&url=http://shop.example.com/", "/api"]
+    {
+        assert_eq!(at_portal(&shop, PROXY, &get(path)).status, 404, "{path}");
+    }
+    // And where proxies ask, nobody manages anything.
+    let elsewhere = get("/api/v1/accounts").send(PROXY, shop.keygate.check).unwrap();
+    assert!(elsewhere.status != 401 && elsewhere.status >= 400, "{}", elsewhere.status);
+}
+
+/// Until it is refused for asking too often; gives back the refusal.
+fn ask_too_often(shop: &Shop, from: IpAddr, request: &Request) -> Answer {
+    let mut answers = (0..1000).map(|_| at_portal(shop, from, request));
+    answers.find(|answer| answer.status != 401).expect("a thousand requests are more than two in a second")
+}
+
+fn forwarded(clients: &str) -> Request {
+    get("/api/v1/accounts").header("X-Forwarded-For", clients)
+}
+
+#[test]
+fn a_client_that_asks_the_portal_too_often_is_refused_and_no_other() {
+    let proxy = IpAddr::from([127, 0, 0, 7]);
+    let shop = Shop::start(&with_portal("trusted_proxies = [\"127.0.0.7\"]\nrequests_per_second = 1"));
+    let refusal = ask_too_often(&shop, proxy, &forwarded("203.0.113.7"));
+    let document: serde_json::Value = serde_json::from_slice(&refusal.body).unwrap();
+    assert_eq!((refusal.status, document["type"].as_str()), (429, Some("about:blank#too_many_requests")), "{document}");
+    assert_eq!((refusal.header("retry-after"), refusal.header("content-type")), (Some("1"), Some("application/problem+json")));
+    assert!(document["request_id"].is_string(), "{document}");
+    // The next client behind the same proxy; the proxy itself; whoever comes directly, whatever he says of himself.
+    assert_eq!(at_portal(&shop, proxy, &forwarded("203.0.113.8")).status, 401);
+    assert_eq!(at_portal(&shop, proxy, &get("/api/v1/accounts")).status, 401);
+    let direct = IpAddr::from([127, 0, 0, 8]);
+    assert_eq!(at_portal(&shop, direct, &forwarded("203.0.113.7")).status, 401);
+    // Nor does it help to say to be another each time.
+    let mut other = 0..=255;
+    let mut lie = || forwarded(&format!("198.51.100.{}", other.next().unwrap()));
+    let statuses: Vec<u16> = (0..200).map(|_| at_portal(&shop, direct, &lie()).status).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    // All addresses of an IPv6 network are one client.
+    let network = |number: u16| forwarded(&format!("2001:db8:0:1::{number:x}"));
+    let statuses: Vec<u16> = (0..200).map(|number| at_portal(&shop, proxy, &network(number)).status).collect();
+    assert!(statuses.contains(&429), "{statuses:?}");
+    assert_eq!(at_portal(&shop, proxy, &forwarded("2001:db8:0:2::1")).status, 401);
+    // Paths that nobody serves count too; whoever watches the service is always served, and the control socket.
+    let refusal = (0..1000).map(|_| at_portal(&shop, IpAddr::from([127, 0, 0, 9]), &get("/"))).find(|answer| answer.status != 404);
+    assert_eq!(refusal.map(|answer| answer.status), Some(429));
+    for _ in 0..50 {
+        assert_eq!(at_portal(&shop, direct, &get("/healthz")).status, 200);
+        assert_eq!(at_portal(&shop, direct, &get("/readyz")).status, 200);
+    }
+    shop.keygate.must(&["account", "list"]);
+}
+
+#[test]
+fn what_is_pasted_into_an_address_at_the_portal_is_not_logged() {
+    let mut shop = Shop::start(&with_portal("trusted_proxies = [\"127.0.0.0/8\"]\n\n[log]\nlevel = \"trace\""));
+    let pasted = get("/api/v1/tokens/kg_u_hunter2?token_auth=kg_u_hunter2").header("X-Forwarded-For", "203.0.113.7");
+    assert_eq!(at_portal(&shop, PROXY, &pasted).status, 401);
+    assert_eq!(at_portal(&shop, PROXY, &get("/hunter2").header("X-Forwarded-For", "203.0.113.7")).status, 404);
+    let other_method = Request::new("kg_u_hunter2", "/api/v1/tokens").header("Host", "hunter2");
+    assert!(at_portal(&shop, PROXY, &other_method).status >= 400);
+    shop.keygate.stop();
+    let log = shop.keygate.log();
+    assert!(!log.contains("hunter2"), "{log}");
+    let answered = |route: &str, status: &str| {
+        let line = |line: &&str| line.contains("203.0.113.7") && line.contains(route) && line.contains(status);
+        log.lines().find(line).is_some()
+    };
+    assert!(answered("/api/v1/tokens/{id}", "status=401") && answered("", "status=404"), "{log}");
+}
+
+#[test]
+fn without_a_limit_the_portal_answers_everybody() {
+    let shop = Shop::start(&with_portal("requests_per_second = 0"));
+    for _ in 0..200 {
+        assert_eq!(at_portal(&shop, PROXY, &get("/api/v1/accounts")).status, 401);
     }
 }
 

@@ -118,6 +118,11 @@ fn config_show_prints_everything_but_secrets() {
     trusted_proxies = ["127.0.0.0/8", "::1/128", "unix"]
     proxy_secret = "********"
 
+    [portal]
+    listen = "127.0.0.1:9181"
+    trusted_proxies = []
+    requests_per_second = 500
+
     [grpc]
     listen = "127.0.0.1:9182"
 
@@ -132,6 +137,17 @@ fn config_show_prints_everything_but_secrets() {
     allow_in_url = false
     query_names = ["token_auth"]
     token_prefix = "kg"
+
+    [tokens]
+    must_expire = false
+    warn_before = "14d"
+    unused_after = "90d"
+    keep_ended = "90d"
+    leak = "report"
+
+    [audit]
+    keep = "365d"
+    refused_entries = 10000
 
     [envoy]
     use_remote_address = false
@@ -256,10 +272,11 @@ fn quickstart_takes_no_configuration_file() {
 
 /// On ports of its own, with its data in a folder whose name a shell would take apart.
 fn quickstart(folder: &Folder, more: &[&str]) -> Program {
-    let (check, grpc) = (free_address(), free_address());
+    let (check, portal, grpc) = (free_address(), free_address(), free_address());
     let mut command = Command::new(env!("CARGO_BIN_EXE_keygate"));
     command.args(["quickstart", "--data-dir", "it's my data"]).args(more).env_remove("KEYGATE_CONFIG");
     command.env("KEYGATE__CHECK__LISTEN", check.to_string()).env("KEYGATE__GRPC__LISTEN", grpc.to_string());
+    command.env("KEYGATE__PORTAL__LISTEN", portal.to_string());
     let mut program = Program::start("quickstart", &mut command, folder.path());
     program.wait_listening(check);
     program
@@ -286,6 +303,10 @@ fn quickstart_tells_programs_where_it_is_and_what_it_made() {
     let answer = &said[said.find("{\n").unwrap()..said.find("\n}\n").unwrap() + 2];
     let answer: Value = serde_json::from_str(answer).unwrap_or_else(|error| panic!("{error}: {said}"));
     assert_eq!((&answer["data_dir"], &answer["made"]["administrator"]), (&json!("it's my data"), &json!("admin")));
+    assert!(
+        ["check", "portal", "grpc"].iter().all(|listener| answer[listener].as_str().unwrap().starts_with("127.0.0.1:")),
+        "{said}"
+    );
     assert!(answer["made"]["token"].as_str().unwrap().starts_with("kg_s_"), "{said}");
 }
 

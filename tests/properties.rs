@@ -3,14 +3,17 @@
 //! The model is the contract said again as plainly as possible, with other means than the product: it walks all
 //! rules, compares whole strings, and prefers refusing. So it may refuse more, and must never refuse less.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keygate::{
     clock::SystemClock,
     config::{self, Sources},
-    directory::{Actor, Directory, NewAccount, NewSite, NewToken},
+    directory::{self, Actor, Directory, NewAccount, NewSite, NewToken, TrailRules},
     domain::{
         access::Level,
         account::AccountKind,
@@ -23,6 +26,7 @@ use keygate::{
         site::{Host, SiteName},
         text::{Label, Login},
         token::{TokenPrefix, TokenPrefixes},
+        token_rules::TokenRules,
     },
     gate::{Gate, Parts, hasher::Hasher},
     store::embedded::EmbeddedStore,
@@ -82,9 +86,17 @@ fn house() -> &'static House {
         let keys = Arc::new(ServerKeys::parse(&ServerKeys::generate_file(&mut rng)).unwrap());
         let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
         let clock = Arc::new(SystemClock);
-        let directory = Directory::new(store.clone(), clock.clone(), keys.clone(), prefixes(), hasher.clone());
+        let directory = Directory::new(directory::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            keys: keys.clone(),
+            prefixes: prefixes(),
+            hasher: hasher.clone(),
+            token_rules: TokenRules::default(),
+            trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+        });
         let token = runtime.block_on(async {
-            let actor = Actor::System("test");
+            let actor = Actor::system("test");
             directory.bootstrap().await.unwrap();
             for site in ["1", "2", "shop"] {
                 let site = SiteName::parse(site).unwrap();

@@ -3,7 +3,10 @@
 
 use std::net::IpAddr;
 
-use actix_web::{HttpRequest, http::header::HeaderMap};
+use actix_web::{
+    HttpRequest,
+    http::header::{HeaderMap, HeaderValue},
+};
 
 use crate::domain::{
     decision::Reason,
@@ -89,13 +92,8 @@ impl<'r> Incoming<'r> {
 
     /// The client by `X-Forwarded-For`, whose lines are one list.
     pub fn forwarded_for(&self, trusted: &TrustedProxies) -> Result<Option<IpAddr>, Reason> {
-        let lines: Result<Vec<&str>, _> =
-            self.headers().get_all("x-forwarded-for").map(|value| std::str::from_utf8(value.as_bytes())).collect();
-        let lines = lines.map_err(|_| Reason::MissingDescription)?;
-        if lines.is_empty() {
-            return Ok(None);
-        }
-        trusted.client_of(&lines.join(",")).map_err(|_| Reason::MissingDescription)
+        let lines = self.headers().get_all("x-forwarded-for").map(HeaderValue::as_bytes);
+        trusted.client_by(lines).map_err(|_| Reason::MissingDescription)
     }
 
     /// The client's cookies that are not ours.

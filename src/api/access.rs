@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::{
     ApiState, Problem,
     dto::{AccessView, ListBody},
-    extract::{Body, Caller, ListQuery, WaitQuery, login, site_name},
+    extract::{Body, Caller, WaitQuery, login, site_name, window},
 };
 use crate::{
     directory::AccessFilter,
@@ -24,13 +24,21 @@ struct SetAccess {
     level: String,
 }
 
-async fn list(state: web::Data<ApiState>, caller: Caller, query: web::Query<ListQuery>) -> Result<HttpResponse, Problem> {
-    let query = query.into_inner().only(&["login", "site"])?;
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccessQuery {
+    limit: Option<u64>,
+    cursor: Option<String>,
+    login: Option<String>,
+    site: Option<String>,
+}
+
+async fn list(state: web::Data<ApiState>, caller: Caller, query: web::Query<AccessQuery>) -> Result<HttpResponse, Problem> {
     let filter = AccessFilter {
         login: query.login.as_deref().map(login).transpose()?,
         site: query.site.as_deref().map(site_name).transpose()?,
     };
-    let listing = state.directory.access(&caller.0, &filter, &query.window()?).await?;
+    let listing = state.directory.access(&caller.0, &filter, &window(query.limit, query.cursor.as_deref())?).await?;
     Ok(HttpResponse::Ok().json(ListBody::of(listing, AccessView::from)))
 }
 

@@ -7,10 +7,10 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::{
     ApiState, Problem,
     dto::{AccountView, ListBody},
-    extract::{Body, Caller, ListQuery, NoQuery, Seen, WaitQuery, login},
+    extract::{Body, Caller, ListQuery, NoBody, NoQuery, Posted, Seen, WaitQuery, login},
 };
 use crate::{
-    directory::{AccountPatch, FieldPatch, NewAccount, fields},
+    directory::{AccountPatch, DirectoryError, FieldPatch, Made, NewAccount, fields},
     domain::{
         account::{Account, AccountKind},
         password::Password,
@@ -61,16 +61,14 @@ struct PatchAccount {
 }
 
 async fn list(state: web::Data<ApiState>, caller: Caller, query: web::Query<ListQuery>) -> Result<HttpResponse, Problem> {
-    let query = query.into_inner().only(&[])?;
     let listing = state.directory.accounts(&caller.0, &query.window()?).await?;
     Ok(HttpResponse::Ok().json(ListBody::of(listing, AccountView::from)))
 }
 
 async fn create(
     state: web::Data<ApiState>,
-    caller: Caller,
     _: web::Query<NoQuery>,
-    Body(body): Body<CreateAccount>,
+    Posted { actor, body }: Posted<CreateAccount>,
 ) -> Result<HttpResponse, Problem> {
     let new = NewAccount {
         login: Login::parse(&body.login)?,
@@ -81,7 +79,10 @@ async fn create(
         may_mint_tokens: body.may_mint_tokens.unwrap_or(true),
         password: body.password.as_ref().map(|password| Password::chosen(&password.0)).transpose()?,
     };
-    let account = state.directory.create_account(&caller.0, new).await?;
+    let account = match state.directory.create_account(&actor, new).await {
+        Err(DirectoryError::Replayed(Made::Account(id))) => state.directory.account_by_id(&actor.anew(), &id).await?,
+        made => made?,
+    };
     let location = format!("/api/v1/accounts/{}", percent_encoded(account.login.as_str()));
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, location))
@@ -126,11 +127,14 @@ async fn delete(
 
 async fn revoke_all(
     state: web::Data<ApiState>,
-    caller: Caller,
     path: web::Path<String>,
     _: web::Query<WaitQuery>,
+    Posted { actor, body: NoBody {} }: Posted<NoBody>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(shown(state.directory.revoke_all(&caller.0, &login(&path)?).await?))
+    Ok(shown(match state.directory.revoke_all(&actor, &login(&path)?).await {
+        Err(DirectoryError::Replayed(Made::Account(id))) => state.directory.account_by_id(&actor.anew(), &id).await?,
+        done => done?,
+    }))
 }
 
 fn shown(account: Account) -> HttpResponse {

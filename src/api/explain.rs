@@ -4,7 +4,7 @@ use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
 use super::{
-    Problem,
+    ApiState, Problem,
     extract::{Body, Caller},
 };
 use crate::{
@@ -36,7 +36,13 @@ pub(super) fn configure(config: &mut web::ServiceConfig) {
     config.service(web::resource("/explain").route(web::post().to(explain)));
 }
 
-async fn explain(_: Caller, gate: web::Data<Gate>, Body(request): Body<Request>) -> Result<HttpResponse, Problem> {
+async fn explain(
+    state: web::Data<ApiState>,
+    gate: web::Data<Gate>,
+    caller: Caller,
+    Body(request): Body<Request>,
+) -> Result<HttpResponse, Problem> {
+    state.directory.require_superuser(&caller.0).await?;
     let Request { method, url, token, from } = request;
     let (host, target) = split_url(&url)
         .ok_or_else(|| Problem::new(422, "url_malformed", "a URL is written http://host/path or https://host/path").on("url"))?;

@@ -1,23 +1,29 @@
 //! What handlers read of a request: who asks, the body, the version he has seen, which part of a list.
 
-use std::{any::Any, future::Future, pin::Pin};
+use std::{any::Any, future::Future, pin::Pin, time::Duration};
 
 use actix_web::{
-    FromRequest, HttpRequest,
+    FromRequest, HttpMessage as _, HttpRequest,
     dev::{Extensions, Payload},
     http::{
         StatusCode,
-        header::{CONTENT_TYPE, HeaderValue, IF_MATCH},
+        header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH},
     },
     web,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{Problem, dto::ListBody};
+use super::{ApiState, ClientAddresses, Problem, dto::ListBody};
 use crate::{
-    directory::{Actor, Listing, Window},
-    domain::{site::SiteName, text::Login, token::TokenId},
+    directory::{Actor, IdempotencyKey, Listing, Window},
+    domain::{
+        decision::Reason,
+        site::SiteName,
+        text::{Invalid, Login},
+        time::parse_duration,
+        token::{PresentedToken, TokenId},
+    },
 };
 
 /// Data of a connection to the control socket: the user id of the process at its other end.
@@ -34,7 +40,7 @@ pub fn note_peer(connection: &dyn Any, data: &mut Extensions) {
     }
 }
 
-/// Who asks.
+/// Who asks, as far as he says; whether it is true, the directory finds out.
 pub(super) struct Caller(pub Actor);
 
 impl FromRequest for Caller {
@@ -42,8 +48,69 @@ impl FromRequest for Caller {
     type Future = std::future::Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let caller = request.conn_data::<PeerUid>().map(|PeerUid(uid)| Self(Actor::Control { uid: *uid }));
-        std::future::ready(caller.ok_or_else(|| Problem::new(401, "no_credential", "this needs the control socket")))
+        std::future::ready(actor(request).map(Self))
+    }
+}
+
+fn actor(request: &HttpRequest) -> Result<Actor, Problem> {
+    let actor = match (bearer(request)?, request.conn_data::<PeerUid>()) {
+        (Some(token), _) => Actor::bearer(token),
+        (None, Some(PeerUid(uid))) => Actor::control(*uid),
+        (None, None) => {
+            let detail = "send a token that has the scope `manage`, as `Authorization: Bearer kg_…`";
+            return Err(Problem::new(401, Reason::NoCredential.code(), detail));
+        }
+    };
+    let request_id = request.extensions().get::<tracing_actix_web::RequestId>().map(ToString::to_string);
+    Ok(actor.from_address(ClientAddresses::address(request)).in_request(request_id))
+}
+
+/// The token in `Authorization: Bearer` (RFC 6750 2.1), the one place where it is looked for.
+fn bearer(request: &HttpRequest) -> Result<Option<PresentedToken>, Problem> {
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let Some(header) = headers.next() else { return Ok(None) };
+    if headers.next().is_some() {
+        return Err(Problem::new(400, Reason::AmbiguousCredential.code(), "send one Authorization header"));
+    }
+    let bytes = header.as_bytes().trim_ascii();
+    let end = bytes.iter().position(u8::is_ascii_whitespace).unwrap_or(bytes.len());
+    let (scheme, token) = bytes.split_at(end);
+    if !scheme.eq_ignore_ascii_case(b"bearer") {
+        return Err(Problem::new(401, Reason::CredentialKind.code(), "the management API takes `Authorization: Bearer` only"));
+    }
+    let prefixes = request.app_data::<web::Data<ApiState>>().map(|state| &state.prefixes);
+    let token = prefixes.and_then(|prefixes| prefixes.parse(token.trim_ascii()));
+    token.map(Some).ok_or_else(|| Problem::new(401, Reason::Malformed.code(), "this is no token, or not all of one"))
+}
+
+/// What somebody posts: who he is, and a JSON body. With an `Idempotency-Key` it is carried out once.
+pub(super) struct Posted<T> {
+    pub actor: Actor,
+    pub body: T,
+}
+
+impl<T: DeserializeOwned> FromRequest for Posted<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let actor = actor(request);
+        let keys: Vec<_> = request.headers().get_all("idempotency-key").map(|key| key.as_bytes().to_vec()).collect();
+        let line = [request.method().as_str(), request.path(), request.query_string()].map(|part| part.as_bytes().to_vec());
+        let json = json_body(request, payload);
+        Box::pin(async move {
+            let actor = actor?;
+            let json = json.await?;
+            let key = match keys.as_slice() {
+                [] => None,
+                [key] => {
+                    let key = std::str::from_utf8(key).unwrap_or_default();
+                    Some(IdempotencyKey::new(key, &[&line[0], &line[1], &line[2], &json])?)
+                }
+                _ => return Err(Problem::new(400, "idempotency_key_malformed", "send one Idempotency-Key header")),
+            };
+            Ok(Self { actor: actor.once(key), body: read_json(&json)? })
+        })
     }
 }
 
@@ -55,28 +122,37 @@ impl<T: DeserializeOwned> FromRequest for Body<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let bytes = web::Bytes::from_request(request, payload);
-        let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let essence = content_type.split(';').next().unwrap_or_default().trim();
-        let is_json = essence.eq_ignore_ascii_case("application/json");
-        Box::pin(async move {
-            let bytes = bytes.await.map_err(|error| match error.as_response_error().status_code() {
-                StatusCode::PAYLOAD_TOO_LARGE => {
-                    Problem::new(413, "body_too_large", "the body is larger than 65536 bytes").limit(super::MAX_BODY as u64)
-                }
-                _ => Problem::new(400, "body_unreadable", "the body could not be read"),
-            })?;
-            if !bytes.is_empty() && !is_json {
-                // A form can be sent from any page of the web; JSON cannot, without being asked first.
-                return Err(Problem::new(415, "not_json", "send the body with `Content-Type: application/json`"));
-            }
-            let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
-            serde_json::from_slice(text).map(Self).map_err(|error| {
-                let (status, code) = if error.is_data() { (422, "body_invalid") } else { (400, "body_malformed") };
-                Problem::new(status, code, without_values(&error.to_string()))
-            })
-        })
+        let json = json_body(request, payload);
+        Box::pin(async move { read_json(&json.await?).map(Self) })
     }
+}
+
+fn json_body(request: &HttpRequest, payload: &mut Payload) -> impl Future<Output = Result<web::Bytes, Problem>> + use<> {
+    let bytes = web::Bytes::from_request(request, payload);
+    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let is_json = essence.eq_ignore_ascii_case("application/json");
+    async move {
+        let bytes = bytes.await.map_err(|error| match error.as_response_error().status_code() {
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                Problem::new(413, "body_too_large", "the body is larger than 65536 bytes").limit(super::MAX_BODY as u64)
+            }
+            _ => Problem::new(400, "body_unreadable", "the body could not be read"),
+        })?;
+        if !bytes.is_empty() && !is_json {
+            // A form can be sent from any page of the web; JSON cannot, without being asked first.
+            return Err(Problem::new(415, "not_json", "send the body with `Content-Type: application/json`"));
+        }
+        Ok(bytes)
+    }
+}
+
+fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
+    serde_json::from_slice(text).map_err(|error| {
+        let (status, code) = if error.is_data() { (422, "body_invalid") } else { (400, "body_malformed") };
+        Problem::new(status, code, without_values(&error.to_string()))
+    })
 }
 
 /// What the JSON reader says without the value it stumbled over, which may be a password in the wrong place.
@@ -110,6 +186,10 @@ impl FromRequest for Seen {
 #[serde(deny_unknown_fields)]
 pub(super) struct NoQuery {}
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoBody {}
+
 /// `?wait=true` on what takes away. A change already holds everywhere when it is acknowledged, because each check
 /// asks the store.
 #[derive(Debug, Deserialize)]
@@ -119,48 +199,51 @@ pub(super) struct WaitQuery {
     _wait: bool,
 }
 
+/// The query of a list without filters.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListQuery {
-    pub limit: Option<u64>,
-    pub cursor: Option<String>,
-    pub account: Option<String>,
-    pub login: Option<String>,
-    pub site: Option<String>,
+    limit: Option<u64>,
+    cursor: Option<String>,
 }
 
 impl ListQuery {
-    /// Refuses filters that this list does not have.
-    pub fn only(self, allowed: &[&str]) -> Result<Self, Problem> {
-        for (name, value) in [("account", &self.account), ("login", &self.login), ("site", &self.site)] {
-            if value.is_some() && !allowed.contains(&name) {
-                return Err(Problem::bad_query(format!("this list has no filter `{name}`")).on(name));
-            }
-        }
-        Ok(self)
-    }
-
     pub fn window(&self) -> Result<Window, Problem> {
-        let most = Window::MAX_LIMIT as u64;
-        let limit = match self.limit {
-            None => Window::DEFAULT_LIMIT,
-            Some(limit) if (1..=most).contains(&limit) => usize::try_from(limit).unwrap_or(Window::MAX_LIMIT),
-            Some(_) => return Err(Problem::bad_query(format!("limit is 1 to {most}")).on("limit").limit(most)),
-        };
-        let after = self.cursor.as_deref().map(|cursor| {
-            let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
-            bytes
-                .and_then(|bytes| String::from_utf8(bytes).ok())
-                .ok_or_else(|| Problem::bad_query("this is no cursor of ours").on("cursor"))
-        });
-        Ok(Window { after: after.transpose()?, limit })
+        window(self.limit, self.cursor.as_deref())
     }
+}
+
+/// Which part of a list is wanted. In the query of each list with filters these two are members of their own: serde does
+/// not refuse unknown names where one structure is flattened into another.
+pub(super) fn window(limit: Option<u64>, cursor: Option<&str>) -> Result<Window, Problem> {
+    let most = Window::MAX_LIMIT as u64;
+    let limit = match limit {
+        None => Window::DEFAULT_LIMIT,
+        Some(limit) if (1..=most).contains(&limit) => usize::try_from(limit).unwrap_or(Window::MAX_LIMIT),
+        Some(_) => return Err(Problem::bad_query(format!("limit is 1 to {most}")).on("limit").limit(most)),
+    };
+    let after = cursor.map(|cursor| {
+        let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
+        bytes
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or_else(|| Problem::bad_query("this is no cursor of ours").on("cursor"))
+    });
+    Ok(Window { after: after.transpose()?, limit })
+}
+
+/// A duration such as `90d` in a field.
+pub(super) fn duration(text: &str, field: &'static str) -> Result<Duration, Invalid> {
+    let detail = format!("`{text}` is no duration such as 30s, 15m, 12h or 90d");
+    parse_duration(text).ok_or_else(|| Invalid::new("duration_malformed", field, detail))
+}
+
+pub(super) fn encoded(cursor: Option<String>) -> Option<String> {
+    cursor.map(|cursor| URL_SAFE_NO_PAD.encode(cursor))
 }
 
 impl<T> ListBody<T> {
     pub(super) fn of<U>(listing: Listing<U>, view: impl FnMut(U) -> T) -> Self {
-        let next = listing.next.map(|next| URL_SAFE_NO_PAD.encode(next));
-        Self { items: listing.items.into_iter().map(view).collect(), next }
+        Self { items: listing.items.into_iter().map(view).collect(), next: encoded(listing.next) }
     }
 }
 

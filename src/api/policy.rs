@@ -14,7 +14,8 @@ pub(super) fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/policy").route(web::get().to(show)));
 }
 
-async fn show(state: web::Data<ApiState>, _: Caller) -> Result<HttpResponse, Problem> {
+async fn show(state: web::Data<ApiState>, caller: Caller) -> Result<HttpResponse, Problem> {
+    state.directory.require_superuser(&caller.0).await?;
     let policy = state.policy.load();
     let items: Vec<_> = policy.rules().iter().map(view).collect();
     Ok(HttpResponse::Ok().json(json!({ "items": items, "next": null })))

@@ -6,11 +6,16 @@ use actix_web::{
     HttpMessage, HttpResponse, ResponseError,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::{Method, StatusCode},
+    http::{
+        StatusCode,
+        header::{HeaderValue, WWW_AUTHENTICATE},
+    },
     middleware::Next,
+    web,
 };
 use serde::{Deserialize, Serialize};
 
+use super::ApiState;
 use crate::{directory::DirectoryError, domain::text::Invalid};
 
 /// A problem, small enough to be passed on by `?`.
@@ -65,6 +70,13 @@ impl Problem {
         self
     }
 
+    /// Tells in the document which request it answers, by the id that the log has.
+    #[must_use]
+    pub(super) fn answering(mut self, request_id: Option<String>) -> Self {
+        self.0.request_id = request_id;
+        self
+    }
+
     pub(super) fn not_available(status: u16) -> Self {
         Self::new(status, "not_available", "not available in this version")
     }
@@ -73,10 +85,18 @@ impl Problem {
         Self::new(422, "query_invalid", detail)
     }
 
+    /// RFC 6750 3: what to present, and that what was presented is not good.
+    fn challenge(&self, realm: &str) -> Option<HeaderValue> {
+        let presented = if self.0.kind == "about:blank#no_credential" { "" } else { ", error=\"invalid_token\"" };
+        let challenge = format!("Bearer realm=\"{realm}\"{presented}");
+        (self.0.status == 401).then(|| HeaderValue::from_str(&challenge).ok()).flatten()
+    }
+
     fn response(&self) -> HttpResponse {
         let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = HttpResponse::build(status);
-        if self.0.status == 503 {
+        // The rate limit lets at least one request a second through.
+        if matches!(self.0.status, 429 | 503) {
             response.insert_header(("Retry-After", "1"));
         }
         let body = serde_json::to_string(self).unwrap_or_default();
@@ -115,7 +135,16 @@ impl From<DirectoryError> for Problem {
             DirectoryError::NotFound { what, .. } => Self::new(404, &format!("{what}_not_found"), detail),
             DirectoryError::Invalid(invalid) => invalid.into(),
             DirectoryError::Taken { code, field, .. } => Self::new(409, code, detail).on(field),
-            DirectoryError::Refused { code, .. } => Self::new(403, code, detail),
+            DirectoryError::Refused { code, field, .. } => {
+                let problem = Self::new(403, code, detail);
+                match field {
+                    Some(field) => problem.on(field),
+                    None => problem,
+                }
+            }
+            DirectoryError::Unauthenticated(reason) => Self::new(reason.status(), reason.code(), detail),
+            // The handlers answer it with what was made; those that cannot have nothing better to say.
+            DirectoryError::Replayed(_) => Self::new(409, "done_before", detail),
             DirectoryError::Precondition { .. } => Self::new(412, "version_differs", detail),
             DirectoryError::Contended => Self::new(409, "changed_meanwhile", detail),
             DirectoryError::Busy => Self::new(503, "busy", detail),
@@ -128,22 +157,28 @@ impl From<DirectoryError> for Problem {
     }
 }
 
+/// The id by which the log knows a request.
+pub(super) fn request_id(request: &ServiceRequest) -> Option<String> {
+    request.extensions().get::<tracing_actix_web::RequestId>().map(ToString::to_string)
+}
+
 /// Refuses what is not available, and completes the problem documents of all handlers: the request's id, and a
 /// body where the framework has none.
 pub(super) async fn complete(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
-    let request_id = request.extensions().get::<tracing_actix_web::RequestId>().map(ToString::to_string);
-    let with_id = |problem: &Problem| Problem(Box::new(Document { request_id: request_id.clone(), ..problem.document().clone() }));
-    if request.method() == Method::POST && request.headers().contains_key("idempotency-key") {
-        let problem = Problem::new(400, "not_available", "`Idempotency-Key`: not available in this version");
-        return Ok(request.into_response(with_id(&problem).response().map_into_boxed_body()));
-    }
+    let request_id = request_id(&request);
+    let with_id = |problem: &Problem| problem.clone().answering(request_id.clone());
+    let realm = request.app_data::<web::Data<ApiState>>().map(|state| state.realm.clone()).unwrap_or_default();
     let response = next.call(request).await?;
     let problem = response.response().error().and_then(|error| error.as_error::<Problem>()).map(with_id);
     if let Some(problem) = problem {
-        return Ok(response.into_response(problem.response().map_into_boxed_body()));
+        let mut answer = problem.response();
+        if let Some(challenge) = problem.challenge(&realm) {
+            answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        return Ok(response.into_response(answer.map_into_boxed_body()));
     }
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         let problem = Problem::new(405, "method_not_allowed", "this path does not take this method");

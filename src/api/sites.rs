@@ -7,10 +7,10 @@ use super::{
     ApiState, Problem,
     accounts::etag,
     dto::{ListBody, SiteView},
-    extract::{Body, Caller, ListQuery, NoQuery, Seen, WaitQuery, site_name},
+    extract::{Body, Caller, ListQuery, NoQuery, Posted, Seen, WaitQuery, site_name},
 };
 use crate::{
-    directory::{FieldPatch, NewSite, SitePatch, fields},
+    directory::{DirectoryError, FieldPatch, Made, NewSite, SitePatch, fields},
     domain::{
         site::{Host, Site, SiteName},
         text::Invalid,
@@ -41,23 +41,24 @@ struct PatchSite {
 }
 
 async fn list(state: web::Data<ApiState>, caller: Caller, query: web::Query<ListQuery>) -> Result<HttpResponse, Problem> {
-    let query = query.into_inner().only(&[])?;
     let listing = state.directory.sites(&caller.0, &query.window()?).await?;
     Ok(HttpResponse::Ok().json(ListBody::of(listing, SiteView::from)))
 }
 
 async fn create(
     state: web::Data<ApiState>,
-    caller: Caller,
     _: web::Query<NoQuery>,
-    Body(body): Body<CreateSite>,
+    Posted { actor, body }: Posted<CreateSite>,
 ) -> Result<HttpResponse, Problem> {
     let new = NewSite {
         site: SiteName::parse(&body.id)?,
         name: body.name.as_deref().map(fields::site_name).transpose()?,
         hosts: hosts(&body.hosts)?,
     };
-    let site = state.directory.create_site(&caller.0, new).await?;
+    let site = match state.directory.create_site(&actor, new).await {
+        Err(DirectoryError::Replayed(Made::Site(name))) => state.directory.site(&actor.anew(), &name).await?,
+        made => made?,
+    };
     Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/api/v1/sites/{}", site.site)))
         .insert_header(etag(site.version))

@@ -1,6 +1,6 @@
 //! `/tokens`: what clients hold. The text of a token is in the answer to its creation or rotation only.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, http::header, web};
 use serde::Deserialize;
@@ -10,21 +10,25 @@ use super::{
     ApiState, Problem,
     accounts::etag,
     dto::{ListBody, TokenView},
-    extract::{Body, Caller, ListQuery, NoQuery, Seen, WaitQuery, login, token_id},
+    extract::{Body, Caller, NoQuery, Posted, Seen, WaitQuery, duration, encoded, login, token_id, window},
 };
 use crate::{
-    directory::{CeilingAsk, Expiry, FieldPatch, NewToken, TokenInfo, TokenPatch, fields},
+    directory::{
+        Actor, CeilingAsk, DirectoryError, Expiry, FieldPatch, Made, NewToken, TokenFilter, TokenInfo, TokenPatch, fields,
+    },
     domain::{
         access::Level,
         site::SiteName,
         text::{Invalid, Login},
-        time::{Timestamp, parse_duration},
+        time::Timestamp,
         token::{PlainToken, Scope},
     },
 };
 
 pub(super) fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/tokens").route(web::get().to(list)).route(web::post().to(create)))
+        // Before the ids, none of which is this short.
+        .service(web::resource("/tokens/revoke").route(web::post().to(revoke_many)))
         .service(
             web::resource("/tokens/{id}").route(web::get().to(show)).route(web::patch().to(update)).route(web::delete().to(revoke)),
         )
@@ -44,6 +48,8 @@ struct CreateToken {
     networks: Vec<String>,
     #[serde(default)]
     secure_only: bool,
+    #[serde(default)]
+    system: bool,
     /// RFC 3339.
     expires_at: Option<String>,
     /// A duration such as `90d`, instead.
@@ -65,18 +71,32 @@ struct RotateToken {
     grace: Option<String>,
 }
 
-async fn list(state: web::Data<ApiState>, caller: Caller, query: web::Query<ListQuery>) -> Result<HttpResponse, Problem> {
-    let query = query.into_inner().only(&["account"])?;
-    let of = query.account.as_deref().map(login).transpose()?;
-    let listing = state.directory.tokens(&caller.0, of.as_ref(), &query.window()?).await?;
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenQuery {
+    limit: Option<u64>,
+    cursor: Option<String>,
+    account: Option<String>,
+    expiring: Option<String>,
+    unused: Option<String>,
+}
+
+async fn list(state: web::Data<ApiState>, caller: Caller, query: web::Query<TokenQuery>) -> Result<HttpResponse, Problem> {
+    let filter = TokenFilter {
+        login: query.account.as_deref().map(login).transpose()?,
+        expiring: query.expiring.as_deref().map(|text| duration(text, "expiring")).transpose()?,
+        unused: query.unused.as_deref().map(|text| duration(text, "unused")).transpose()?,
+        ..TokenFilter::default()
+    };
+    let window = window(query.limit, query.cursor.as_deref())?;
+    let listing = state.directory.tokens(&caller.0, &filter, &window).await?;
     Ok(HttpResponse::Ok().json(ListBody::of(listing, TokenView::from)))
 }
 
 async fn create(
     state: web::Data<ApiState>,
-    caller: Caller,
     _: web::Query<NoQuery>,
-    Body(body): Body<CreateToken>,
+    Posted { actor, body }: Posted<CreateToken>,
 ) -> Result<HttpResponse, Problem> {
     let new = NewToken {
         account: Login::parse(&body.account).map_err(|error| Invalid { field: "account", ..error })?,
@@ -87,9 +107,10 @@ async fn create(
         networks: body.networks.iter().map(|network| fields::network(network)).collect::<Result<_, _>>()?,
         secure_only: body.secure_only,
         expires: expiry(body.expires_at.as_deref(), body.expires_in.as_deref())?,
+        system: body.system,
     };
-    let (text, info) = state.directory.create_token(&caller.0, new).await?;
-    Ok(made(&text, info))
+    let made = state.directory.create_token(&actor, new).await;
+    answer_made(&state, &actor, made).await
 }
 
 async fn show(state: web::Data<ApiState>, caller: Caller, path: web::Path<String>) -> Result<HttpResponse, Problem> {
@@ -111,35 +132,92 @@ async fn update(
     Ok(shown(state.directory.update_token(&caller.0, &token_id(&path)?, changes, seen.0).await?))
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokeQuery {
+    #[serde(default, rename = "wait")]
+    _wait: bool,
+    /// Leave alone what was minted with it.
+    #[serde(default)]
+    keep_minted: bool,
+}
+
 /// The record stays, so it is the answer.
 async fn revoke(
     state: web::Data<ApiState>,
     caller: Caller,
     path: web::Path<String>,
     seen: Seen,
-    _: web::Query<WaitQuery>,
+    query: web::Query<RevokeQuery>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(shown(state.directory.revoke_token(&caller.0, &token_id(&path)?, seen.0).await?))
+    Ok(shown(state.directory.revoke_token(&caller.0, &token_id(&path)?, query.keep_minted, seen.0).await?))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RevokeTokens {
+    account: Option<String>,
+    older_than: Option<String>,
+    unused: Option<String>,
+    name: Option<String>,
+    /// Only say which.
+    #[serde(default)]
+    dry_run: bool,
+    /// `next` of the part before.
+    cursor: Option<String>,
+}
+
+/// In parts, so that each request is short however many tokens there are.
+async fn revoke_many(
+    state: web::Data<ApiState>,
+    _: web::Query<WaitQuery>,
+    Posted { actor, body }: Posted<RevokeTokens>,
+) -> Result<HttpResponse, Problem> {
+    let filter = TokenFilter {
+        login: body.account.as_deref().map(login).transpose()?,
+        older_than: body.older_than.as_deref().map(|text| duration(text, "older_than")).transpose()?,
+        unused: body.unused.as_deref().map(|text| duration(text, "unused")).transpose()?,
+        name: body.name,
+        ..TokenFilter::default()
+    };
+    if filter.older_than.is_none() && filter.unused.is_none() && filter.name.is_none() {
+        let detail = "say which tokens: older_than, unused or name; `/accounts/{login}/revoke-all` ends all of an account";
+        return Err(Invalid::new("filter_missing", "older_than", detail).into());
+    }
+    let window = window(None, body.cursor.as_deref())?;
+    // Done again it finds nothing more to do, so it needs no note of having been done.
+    let revoked = state.directory.revoke_tokens(&actor.anew(), &filter, body.dry_run, &window).await?;
+    let tokens: Vec<_> = revoked.tokens.into_iter().map(TokenView::from).collect();
+    Ok(HttpResponse::Ok().json(json!({ "revoked": tokens, "next": encoded(revoked.next) })))
 }
 
 async fn rotate(
     state: web::Data<ApiState>,
-    caller: Caller,
     path: web::Path<String>,
     _: web::Query<WaitQuery>,
-    Body(body): Body<RotateToken>,
+    Posted { actor, body }: Posted<RotateToken>,
 ) -> Result<HttpResponse, Problem> {
     let grace = body.grace.as_deref().map(|grace| duration(grace, "grace")).transpose()?.unwrap_or_default();
-    let (text, info) = state.directory.rotate_token(&caller.0, &token_id(&path)?, grace).await?;
-    Ok(made(&text, info))
+    let made = state.directory.rotate_token(&actor, &token_id(&path)?, grace).await;
+    answer_made(&state, &actor, made).await
 }
 
-fn made(text: &PlainToken, info: TokenInfo) -> HttpResponse {
+/// With its text, this once. Asked again under the same idempotency key the answer is the record alone.
+async fn answer_made(
+    state: &ApiState,
+    actor: &Actor,
+    made: Result<(PlainToken, TokenInfo), DirectoryError>,
+) -> Result<HttpResponse, Problem> {
+    let (text, info) = match made {
+        Ok((text, info)) => (Some(text), info),
+        Err(DirectoryError::Replayed(Made::Token(id))) => (None, state.directory.token(&actor.anew(), &id).await?),
+        Err(error) => return Err(error.into()),
+    };
     let record = TokenView::from(info);
-    HttpResponse::Created()
+    Ok(HttpResponse::Created()
         .insert_header((header::LOCATION, format!("/api/v1/tokens/{}", record.id)))
         .insert_header(etag(record.version))
-        .json(json!({ "token": text.expose_secret(), "record": record }))
+        .json(json!({ "token": text.as_ref().map(PlainToken::expose_secret), "record": record })))
 }
 
 fn shown(info: TokenInfo) -> HttpResponse {
@@ -174,6 +252,7 @@ fn expiry(at: Option<&str>, within: Option<&str>) -> Result<Option<Expiry>, Inva
     match (at, within) {
         (None, None) => Ok(None),
         (Some(_), Some(_)) => Err(Invalid::new("expiry_twice", "expires_in", "give expires_at or expires_in, not both")),
+        (None, Some("never")) => Ok(Some(Expiry::Never)),
         (None, Some(within)) => Ok(Some(Expiry::After(duration(within, "expires_in")?))),
         (Some(at), None) => {
             let detail = format!("`{at}` is no RFC 3339 time such as 2030-01-31T12:00:00Z");
@@ -181,9 +260,4 @@ fn expiry(at: Option<&str>, within: Option<&str>) -> Result<Option<Expiry>, Inva
             Ok(Some(Expiry::At(at)))
         }
     }
-}
-
-fn duration(text: &str, field: &'static str) -> Result<Duration, Invalid> {
-    let detail = format!("`{text}` is no duration such as 30s, 15m, 12h or 90d");
-    parse_duration(text).ok_or_else(|| Invalid::new("duration_malformed", field, detail))
 }

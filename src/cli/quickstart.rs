@@ -24,7 +24,7 @@ use crate::{
     telemetry,
 };
 
-const ACTOR: Actor = Actor::System("quickstart");
+const ACTOR: Actor = Actor::system("quickstart");
 const DEMO: &str = "demo";
 const ADMIN: &str = "admin";
 
@@ -98,7 +98,7 @@ fn label(text: &str) -> Result<Label, Invalid> {
 fn summary(app: &App, data_dir: &str, made: Option<&Made>) -> Value {
     let addresses = app.addresses();
     let made = made.map(|made| json!({ "administrator": ADMIN, "password": made.password, "token": made.token.expose_secret() }));
-    json!({ "data_dir": data_dir, "check": addresses.check, "grpc": addresses.grpc, "made": made })
+    json!({ "data_dir": data_dir, "check": addresses.check, "portal": addresses.portal, "grpc": addresses.grpc, "made": made })
 }
 
 /// A path as one word of a POSIX shell that is no option (POSIX.1-2024 XCU 2.2.2).

@@ -72,7 +72,8 @@ pub(super) fn in_runtime<T>(work: impl Future<Output = Result<T, Failure>>) -> R
 pub(super) fn announce(app: &App) {
     let addresses = app.addresses();
     let unix = addresses.check_unix.as_ref().map(|path| path.display().to_string());
-    tracing::info!(check = %addresses.check, unix, grpc = %addresses.grpc, control = %addresses.control.display(), "listening");
+    let (check, portal, grpc, control) = (addresses.check, addresses.portal, addresses.grpc, addresses.control.display());
+    tracing::info!(%check, unix, %portal, %grpc, %control, "listening");
 }
 
 pub(super) async fn serve_until_told(app: App, reload: Option<Reload>, logging: &Logging) -> Result<(), Failure> {

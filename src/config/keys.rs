@@ -35,6 +35,9 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "check.trusted_proxies", kind: Kind::List },
     Key { path: "check.proxy_secret", kind: Kind::Secret },
     Key { path: "check.proxy_secret_file", kind: Kind::Text },
+    Key { path: "portal.listen", kind: Kind::Text },
+    Key { path: "portal.trusted_proxies", kind: Kind::List },
+    Key { path: "portal.requests_per_second", kind: Kind::Integer },
     Key { path: "grpc.listen", kind: Kind::Text },
     Key { path: "outage.nginx", kind: Kind::Text },
     Key { path: "outage.envoy", kind: Kind::Text },
@@ -44,6 +47,18 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "credentials.allow_in_url", kind: Kind::Boolean },
     Key { path: "credentials.query_names", kind: Kind::List },
     Key { path: "credentials.token_prefix", kind: Kind::TextOrList },
+    Key { path: "tokens.default_expiry", kind: Kind::Text },
+    Key { path: "tokens.max_expiry", kind: Kind::Text },
+    Key { path: "tokens.must_expire", kind: Kind::Boolean },
+    Key { path: "tokens.warn_before", kind: Kind::Text },
+    Key { path: "tokens.unused_after", kind: Kind::Text },
+    Key { path: "tokens.revoke_unused_after", kind: Kind::Text },
+    Key { path: "tokens.keep_ended", kind: Kind::Text },
+    Key { path: "tokens.leak", kind: Kind::Text },
+    Key { path: "audit.keep", kind: Kind::Text },
+    Key { path: "audit.refused_entries", kind: Kind::Integer },
+    Key { path: "notify.webhook", kind: Kind::Secret },
+    Key { path: "notify.webhook_file", kind: Kind::Text },
     Key { path: "envoy.use_remote_address", kind: Kind::Boolean },
     Key { path: "headers.preset", kind: Kind::Text },
     Key { path: "headers.realm", kind: Kind::Text },
@@ -65,7 +80,7 @@ pub(super) const KEYS: &[Key] = &[
 
 /// Keys and sections that are not built yet.
 pub(super) const NOT_BUILT: &[&str] =
-    &["portal", "hot_path", "store.wait_replicas", "session", "sessions", "audit", "login", "lockout", "tokens", "webhook", "tls"];
+    &["portal.url", "portal.hosts", "hot_path", "store.wait_replicas", "session", "sessions", "login", "lockout", "tls"];
 
 pub(super) const NOT_AVAILABLE: &str = "not available in this version";
 
@@ -82,6 +97,11 @@ listen = "127.0.0.1:9180"
 unix_mode = "0660"
 trusted_proxies = ["127.0.0.0/8", "::1/128", "unix"]
 
+[portal]
+listen = "127.0.0.1:9181"
+trusted_proxies = []
+requests_per_second = 500
+
 [grpc]
 listen = "127.0.0.1:9182"
 
@@ -96,6 +116,17 @@ haproxy = "deny"
 allow_in_url = false
 query_names = ["token_auth"]
 token_prefix = "kg"
+
+[tokens]
+must_expire = false
+warn_before = "14d"
+unused_after = "90d"
+keep_ended = "90d"
+leak = "report"
+
+[audit]
+keep = "365d"
+refused_entries = 10000
 
 [envoy]
 use_remote_address = false

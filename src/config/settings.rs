@@ -1,11 +1,13 @@
 //! The settings of a running Keygate: values that are right, whatever was written where.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::{decision::Outage, identity::IdentityNames, password::Cost, token::TokenPrefixes, trust::TrustedProxies};
+use crate::domain::{
+    decision::Outage, identity::IdentityNames, password::Cost, token::TokenPrefixes, token_rules::TokenRules, trust::TrustedProxies,
+};
 
 /// Everything but the rules. Relative paths are relative to the working directory.
 #[derive(Clone, Debug)]
@@ -16,10 +18,14 @@ pub struct Settings {
     pub keys_file: Option<PathBuf>,
     pub store: Store,
     pub check: Check,
+    pub portal: Portal,
     /// Where gRPC listens.
     pub grpc_listen: SocketAddr,
     pub outage: Outage,
     pub credentials: Credentials,
+    pub tokens: TokenRules,
+    pub audit: Audit,
+    pub notify: Notify,
     /// The listener overwrites `X-Forwarded-For`, so that over HTTP Envoy's word about the client's address counts.
     pub envoy_use_remote_address: bool,
     pub identity_names: IdentityNames,
@@ -40,7 +46,7 @@ impl SecretsFingerprint {
             Store::Embedded { .. } => None,
         };
         let mut hash = Sha256::new();
-        for secret in [url, settings.check.proxy_secret.as_ref()] {
+        for secret in [url, settings.check.proxy_secret.as_ref(), settings.notify.webhook.as_ref()] {
             // Each by itself, so that two of them cannot trade letters.
             hash.update(Sha256::digest(secret.map_or("", |secret| secret.expose_secret())));
         }
@@ -92,6 +98,16 @@ pub struct UnixSocket {
     pub mode: u32,
 }
 
+/// The listener for people and programs that manage what Keygate knows.
+#[derive(Clone, Debug)]
+pub struct Portal {
+    pub listen: SocketAddr,
+    /// Whose `X-Forwarded-For` is believed; it has no Unix socket.
+    pub trusted_proxies: TrustedProxies,
+    /// How many requests one client address may send in the long run, and twice as many at once. `None`: any number.
+    pub requests_per_second: Option<NonZeroU32>,
+}
+
 /// How credentials are looked for.
 #[derive(Clone, Debug)]
 pub struct Credentials {
@@ -100,6 +116,22 @@ pub struct Credentials {
     /// The parameters, in query or body, that may hold a token.
     pub query_names: Vec<String>,
     pub token_prefixes: TokenPrefixes,
+}
+
+/// What stays of what was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// How long a change stays in the trail; above zero.
+    pub keep: Duration,
+    /// About how many refused attempts stay.
+    pub refused_entries: u64,
+}
+
+/// Who is told of tokens that need somebody's care.
+#[derive(Clone, Debug)]
+pub struct Notify {
+    /// An `http://` or `https://` URL that events are sent to. A secret: such URLs hold keys.
+    pub webhook: Option<SecretString>,
 }
 
 /// The realm of the challenges (RFC 9110 11.5): 1 to 100 printable ASCII characters without `"` and `\`, so that it

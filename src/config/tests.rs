@@ -1,8 +1,9 @@
 //! The whole way from text to settings, as an operator meets it.
 
 mod mistakes;
+mod tokens;
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use secrecy::ExposeSecret;
 
@@ -13,6 +14,8 @@ use crate::domain::{
     identity::{IdentityHeader, IdentityNames},
     password::Cost,
     policy::{Otherwise, SiteSource},
+    token_rules::TokenRules,
+    trust::TrustedProxies,
 };
 
 /// A directory of one test's own, gone when the test ends.
@@ -146,6 +149,14 @@ fn without_anything_the_defaults_of_the_domain_hold() {
     assert!(settings.check.trusted_proxies.unix && settings.check.trusted_proxies.networks.len() == 2);
     assert!(settings.check.unix.is_none() && settings.check.proxy_secret.is_none() && settings.keys_file.is_none());
     assert_eq!(settings.log, Log { level: LogLevel::Info, format: LogFormat::Text });
+    assert_eq!(settings.tokens, TokenRules::default());
+    assert_eq!(settings.audit, Audit { keep: Duration::from_hours(365 * 24), refused_entries: 10_000 });
+    assert_eq!(settings.portal.listen.to_string(), "127.0.0.1:9181");
+    assert_eq!(
+        (settings.portal.trusted_proxies, settings.portal.requests_per_second.unwrap().get()),
+        (TrustedProxies::default(), 500)
+    );
+    assert!(settings.notify.webhook.is_none());
     assert!(policy.rules().is_empty());
 }
 
@@ -262,14 +273,16 @@ fn what_is_shown_as_json_has_sections_as_objects_and_no_secret() {
 
 #[test]
 fn a_masked_secret_that_changed_can_be_told() {
-    let fingerprint = |secret, url| {
-        let variables = [("KEYGATE__CHECK__PROXY_SECRET", secret), ("KEYGATE__STORE__URL", url)];
+    let fingerprint = |secret, url, hook| {
+        let variables =
+            [("KEYGATE__CHECK__PROXY_SECRET", secret), ("KEYGATE__STORE__URL", url), ("KEYGATE__NOTIFY__WEBHOOK", hook)];
         let loaded = load_text("fingerprint", "", &variables).unwrap();
         (loaded.shown, loaded.secrets_fingerprint)
     };
-    let first = fingerprint("a", "redis://:x@h");
-    assert!(first == fingerprint("a", "redis://:x@h"));
-    for other in [fingerprint("b", "redis://:x@h"), fingerprint("a", "redis://:y@h")] {
+    let first = fingerprint("a", "redis://:x@h", "http://h/x");
+    assert!(first == fingerprint("a", "redis://:x@h", "http://h/x"));
+    let others = [("b", "redis://:x@h", "http://h/x"), ("a", "redis://:y@h", "http://h/x"), ("a", "redis://:x@h", "http://h/y")];
+    for other in others.map(|(secret, url, hook)| fingerprint(secret, url, hook)) {
         assert!(first.0 == other.0 && first.1 != other.1);
     }
 }
@@ -321,6 +334,15 @@ fn listeners_and_networks_are_read_as_they_are_meant() {
     assert_eq!(found, ["keygate.toml:2: grpc.listen: check.listen has the same address; choose another port"]);
     let found = mistakes_of("listeners", "[grpc]\nlisten = '127.0.0.1:1'\n", &[("KEYGATE__CHECK__LISTEN", "127.0.0.1:1")]);
     assert_eq!(found, ["KEYGATE__CHECK__LISTEN: grpc.listen has the same address; choose another port"]);
+    let found = mistakes_of("listeners", "[portal]\nlisten = '127.0.0.1:9182'\n[check]\nlisten = '127.0.0.1:9182'\n", &[]);
+    assert_eq!(
+        found,
+        [
+            "keygate.toml:2: portal.listen: grpc.listen has the same address; choose another port",
+            "keygate.toml:4: check.listen: portal.listen has the same address; choose another port",
+            "keygate.toml:4: check.listen: grpc.listen has the same address; choose another port",
+        ]
+    );
     let settings = load_text("listeners", text, &[("KEYGATE__CHECK__LISTEN", "[::1]:0")]).unwrap().settings;
     let networks: Vec<String> = settings.check.trusted_proxies.networks.iter().map(ToString::to_string).collect();
     assert_eq!(networks, ["10.0.0.0/8", "192.0.2.1/32"]);

@@ -1,7 +1,17 @@
 //! From merged layers to [`Settings`]: what each value means, and which values do not go together. Goes on after a
 //! mistake, so that one run finds all of them.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+mod tokens;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use ipnet::IpNet;
 
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
@@ -10,7 +20,7 @@ use super::{
     layers::Layer,
     mistake::{Mistakes, Noted, Place, listed, quoted, suggestion},
     raw::{Node, Toml},
-    settings::{Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Realm, Settings, UnixSocket},
+    settings::{Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Portal, Realm, Settings, UnixSocket},
     store_url,
 };
 use crate::domain::{
@@ -31,20 +41,19 @@ pub(super) fn settings(values: &Layer, whole: bool, mistakes: &mut Mistakes) -> 
     let keys_file = reader.optional("keys.file", path);
     let store = store_url::read(&mut reader, data_dir.as_deref().unwrap_or(Path::new("")));
     let check = check(&mut reader);
+    let portal = portal(&mut reader);
     let grpc_listen = reader.text("grpc.listen", socket_address);
-    if let (Ok(check), Ok(grpc)) = (&check, grpc_listen)
-        && check.listen == grpc
-        && grpc.port() != 0
-        && whole
-    {
-        // The one that stands later; a default stands before everything.
-        let place = |key| reader.get(key).map(|node| &node.place);
-        let later = if place("check.listen") > place("grpc.listen") { "check.listen" } else { "grpc.listen" };
-        let other = if later == "check.listen" { "grpc.listen" } else { "check.listen" };
-        reader.refuse(later, format!("{other} has the same address; choose another port"));
-    }
+    let listeners = [
+        ("check.listen", check.as_ref().map(|check| check.listen)),
+        ("portal.listen", portal.as_ref().map(|portal| portal.listen)),
+        ("grpc.listen", grpc_listen.as_ref().copied()),
+    ];
+    refuse_one_address(&mut reader, &listeners);
     let outage = outage(&mut reader);
     let credentials = credentials(&mut reader);
+    let tokens = tokens::rules(&mut reader);
+    let audit = tokens::audit(&mut reader);
+    let notify = tokens::notify(&mut reader);
     let envoy_use_remote_address = reader.boolean("envoy.use_remote_address");
     let identity_names = identity_names(&mut reader);
     let realm = reader.text("headers.realm", Realm::parse);
@@ -55,9 +64,13 @@ pub(super) fn settings(values: &Layer, whole: bool, mistakes: &mut Mistakes) -> 
         keys_file: keys_file?,
         store: store?,
         check: check?,
+        portal: portal?,
         grpc_listen: grpc_listen?,
         outage: outage?,
         credentials: credentials?,
+        tokens: tokens?,
+        audit: audit?,
+        notify: notify?,
         envoy_use_remote_address: envoy_use_remote_address?,
         identity_names: identity_names?,
         realm: realm?,
@@ -87,6 +100,13 @@ impl<'a> Reader<'a> {
         result.map_err(|message| self.refuse(key, message))
     }
 
+    /// Which of two values that do not go together is to blame, and then the other: the one that stands later, a default
+    /// never before what somebody gave.
+    fn later<'k>(&self, one: &'k str, other: &'k str) -> (&'k str, &'k str) {
+        let place = |key| self.get(key).map(|node| &node.place);
+        if place(one) > place(other) { (one, other) } else { (other, one) }
+    }
+
     fn required(&mut self, key: &str) -> Result<&'a Node, Noted> {
         self.values.get(key).ok_or_else(|| self.refuse(key, format!("`{key}` has no value")))
     }
@@ -108,6 +128,13 @@ impl<'a> Reader<'a> {
     fn integer(&mut self, key: &str) -> Result<i64, Noted> {
         let node = self.required(key)?;
         self.keep(key, node.integer())
+    }
+
+    /// An integer that is possible, or what was `expected`.
+    fn number(&mut self, key: &str, expected: &str, possible: impl Fn(u32) -> bool) -> Result<u32, Noted> {
+        let value = self.integer(key)?;
+        let number = u32::try_from(value).ok().filter(|value| possible(*value));
+        self.keep(key, number.ok_or_else(|| format!("expected {expected}, found {value}")))
     }
 
     /// Each item of a list of texts; a single text is a list of one.
@@ -243,14 +270,45 @@ fn check(reader: &mut Reader<'_>) -> Result<Check, Noted> {
 }
 
 /// A network or an address; `None` is whoever comes through the Unix socket.
-fn trusted(text: &str) -> Result<Option<ipnet::IpNet>, String> {
+fn trusted(text: &str) -> Result<Option<IpNet>, String> {
     if text == "unix" {
         return Ok(None);
     }
-    let network = text.parse::<ipnet::IpNet>().ok().or_else(|| Some(text.parse::<std::net::IpAddr>().ok()?.into()));
-    let network = network
-        .ok_or_else(|| format!("expected an address, a network such as \"10.0.0.0/8\", or \"unix\", found {}", quoted(text)))?;
-    Ok(Some(canonical_network(network)))
+    let expected = || format!("expected an address, a network such as \"10.0.0.0/8\", or \"unix\", found {}", quoted(text));
+    network(text).map(Some).ok_or_else(expected)
+}
+
+/// One address is a network too.
+fn network(text: &str) -> Option<IpNet> {
+    let network = text.parse::<IpNet>().ok().or_else(|| Some(text.parse::<IpAddr>().ok()?.into()));
+    network.map(canonical_network)
+}
+
+fn portal(reader: &mut Reader<'_>) -> Result<Portal, Noted> {
+    let listen = reader.text("portal.listen", socket_address);
+    let networks = reader.items("portal.trusted_proxies", |text| {
+        network(text).ok_or_else(|| format!("expected an address or a network such as \"10.0.0.0/8\", found {}", quoted(text)))
+    });
+    let per_second = reader.number("portal.requests_per_second", "0 (no limit) to 1000000", |value| value <= 1_000_000);
+    Ok(Portal {
+        listen: listen?,
+        trusted_proxies: TrustedProxies { networks: networks?, unix: false },
+        requests_per_second: NonZeroU32::new(per_second?),
+    })
+}
+
+/// Two listeners at one address, where the kernel was not left to choose the port.
+fn refuse_one_address(reader: &mut Reader<'_>, listeners: &[(&str, Result<SocketAddr, &Noted>)]) {
+    for (index, (one, address)) in listeners.iter().enumerate() {
+        let Ok(address) = address else { continue };
+        let same = |(_, other): &&(&str, Result<SocketAddr, &Noted>)| other.as_ref().is_ok_and(|other| other == address);
+        for (other, _) in listeners[index + 1..].iter().filter(same) {
+            if address.port() != 0 && reader.whole {
+                let (later, other) = reader.later(one, other);
+                reader.refuse(later, format!("{other} has the same address; choose another port"));
+            }
+        }
+    }
 }
 
 fn outage(reader: &mut Reader<'_>) -> Result<Outage, Noted> {
@@ -295,14 +353,9 @@ fn identity_names(reader: &mut Reader<'_>) -> Result<IdentityNames, Noted> {
 }
 
 fn password_cost(reader: &mut Reader<'_>) -> Result<Cost, Noted> {
-    let mut number = |key: &str, expected: &str, possible: &dyn Fn(u32) -> bool| {
-        let value = reader.integer(key)?;
-        let number = u32::try_from(value).ok().filter(|value| possible(*value));
-        reader.keep(key, number.ok_or_else(|| format!("expected {expected}, found {value}")))
-    };
-    let memory = number("password.memory_kib", "8 to 1048576", &|value| Cost::new(value, 1, 1).is_some());
-    let passes = number("password.passes", "1 to 64", &|value| Cost::new(Cost::DEFAULT.memory, value, 1).is_some());
-    let lanes = number("password.lanes", "1 to 16", &|value| Cost::new(Cost::DEFAULT.memory, 1, value).is_some());
+    let memory = reader.number("password.memory_kib", "8 to 1048576", |value| Cost::new(value, 1, 1).is_some());
+    let passes = reader.number("password.passes", "1 to 64", |value| Cost::new(Cost::DEFAULT.memory, value, 1).is_some());
+    let lanes = reader.number("password.lanes", "1 to 16", |value| Cost::new(Cost::DEFAULT.memory, 1, value).is_some());
     let (memory, passes, lanes) = (memory?, passes?, lanes?);
     // Without the file either may be a default that the file replaces; nothing will be served by it.
     let fallback = (!reader.whole).then_some(Cost::DEFAULT);

@@ -3,11 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Actor, Directory, DirectoryError, Edit, Listing, Plan, Window, accounts::account_id, fields::MAX_LIST, until_settled};
+use super::{
+    Actor, Directory, DirectoryError, Listing, Plan, Window, accounts::account_id, fields::MAX_LIST, shown::AccessView,
+    standing::Standing, until_settled,
+};
 use crate::{
     domain::{
         access::{AccessRows, Level, SiteLevel},
         account::{Account, AccountKind, Format},
+        event::Action,
         id::SiteId,
         site::{Site, SiteName},
         text::{Invalid, Login},
@@ -46,22 +50,33 @@ impl Directory {
         site: &SiteName,
         level: Level,
     ) -> Result<AccessEntry, DirectoryError> {
-        actor.may_administer()?;
-        until_settled!(self, self.plan_set_access(login, site, level).await?)
+        self.audited(actor, Action::AccessSet, &format!("{login}/{site}"), async {
+            until_settled!(self, self.plan_set_access(actor, login, site, level).await?)
+        })
+        .await
     }
 
-    async fn plan_set_access(&self, login: &Login, site: &SiteName, level: Level) -> Result<Plan<AccessEntry>, DirectoryError> {
+    async fn plan_set_access(
+        &self,
+        actor: &Actor,
+        login: &Login,
+        site: &SiteName,
+        level: Level,
+    ) -> Result<Plan<AccessEntry>, DirectoryError> {
+        let standing = self.standing(actor).await?;
+        let site = self.seen_site(&standing, site).await?;
+        standing.authority.may_give(&site.id, level)?;
         let account = self.account_by_login(login).await?;
-        let site = self.site_by_name(site).await?;
         may_hold(&account, level)?;
         let key = Key::Access(account.id.clone());
         let old: Option<AccessRows> = self.get(key.clone()).await?;
         let entry = AccessEntry { login: account.login.clone(), site: site.site.clone(), level };
-        if old.as_ref().map_or(Level::None, |rows| rows.level(&site.id)) == level {
+        let before = old.as_ref().map_or(Level::None, |rows| rows.level(&site.id));
+        if before == level {
             return Ok(Plan::Nothing(entry));
         }
 
-        let mut edit = Edit::default();
+        let mut edit = standing.edit();
         // He must not become a superuser, nor the site another one, while this is being written.
         edit.expect_same(Key::Account(account.id.clone()), &account);
         edit.expect_same(Key::Site(site.site.clone()), &site);
@@ -85,52 +100,73 @@ impl Directory {
         }
         rows.version += 1;
         edit.put(key, &rows)?;
+        if level < before {
+            edit.takes_away();
+        }
+        let told = |level| AccessView::from(AccessEntry { level, ..entry.clone() });
+        let event = standing.event(Action::AccessSet, format!("{}/{}", entry.login, entry.site));
+        edit.tell(event.changing(Some(&told(before)), Some(&told(level))));
         Ok(Plan::Commit(edit, entry))
     }
 
-    /// The rows of one account, of one site, or all of them, by site.
+    /// The rows of one account, of one site, or all of them, by site: as far as they are on sites that the actor
+    /// administers, or his own.
     pub async fn access(
         &self,
         actor: &Actor,
         filter: &AccessFilter,
         window: &Window,
     ) -> Result<Listing<AccessEntry>, DirectoryError> {
-        actor.may_administer()?;
+        let standing = self.standing(actor).await?;
         match filter {
-            AccessFilter { login: Some(login), site } => self.access_of(login, site.as_ref(), window).await,
+            AccessFilter { login: Some(login), site } => self.access_of(&standing, login, site.as_ref(), window).await,
             AccessFilter { login: None, site: Some(site) } => {
-                let site = self.site_by_name(site).await?;
+                let site = self.seen_site(&standing, site).await?;
                 Ok(self.access_on(&site, window).await?)
             }
-            AccessFilter { login: None, site: None } => self.all_access(window).await,
+            AccessFilter { login: None, site: None } => self.all_access(&standing, window).await,
         }
     }
 
-    async fn access_of(
-        &self,
-        login: &Login,
-        only: Option<&SiteName>,
-        window: &Window,
-    ) -> Result<Listing<AccessEntry>, DirectoryError> {
-        let account = self.account_by_login(login).await?;
-        if let Some(site) = only {
-            self.site_by_name(site).await?;
-        }
-        let Some(mut rows) = self.get::<AccessRows>(Key::Access(account.id)).await? else {
-            return Ok(Listing { items: Vec::new(), next: None });
-        };
+    /// The rows of an account on sites that exist.
+    pub(super) async fn living_rows(&self, account: &Account) -> Result<Vec<AccessEntry>, StoreError> {
+        let Some(mut rows) = self.get::<AccessRows>(Key::Access(account.id.clone())).await? else { return Ok(Vec::new()) };
         for dead in self.dead_sites(&rows.rows).await? {
             rows.rows.remove(&dead);
         }
         let mut rows: Vec<_> = rows.rows.into_values().collect();
         rows.sort_by(|a, b| a.site.cmp(&b.site));
+        let entry = |row: SiteLevel| AccessEntry { login: account.login.clone(), site: row.site, level: row.level };
+        Ok(rows.into_iter().map(entry).collect())
+    }
+
+    async fn access_of(
+        &self,
+        standing: &Standing,
+        login: &Login,
+        only: Option<&SiteName>,
+        window: &Window,
+    ) -> Result<Listing<AccessEntry>, DirectoryError> {
+        let account = self.account_by_login(login).await?;
+        let his = standing.authority.administered();
+        let own = standing.authority.is(&account.id);
+        let sees = |site: &SiteName| own || his.as_ref().is_none_or(|his| his.iter().any(|(_, row)| row.site == *site));
+        if his.as_ref().is_some_and(Vec::is_empty) && !own {
+            return Err(Self::not_an_account(login));
+        }
+        if let Some(site) = only {
+            self.site_by_name(site).await?;
+            if !sees(site) {
+                return Err(Self::not_a_site(site));
+            }
+        }
         let limit = window.limit.clamp(1, Window::MAX_LIMIT);
+        let rows = self.living_rows(&account).await?;
         let mut items: Vec<_> = rows
             .into_iter()
-            .filter(|row| only.is_none_or(|site| row.site == *site))
+            .filter(|row| only.is_none_or(|site| row.site == *site) && sees(&row.site))
             .filter(|row| window.after.as_deref().is_none_or(|after| row.site.as_str() > after))
             .take(limit + 1)
-            .map(|row| AccessEntry { login: account.login.clone(), site: row.site, level: row.level })
             .collect();
         let more = items.len() > limit;
         items.truncate(limit);
@@ -157,7 +193,11 @@ impl Directory {
     }
 
     /// Goes from site to site. The cursor is `SITE/ACCOUNT`: the last row that was looked at.
-    async fn all_access(&self, window: &Window) -> Result<Listing<AccessEntry>, DirectoryError> {
+    async fn all_access(&self, standing: &Standing, window: &Window) -> Result<Listing<AccessEntry>, DirectoryError> {
+        let his = standing.authority.administered();
+        if let (Some([]), Some(bearer)) = (his.as_deref(), standing.authority.bearer()) {
+            return self.access_of(standing, &bearer.account.login, None, window).await;
+        }
         let limit = window.limit.clamp(1, Window::MAX_LIMIT);
         let (mut site, mut member) = match window.after.as_deref().and_then(|cursor| cursor.split_once('/')) {
             Some((site, member)) => (Some(site.to_owned()), member.to_owned()),
@@ -165,7 +205,9 @@ impl Directory {
         };
         let mut items = Vec::new();
         for _ in 0..SITES_PER_PAGE {
-            if let Some(record) = self.site_of_cursor(site.as_deref()).await? {
+            if let Some(record) = self.site_of_cursor(site.as_deref()).await?
+                && standing.authority.administers(&record.id)
+            {
                 let part = Window { after: Some(member), limit: limit - items.len() };
                 let listing = self.access_on(&record, &part).await?;
                 items.extend(listing.items);
@@ -173,8 +215,14 @@ impl Directory {
                     return Ok(Listing { items, next: Some(format!("{}/{next}", record.site)) });
                 }
             }
-            let page = self.store.page(&Index::Sites, site.as_deref(), 1).await?;
-            let Some(next_site) = page.members.into_iter().next() else {
+            let next_site = match &his {
+                None => self.store.page(&Index::Sites, site.as_deref(), 1).await?.members.into_iter().next(),
+                Some(his) => {
+                    let names = his.iter().map(|(_, row)| row.site.as_str());
+                    names.into_iter().find(|name| site.as_deref().is_none_or(|site| *name > site)).map(str::to_owned)
+                }
+            };
+            let Some(next_site) = next_site else {
                 return Ok(Listing { items, next: None });
             };
             if items.len() >= limit {

@@ -3,20 +3,25 @@
 
 use std::collections::BTreeSet;
 
-use super::{Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, rng, until_settled};
+use super::{
+    AccessEntry, Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, TokenInfo, Window, rng, shown::AccountView,
+    standing::Standing, until_settled,
+};
 use crate::{
     domain::{
         access::AccessRows,
         account::{Account, AccountKind, Format},
+        event::Action,
         id::AccountId,
         password::{Password, PasswordHash},
         text::{Email, Invalid, Label, Login},
+        token::Revocation,
     },
-    store::{Index, Key, StoreError, record::NameClaim},
+    store::{
+        Index, Key, StoreError,
+        record::{Made, NameClaim},
+    },
 };
-
-/// How many tokens of a deleted account go in one commit.
-const TOKENS_PER_COMMIT: usize = 200;
 
 /// An account to make.
 #[derive(Clone, Debug)]
@@ -52,7 +57,6 @@ pub struct AccountPatch {
 
 impl Directory {
     pub async fn create_account(&self, actor: &Actor, new: NewAccount) -> Result<Account, DirectoryError> {
-        actor.may_administer()?;
         match new.kind {
             AccountKind::Human => {}
             AccountKind::Service => service_has_no(new.password.is_some(), new.email.is_some())?,
@@ -62,11 +66,22 @@ impl Directory {
                 );
             }
         }
-        let password = self.hash(new.password.clone()).await?;
-        until_settled!(self, self.plan_create_account(&new, password.clone()).await?)
+        self.audited(actor, Action::AccountCreate, new.login.as_str(), async {
+            // Before the password is hashed: that costs something.
+            self.superuser(actor).await?;
+            let password = self.hash(new.password.clone()).await?;
+            until_settled!(self, self.plan_create_account(actor, &new, password.clone()).await?)
+        })
+        .await
     }
 
-    async fn plan_create_account(&self, new: &NewAccount, password: Option<PasswordHash>) -> Result<Plan<Account>, DirectoryError> {
+    async fn plan_create_account(
+        &self,
+        actor: &Actor,
+        new: &NewAccount,
+        password: Option<PasswordHash>,
+    ) -> Result<Plan<Account>, DirectoryError> {
+        let standing = self.superuser(actor).await?;
         let account = Account {
             v: Format,
             id: AccountId::generate(&mut rng()),
@@ -78,28 +93,55 @@ impl Directory {
             disabled: false,
             may_mint_tokens: new.may_mint_tokens,
             generation: 0,
+            revoked_all: None,
             password,
-            created_at: self.clock.now(),
+            created_at: standing.now,
             version: 1,
         };
-        let mut edit = Edit::default();
+        let mut edit = standing.edit();
         self.claim(&mut edit, &account, claims(&account)).await?;
         edit.create(Key::Account(account.id.clone()), &account)?;
         edit.add_to(Index::Accounts, &account.login.folded());
         if account.superuser {
             edit.add_to(Index::Superusers, &account.id);
         }
+        let event = standing.event(Action::AccountCreate, account.login.as_str());
+        edit.tell(event.changing(None::<&AccountView>, Some(&AccountView::from(account.clone()))));
+        standing.made(&mut edit, self, Made::Account(account.id.clone()))?;
         Ok(Plan::Commit(edit, account))
     }
 
     pub async fn account(&self, actor: &Actor, login: &Login) -> Result<Account, DirectoryError> {
-        actor.may_administer()?;
-        self.account_by_login(login).await
+        let standing = self.standing(actor).await?;
+        self.seen_account(&standing, login).await
     }
 
-    /// All accounts by login, `anonymous` among them.
+    /// The account of an id, whatever its login has become.
+    pub async fn account_by_id(&self, actor: &Actor, id: &AccountId) -> Result<Account, DirectoryError> {
+        let standing = self.standing(actor).await?;
+        let account: Option<Account> = self.get(Key::Account(id.clone())).await?;
+        let seen = account.filter(|account| standing.authority.sees_account(&account.id));
+        seen.ok_or_else(|| DirectoryError::not_found("account", id.as_str()))
+    }
+
+    /// The account of the one who asks, with his access; `None` for who stands above all accounts.
+    pub async fn me(&self, actor: &Actor) -> Result<Option<(Account, TokenInfo, Vec<AccessEntry>)>, DirectoryError> {
+        let standing = self.standing(actor).await?;
+        let Some(bearer) = standing.authority.bearer() else { return Ok(None) };
+        let account = bearer.account.clone();
+        let info = self.info(bearer.token.clone(), &account, standing.now).await?;
+        let access = self.living_rows(&account).await?;
+        Ok(Some((account, info, access)))
+    }
+
+    /// All accounts by login, `anonymous` among them; for who is no superuser, his own.
     pub async fn accounts(&self, actor: &Actor, window: &Window) -> Result<Listing<Account>, DirectoryError> {
-        actor.may_administer()?;
+        let standing = self.standing(actor).await?;
+        if let Some(bearer) = standing.authority.bearer()
+            && !standing.authority.is_superuser()
+        {
+            return Ok(Listing { items: vec![bearer.account.clone()], next: None });
+        }
         let (logins, next) = self.members(&Index::Accounts, window).await?;
         let keys: Vec<_> = logins.into_iter().map(Key::Name).collect();
         let claims = self.get_all::<NameClaim>(&keys).await?;
@@ -117,31 +159,37 @@ impl Directory {
         patch: AccountPatch,
         seen: Option<u64>,
     ) -> Result<Account, DirectoryError> {
-        actor.may_administer()?;
-        let password = self.hash(patch.password.clone()).await?;
-        until_settled!(self, self.plan_update_account(login, &patch, password.clone(), seen).await?)
+        self.audited(actor, Action::AccountUpdate, login.as_str(), async {
+            self.superuser(actor).await?;
+            let password = self.hash(patch.password.clone()).await?;
+            until_settled!(self, self.plan_update_account(actor, login, &patch, password.clone(), seen).await?)
+        })
+        .await
     }
 
     async fn plan_update_account(
         &self,
+        actor: &Actor,
         login: &Login,
         patch: &AccountPatch,
         password: Option<PasswordHash>,
         seen: Option<u64>,
     ) -> Result<Plan<Account>, DirectoryError> {
+        let standing = self.superuser(actor).await?;
         let old = self.account_by_login(login).await?;
         refuse_built_in(&old)?;
         DirectoryError::unless_seen(seen, old.version)?;
         if old.kind == AccountKind::Service {
             service_has_no(password.is_some(), matches!(patch.email, FieldPatch::Set(_)))?;
         }
+        let new_password = password.is_some();
         let mut new = patched(&old, patch, password);
         if new == old {
             return Ok(Plan::Nothing(old));
         }
         new.version += 1;
 
-        let mut edit = Edit::default();
+        let mut edit = standing.edit();
         let (had, has) = (claims(&old), claims(&new));
         self.claim(&mut edit, &new, has.difference(&had).cloned().collect()).await?;
         for folded in had.difference(&has) {
@@ -165,75 +213,46 @@ impl Directory {
         }
         edit.expect_same(Key::Account(old.id.clone()), &old);
         edit.put(Key::Account(new.id.clone()), &new)?;
+        if only_takes_away(&old, &new) {
+            edit.takes_away();
+        }
+        let mut event = standing
+            .event(Action::AccountUpdate, old.login.as_str())
+            .changing(Some(&AccountView::from(old)), Some(&AccountView::from(new.clone())));
+        if new_password {
+            event.after.get_or_insert_default().insert("password".to_owned(), "changed".into());
+        }
+        edit.tell(event);
         Ok(Plan::Commit(edit, new))
     }
 
-    /// Ends every token and session of the account in one write.
+    /// Ends every token and session of the account in one write. Everybody may do that to himself.
     pub async fn revoke_all(&self, actor: &Actor, login: &Login) -> Result<Account, DirectoryError> {
-        actor.may_administer()?;
-        until_settled!(self, {
-            let old = self.account_by_login(login).await?;
-            refuse_built_in(&old)?;
-            let mut new = old.clone();
-            new.generation += 1;
-            new.version += 1;
-            let mut edit = Edit::default();
-            edit.expect_same(Key::Account(old.id.clone()), &old);
-            edit.put(Key::Account(new.id.clone()), &new)?;
-            Plan::Commit(edit, new)
+        self.audited(actor, Action::AccountRevokeAll, login.as_str(), async {
+            until_settled!(self, {
+                let standing = self.standing(actor).await?;
+                let old = self.seen_account(&standing, login).await?;
+                refuse_built_in(&old)?;
+                let mut new = old.clone();
+                new.generation += 1;
+                new.revoked_all = Some(Revocation { at: standing.now, by: standing.name(), why: None });
+                new.version += 1;
+                let mut edit = standing.edit();
+                edit.expect_same(Key::Account(old.id.clone()), &old);
+                edit.put(Key::Account(new.id.clone()), &new)?;
+                edit.takes_away();
+                edit.tell(standing.event(Action::AccountRevokeAll, old.login.as_str()));
+                standing.made(&mut edit, self, Made::Account(new.id.clone()))?;
+                Plan::Commit(edit, new)
+            })
         })
+        .await
     }
 
-    /// Deletes the account, and its tokens after it: without their account they are dead already.
-    pub async fn delete_account(&self, actor: &Actor, login: &Login, seen: Option<u64>) -> Result<(), DirectoryError> {
-        actor.may_administer()?;
-        let id = self.delete_account_itself(login, seen).await?;
-        if let Err(error) = self.delete_tokens_of(&id).await {
-            tracing::warn!(account = %id, %error, "records of dead tokens are left over");
-        }
-        Ok(())
-    }
-
-    async fn delete_account_itself(&self, login: &Login, seen: Option<u64>) -> Result<AccountId, DirectoryError> {
-        until_settled!(self, {
-            let account = self.account_by_login(login).await?;
-            refuse_built_in(&account)?;
-            DirectoryError::unless_seen(seen, account.version)?;
-            let mut edit = Edit::default();
-            if counts_as_superuser(&account) {
-                self.expect_another_superuser(&mut edit, &account.id).await?;
-            }
-            edit.expect_same(Key::Account(account.id.clone()), &account);
-            edit.delete(Key::Account(account.id.clone()));
-            for folded in claims(&account) {
-                edit.delete(Key::Name(folded));
-            }
-            edit.remove_from(Index::Accounts, &account.login.folded());
-            edit.remove_from(Index::Superusers, &account.id);
-            self.drop_access(&mut edit, &account.id).await?;
-            Plan::Commit(edit, account.id)
-        })
-    }
-
-    async fn delete_tokens_of(&self, id: &AccountId) -> Result<(), DirectoryError> {
-        let index = Index::TokensOf(id.clone());
-        loop {
-            let page = self.store.page(&index, None, TOKENS_PER_COMMIT).await?;
-            if page.members.is_empty() {
-                return Ok(());
-            }
-            let mut edit = Edit::default();
-            for member in page.members {
-                if let Some(token) = crate::domain::token::TokenId::parse(&member) {
-                    edit.delete(Key::Token(token));
-                }
-                edit.remove_from(Index::Tokens, &member);
-                edit.remove_from(index.clone(), &member);
-            }
-            if self.settle(Plan::Commit(edit, ())).await?.is_none() {
-                return Err(DirectoryError::Contended);
-            }
-        }
+    /// The account of this login, where the actor sees it.
+    async fn seen_account(&self, standing: &Standing, login: &Login) -> Result<Account, DirectoryError> {
+        let account = self.account_by_login(login).await?;
+        if standing.authority.sees_account(&account.id) { Ok(account) } else { Err(Self::not_an_account(login)) }
     }
 
     /// The account of this login. An e-mail address is a claim too, but names nobody here.
@@ -274,7 +293,7 @@ impl Directory {
     }
 
     /// Makes the edit depend on another enabled superuser staying one: of two demotions at once, one fails.
-    async fn expect_another_superuser(&self, edit: &mut Edit, but: &AccountId) -> Result<(), DirectoryError> {
+    pub(super) async fn expect_another_superuser(&self, edit: &mut Edit, but: &AccountId) -> Result<(), DirectoryError> {
         let mut after = None;
         loop {
             let page = self.store.page(&Index::Superusers, after.as_deref(), Window::DEFAULT_LIMIT).await?;
@@ -293,7 +312,7 @@ impl Directory {
     }
 
     /// Removes all access rows of the account.
-    async fn drop_access(&self, edit: &mut Edit, id: &AccountId) -> Result<(), StoreError> {
+    pub(super) async fn drop_access(&self, edit: &mut Edit, id: &AccountId) -> Result<(), StoreError> {
         let key = Key::Access(id.clone());
         let rows: Option<AccessRows> = self.get(key.clone()).await?;
         edit.expect_as_read(key.clone(), rows.as_ref());
@@ -314,11 +333,11 @@ pub(super) fn account_id(member: &str) -> Option<AccountId> {
 }
 
 /// The folded names that belong to the account.
-fn claims(account: &Account) -> BTreeSet<String> {
+pub(super) fn claims(account: &Account) -> BTreeSet<String> {
     account.email.iter().map(Email::folded).chain([account.login.folded()]).collect()
 }
 
-fn counts_as_superuser(account: &Account) -> bool {
+pub(super) fn counts_as_superuser(account: &Account) -> bool {
     account.superuser && !account.disabled
 }
 
@@ -336,6 +355,16 @@ fn patched(old: &Account, patch: &AccountPatch, password: Option<PasswordHash>) 
     }
 }
 
+/// Whether the change gives nothing and takes something.
+fn only_takes_away(old: &Account, new: &Account) -> bool {
+    let gains = |had: bool, has: bool| has && !had;
+    let gives =
+        gains(old.superuser, new.superuser) || gains(old.may_mint_tokens, new.may_mint_tokens) || gains(new.disabled, old.disabled);
+    let takes =
+        gains(new.superuser, old.superuser) || gains(new.may_mint_tokens, old.may_mint_tokens) || gains(old.disabled, new.disabled);
+    takes && !gives && old.login == new.login && old.email == new.email && old.password == new.password
+}
+
 fn service_has_no(password: bool, email: bool) -> Result<(), Invalid> {
     if password {
         Err(Invalid::new("service_password", "password", "a service account has no password; it has tokens"))
@@ -346,7 +375,7 @@ fn service_has_no(password: bool, email: bool) -> Result<(), Invalid> {
     }
 }
 
-fn refuse_built_in(account: &Account) -> Result<(), DirectoryError> {
+pub(super) fn refuse_built_in(account: &Account) -> Result<(), DirectoryError> {
     match account.kind {
         AccountKind::Anonymous => {
             let detail = "the account `anonymous` is built in and cannot be changed or deleted; only its access to sites can";

@@ -1,41 +1,79 @@
-//! On whose behalf a record is changed, and whether he may.
+//! On whose behalf records are changed: what a request says of its author, before anything of it is believed.
 
-use std::fmt;
+use std::net::IpAddr;
 
-use super::DirectoryError;
-use crate::domain::token::Creator;
+use super::IdempotencyKey;
+use crate::domain::token::PresentedToken;
 
-/// Who asks. Whoever may open the control socket stands above all accounts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Actor {
-    /// Somebody at the control socket, by the user id of his process.
+/// Who asks, and how.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    pub(super) credential: Credential,
+    pub(super) address: Option<IpAddr>,
+    pub(super) request_id: Option<String>,
+    pub(super) idempotency: Option<IdempotencyKey>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Credential {
+    /// Somebody at the control socket, by the user id of his process. He stands above all accounts.
     Control { uid: u32 },
     /// Keygate itself, by the name of what it was doing.
     System(&'static str),
+    /// Whoever holds the token; what he may is found out when he does something.
+    Token(PresentedToken),
 }
 
 impl Actor {
-    /// Everything in the directory is a superuser's business.
-    ///
-    /// # Errors
-    /// `Refused` for anybody who is none.
-    #[expect(clippy::unnecessary_wraps, reason = "only superusers get here until tokens and sessions reach the management API")]
-    pub(super) fn may_administer(&self) -> Result<(), DirectoryError> {
-        match self {
-            Self::Control { .. } | Self::System(_) => Ok(()),
-        }
+    const fn new(credential: Credential) -> Self {
+        Self { credential, address: None, request_id: None, idempotency: None }
     }
 
-    pub(super) fn as_creator(&self) -> Creator {
-        Creator { account: self.to_string(), credential: None }
+    #[must_use]
+    pub const fn control(uid: u32) -> Self {
+        Self::new(Credential::Control { uid })
     }
-}
 
-impl fmt::Display for Actor {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Control { uid } => write!(f, "control:{uid}"),
-            Self::System(name) => write!(f, "system:{name}"),
+    #[must_use]
+    pub const fn system(name: &'static str) -> Self {
+        Self::new(Credential::System(name))
+    }
+
+    #[must_use]
+    pub const fn bearer(token: PresentedToken) -> Self {
+        Self::new(Credential::Token(token))
+    }
+
+    /// The client's address, where it is known.
+    #[must_use]
+    pub fn from_address(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
+    }
+
+    /// The id of his request, for the trail.
+    #[must_use]
+    pub fn in_request(self, request_id: Option<String>) -> Self {
+        Self { request_id, ..self }
+    }
+
+    /// What he does under this key is done once, however often he asks.
+    #[must_use]
+    pub fn once(self, idempotency: Option<IdempotencyKey>) -> Self {
+        Self { idempotency, ..self }
+    }
+
+    /// For another request of his.
+    #[must_use]
+    pub fn anew(&self) -> Self {
+        self.clone().once(None)
+    }
+
+    /// Two requests under one idempotency key are the same only when they come from the same one.
+    pub(super) fn identity(&self) -> String {
+        match &self.credential {
+            Credential::Control { uid } => format!("control:{uid}"),
+            Credential::System(name) => format!("system:{name}"),
+            Credential::Token(token) => format!("token:{}", token.id),
         }
     }
 }

@@ -31,7 +31,7 @@ pub enum BootstrapError {
 pub async fn verify_keys(store: &dyn Store, keys: &ServerKeys) -> Result<(), BootstrapError> {
     let stored = store.read(&[Key::Meta]).await?;
     match stored.into_iter().flatten().next() {
-        Some(meta) => merge_check_values(keys, Meta::decode(&meta)?.keys).map(drop),
+        Some(meta) => merge_check_values(keys, Meta::decode(&Key::Meta, &meta)?.keys).map(drop),
         None => Ok(()),
     }
 }

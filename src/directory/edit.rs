@@ -1,18 +1,25 @@
-//! Puts a change together: what must still be so, and what is then done. Knows records, not rules.
+//! Puts a change together: what must still be so, what is then done, and what the trail says of it. Knows records, not
+//! rules.
 
-use crate::store::{Change, Expect, Index, Key, Record, Step, StoreError};
+use crate::{
+    domain::event::Event,
+    store::{Change, Entry, Expect, Index, Key, Record, Step, StoreError},
+};
 
 #[derive(Default)]
-pub(super) struct Edit(Change);
+pub(super) struct Edit {
+    change: Change,
+    events: Vec<Event>,
+}
 
 impl Edit {
     pub(super) fn expect_absent(&mut self, key: Key) {
-        self.0.expect.push((key, Expect::Absent));
+        self.change.expect.push((key, Expect::Absent));
     }
 
     /// The record must still be the one that was read.
     pub(super) fn expect_same(&mut self, key: Key, read: &impl Record) {
-        self.0.expect.push((key, Expect::Version(read.version())));
+        self.change.expect.push((key, Expect::Version(read.version())));
     }
 
     /// As it was read: the same record, or still none.
@@ -23,8 +30,13 @@ impl Edit {
         }
     }
 
+    /// The index must have as many members as were read.
+    pub(super) fn expect_count(&mut self, index: Index, members: usize) {
+        self.change.counts.push((index, members as u64));
+    }
+
     pub(super) fn put(&mut self, key: Key, record: &impl Record) -> Result<(), StoreError> {
-        self.0.steps.push(Step::Put(key, record.encode()?));
+        self.change.steps.push(Step::Put(key, record.encode()?));
         Ok(())
     }
 
@@ -35,18 +47,41 @@ impl Edit {
     }
 
     pub(super) fn delete(&mut self, key: Key) {
-        self.0.steps.push(Step::Delete(key));
+        self.change.steps.push(Step::Delete(key));
     }
 
     pub(super) fn add_to(&mut self, index: Index, member: &(impl ToString + ?Sized)) {
-        self.0.steps.push(Step::AddTo(index, member.to_string()));
+        self.change.steps.push(Step::AddTo(index, member.to_string()));
     }
 
     pub(super) fn remove_from(&mut self, index: Index, member: &(impl ToString + ?Sized)) {
-        self.0.steps.push(Step::RemoveFrom(index, member.to_string()));
+        self.change.steps.push(Step::RemoveFrom(index, member.to_string()));
     }
 
-    pub(super) fn into_change(self) -> Change {
-        self.0
+    /// Removes all members of an index.
+    pub(super) fn clear(&mut self, index: Index) {
+        self.change.steps.push(Step::Clear(index));
     }
+
+    /// What the trail says of the change.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    /// The change only takes rights away, and must not fail for want of the trail.
+    pub(super) fn takes_away(&mut self) {
+        self.change.takes_away = true;
+    }
+
+    pub(super) fn into_change(mut self) -> Result<(Change, Vec<Event>), StoreError> {
+        self.change.entries = self.events.iter().map(entry).collect::<Result<_, _>>()?;
+        Ok((self.change, self.events))
+    }
+}
+
+/// An event as a line of the trail.
+pub(super) fn entry(event: &Event) -> Result<Entry, StoreError> {
+    let json =
+        serde_json::to_string(event).map_err(|error| StoreError::permanent(format!("an event cannot be written: {error}")))?;
+    Ok(Entry { at: event.at, json })
 }

@@ -1,6 +1,10 @@
 //! Why a use case did not happen. Nothing of it did.
 
-use crate::{domain::text::Invalid, gate::hasher::Busy, store::StoreError};
+use crate::{
+    domain::{authority::Denied, decision::Reason, text::Invalid},
+    gate::hasher::Busy,
+    store::{StoreError, record::Made},
+};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DirectoryError {
@@ -12,9 +16,15 @@ pub enum DirectoryError {
     /// A login, e-mail address, host or site id that belongs to somebody else.
     #[error("{detail}")]
     Taken { code: &'static str, field: &'static str, detail: String },
-    /// A rule forbids it as things stand.
+    /// The actor may not, or a rule forbids it as things stand. `field` is the part of the request that goes too far.
     #[error("{detail}")]
-    Refused { code: &'static str, detail: String },
+    Refused { code: &'static str, field: Option<&'static str>, detail: String },
+    /// The credential is not good for management.
+    #[error("{}", reason(*.0))]
+    Unauthenticated(Reason),
+    /// A request under the same idempotency key has been carried out, and came to this.
+    #[error("this request has been carried out before")]
+    Replayed(Made),
     /// The record is not the version that the caller has seen.
     #[error("the record has version {current} now; read it again")]
     Precondition { current: u64 },
@@ -34,7 +44,7 @@ impl DirectoryError {
     }
 
     pub(super) fn refused(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::Refused { code, detail: detail.into() }
+        Self::Refused { code, field: None, detail: detail.into() }
     }
 
     /// Fails when the caller has seen another version than there is.
@@ -43,6 +53,20 @@ impl DirectoryError {
             Some(version) if version != current => Err(Self::Precondition { current }),
             _ => Ok(()),
         }
+    }
+}
+
+/// What the one who asks has to do.
+fn reason(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Scope => "this token does not have the scope `manage`; only tokens made with it reach the management API",
+        reason => reason.explanation(),
+    }
+}
+
+impl From<Denied> for DirectoryError {
+    fn from(Denied { code, field, detail }: Denied) -> Self {
+        Self::Refused { code, field, detail }
     }
 }
 

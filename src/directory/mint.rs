@@ -1,39 +1,27 @@
 //! Making tokens: a new one, or the successor of one. The only place where a secret comes into being.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{Actor, Directory, DirectoryError, Edit, Plan, fields, rng, tokens::TokenInfo, until_settled};
+use super::{
+    Actor, CeilingAsk, Directory, DirectoryError, Edit, Expiry, Plan, TokenInfo, fields, rng, shown::TokenView, standing::Standing,
+    strength, until_settled,
+};
 use crate::{
     domain::{
-        access::{Level, SiteLevel},
+        access::AccessRows,
         account::{Account, AccountKind, Format},
-        site::{Site, SiteName},
+        authority::{Denied, Owner, Strength},
+        event::Action,
         text::{Invalid, Label, Login},
-        time::Timestamp,
-        token::{Ceiling, Minted, PlainToken, Scope, Supersession, Token, TokenId, TokenKind, TokenState},
+        token::{Minted, PlainToken, Scope, Supersession, Token, TokenId, TokenKind, TokenState, Warned},
     },
-    store::{Index, Key},
+    store::{Index, Key, record::Made},
 };
 
 /// A predecessor lives at most this long beside its successor.
 const MAX_GRACE: Duration = Duration::from_hours(30 * 24);
-
-/// How far below its owner a token is to stay, by the names of sites.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CeilingAsk {
-    Owner,
-    EverySite(Level),
-    PerSite(BTreeMap<SiteName, Level>),
-}
-
-/// When a token is to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
-    At(Timestamp),
-    After(Duration),
-}
 
 /// A token to make.
 #[derive(Clone, Debug)]
@@ -46,7 +34,10 @@ pub struct NewToken {
     pub scopes: Vec<Scope>,
     pub networks: Vec<IpNet>,
     pub secure_only: bool,
+    /// `None`: by the rules of the installation.
     pub expires: Option<Expiry>,
+    /// See [`Token::system`].
+    pub system: bool,
 }
 
 impl NewToken {
@@ -62,6 +53,7 @@ impl NewToken {
             networks: Vec::new(),
             secure_only: false,
             expires: None,
+            system: false,
         }
     }
 }
@@ -69,21 +61,28 @@ impl NewToken {
 impl Directory {
     /// Makes a token. Its text is in the answer and nowhere else, ever.
     pub async fn create_token(&self, actor: &Actor, new: NewToken) -> Result<(PlainToken, TokenInfo), DirectoryError> {
-        actor.may_administer()?;
         fields::bounded(&new.scopes, "too_many_scopes", "scopes")?;
         fields::bounded(&new.networks, "too_many_networks", "networks")?;
-        until_settled!(self, self.plan_create_token(actor, &new).await?)
+        self.audited(actor, Action::TokenCreate, "", async { until_settled!(self, self.plan_create_token(actor, &new).await?) })
+            .await
     }
 
     async fn plan_create_token(&self, actor: &Actor, new: &NewToken) -> Result<Plan<(PlainToken, TokenInfo)>, DirectoryError> {
-        let now = self.clock.now();
-        let expires_at = new.expires.map(|expiry| end(expiry, now)).transpose()?;
-        let owner = self.account_by_login(&new.account).await?;
+        let standing = self.standing(actor).await?;
+        let expires_at = strength::end(new.expires, &self.token_rules, standing.now)?;
+        let (owner, access) = self.owner_to_be(&standing, &new.account).await?;
+        let as_owner = Owner { account: &owner, access: access.as_ref() };
         let kind = kind_for(&owner)?;
-        let mut edit = Edit::default();
-        // Its generation is copied, so he must not have "revoked all" in between.
+        let mut edit = standing.edit();
+        // Its generation is copied, so he must not have "revoked all" in between; and who may make it, depends on both.
         edit.expect_same(Key::Account(owner.id.clone()), &owner);
+        edit.expect_as_read(Key::Access(owner.id.clone()), access.as_ref());
         let ceiling = self.ceiling(&mut edit, &new.ceiling).await?;
+        let ceiling = ceiling.unwrap_or_else(|| standing.authority.ceiling_for(as_owner));
+        let (scopes, networks) = (distinct(&new.scopes), distinct(&new.networks));
+        let (secure_only, system) = (new.secure_only, new.system);
+        let strength = Strength { ceiling: &ceiling, scopes: &scopes, networks: &networks, secure_only, expires_at, system };
+        standing.authority.may_mint(as_owner, strength)?;
         let Minted { id, key, digest, text } = self.prefixes.mint(kind, &self.keys, &mut rng());
         let token = Token {
             v: Format,
@@ -96,18 +95,38 @@ impl Directory {
             name: new.name.clone(),
             device: new.device.clone(),
             ceiling,
-            scopes: distinct(&new.scopes),
-            networks: distinct(&new.networks),
-            secure_only: new.secure_only,
-            created_at: now,
-            created_by: actor.as_creator(),
+            scopes,
+            networks,
+            secure_only,
+            created_at: standing.now,
+            created_by: standing.by.as_creator(),
             expires_at,
             revoked: None,
             superseded: None,
+            rotated_from: None,
+            minted_with: standing.authority.bearer().map(|bearer| bearer.token.id.clone()).into_iter().collect(),
+            system,
+            warned: Warned::default(),
             version: 1,
         };
-        add(&mut edit, &token)?;
-        Ok(Plan::Commit(edit, (text, TokenInfo::new(token, &owner, now))))
+        let info = TokenInfo::new(token, &owner, None, standing.now);
+        let event = standing.event(Action::TokenCreate, info.token.id.as_str());
+        edit.tell(event.changing(None::<&TokenView>, Some(&TokenView::from(info.clone()))));
+        add(&mut edit, &info.token)?;
+        standing.made(&mut edit, self, Made::Token(info.token.id.clone()))?;
+        Ok(Plan::Commit(edit, (text, info)))
+    }
+
+    /// The account that is to have a token. Whether there is one that he may make none for, is not said.
+    async fn owner_to_be(&self, standing: &Standing, login: &Login) -> Result<(Account, Option<AccessRows>), DirectoryError> {
+        let found = match self.account_by_login(login).await {
+            Ok(account) => self.account_with_access(&account.id).await?.ok_or_else(|| Self::not_an_account(login)),
+            Err(error) => Err(error),
+        };
+        match found {
+            Err(DirectoryError::NotFound { .. }) if !standing.authority.is_superuser() => Err(Denied::other_account().into()),
+            found => found,
+        }
     }
 
     /// Makes a successor with the same rights and the same end. The predecessor is dead when `grace` is over.
@@ -117,11 +136,13 @@ impl Directory {
         id: &TokenId,
         grace: Duration,
     ) -> Result<(PlainToken, TokenInfo), DirectoryError> {
-        actor.may_administer()?;
         if grace > MAX_GRACE {
             return Err(Invalid::new("grace_too_long", "grace", "the grace of a rotation is at most 30d").into());
         }
-        until_settled!(self, self.plan_rotate_token(actor, id, grace).await?)
+        self.audited(actor, Action::TokenRotate, id.as_str(), async {
+            until_settled!(self, self.plan_rotate_token(actor, id, grace).await?)
+        })
+        .await
     }
 
     async fn plan_rotate_token(
@@ -130,8 +151,10 @@ impl Directory {
         id: &TokenId,
         grace: Duration,
     ) -> Result<Plan<(PlainToken, TokenInfo)>, DirectoryError> {
-        let now = self.clock.now();
-        let (old, owner) = self.token_and_owner(id).await?;
+        let standing = self.standing(actor).await?;
+        let now = standing.now;
+        let (old, owner, access) = self.seen_token(&standing, id).await?;
+        standing.authority.may_mint(Owner { account: &owner, access: access.as_ref() }, Strength::of(&old))?;
         let kind = kind_for(&owner)?;
         if old.superseded.is_some() {
             return Err(DirectoryError::refused("token_superseded", "this token has a successor already; rotate that one"));
@@ -145,36 +168,34 @@ impl Directory {
                 return Err(DirectoryError::refused("token_revoked", "a revoked token cannot be rotated; make a new one"));
             }
         }
-        let grace_until = now.checked_add(grace).ok_or_else(too_far)?;
+        let grace_until = now.checked_add(grace).ok_or_else(strength::too_far)?;
         let Minted { id, key, digest, text } = self.prefixes.mint(kind, &self.keys, &mut rng());
-        let token = Token { id, key, digest, kind, created_at: now, created_by: actor.as_creator(), version: 1, ..old.clone() };
-        let mut edit = Edit::default();
+        let minter = standing.authority.bearer().map(|bearer| bearer.token.id.clone());
+        let token = Token {
+            id,
+            key,
+            digest,
+            kind,
+            created_at: now,
+            created_by: standing.by.as_creator(),
+            rotated_from: Some(old.id.clone()),
+            minted_with: distinct(&old.minted_with.iter().cloned().chain(minter).collect::<Vec<_>>()),
+            warned: Warned::default(),
+            version: 1,
+            ..old.clone()
+        };
+        let mut edit = standing.edit();
         edit.expect_same(Key::Account(owner.id.clone()), &owner);
+        edit.expect_as_read(Key::Access(owner.id.clone()), access.as_ref());
         edit.expect_same(Key::Token(old.id.clone()), &old);
         let superseded = Some(Supersession { by: token.id.clone(), grace_until });
-        edit.put(Key::Token(old.id.clone()), &Token { superseded, version: old.version + 1, ..old })?;
-        add(&mut edit, &token)?;
-        Ok(Plan::Commit(edit, (text, TokenInfo::new(token, &owner, now))))
-    }
-
-    /// The ceiling by the ids of its sites, which must exist when the token is written.
-    async fn ceiling(&self, edit: &mut Edit, ask: &CeilingAsk) -> Result<Ceiling, DirectoryError> {
-        let names = match ask {
-            CeilingAsk::Owner => return Ok(Ceiling::Owner),
-            CeilingAsk::EverySite(level) => return Ok(Ceiling::EverySite(some(*level)?)),
-            CeilingAsk::PerSite(names) => names,
-        };
-        let asked: Vec<_> = names.iter().collect();
-        fields::bounded(&asked, "too_many_sites", "levels")?;
-        let keys: Vec<_> = names.keys().cloned().map(Key::Site).collect();
-        let sites = self.get_all::<Site>(&keys).await?;
-        let mut rows = BTreeMap::new();
-        for ((name, level), site) in names.iter().zip(sites) {
-            let site = site.ok_or_else(|| Self::not_a_site(name))?;
-            edit.expect_same(Key::Site(name.clone()), &site);
-            rows.insert(site.id, SiteLevel { site: site.site, level: some(*level)? });
-        }
-        Ok(Ceiling::PerSite(rows))
+        edit.put(Key::Token(old.id.clone()), &Token { superseded, version: old.version + 1, ..old.clone() })?;
+        let info = TokenInfo::new(token, &owner, None, now);
+        let event = standing.event(Action::TokenRotate, old.id.as_str());
+        edit.tell(event.changing(None::<&TokenView>, Some(&TokenView::from(info.clone()))));
+        add(&mut edit, &info.token)?;
+        standing.made(&mut edit, self, Made::Token(info.token.id.clone()))?;
+        Ok(Plan::Commit(edit, (text, info)))
     }
 }
 
@@ -182,6 +203,9 @@ fn add(edit: &mut Edit, token: &Token) -> Result<(), DirectoryError> {
     edit.create(Key::Token(token.id.clone()), token)?;
     edit.add_to(Index::Tokens, &token.id);
     edit.add_to(Index::TokensOf(token.account.clone()), &token.id);
+    for minter in &token.minted_with {
+        edit.add_to(Index::MintedBy(minter.clone()), &token.id);
+    }
     Ok(())
 }
 
@@ -196,25 +220,6 @@ fn kind_for(owner: &Account) -> Result<TokenKind, DirectoryError> {
         AccountKind::Service => Ok(TokenKind::Service),
         AccountKind::Anonymous => Err(DirectoryError::refused("built_in_account", "the account `anonymous` has no tokens")),
     }
-}
-
-fn some(level: Level) -> Result<Level, Invalid> {
-    match level {
-        Level::None => Err(Invalid::new("token_level", "levels", "a token's level is view, write, admin or superuser")),
-        level => Ok(level),
-    }
-}
-
-fn end(expiry: Expiry, now: Timestamp) -> Result<Timestamp, Invalid> {
-    let end = match expiry {
-        Expiry::At(end) => end,
-        Expiry::After(duration) => now.checked_add(duration).ok_or_else(too_far)?,
-    };
-    if end > now { Ok(end) } else { Err(Invalid::new("expiry_in_the_past", "expires_at", "the expiry has to be in the future")) }
-}
-
-fn too_far() -> Invalid {
-    Invalid::new("time_out_of_range", "expires_at", "this is past the year 9999")
 }
 
 fn distinct<T: Clone + PartialEq>(list: &[T]) -> Vec<T> {

@@ -3,15 +3,24 @@
 
 use std::collections::BTreeSet;
 
-use super::{Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, fields, rng, until_settled};
+use super::{
+    Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, fields, rng, shown::SiteView, standing::Standing,
+    until_settled,
+};
 use crate::{
     domain::{
+        access::Level,
         account::Format,
+        authority::Denied,
+        event::Action,
         id::SiteId,
         site::{Host, Site, SiteName},
         text::Label,
     },
-    store::{Index, Key, record::HostClaim},
+    store::{
+        Index, Key,
+        record::{HostClaim, Made, PastSite},
+    },
 };
 
 /// A site to make.
@@ -32,45 +41,66 @@ pub struct SitePatch {
 
 impl Directory {
     pub async fn create_site(&self, actor: &Actor, new: NewSite) -> Result<Site, DirectoryError> {
-        actor.may_administer()?;
         let hosts = distinct(&new.hosts)?;
-        until_settled!(self, {
-            let taken: Option<Site> = self.get(Key::Site(new.site.clone())).await?;
-            if taken.is_some() {
-                let detail = format!("there is a site `{}` already", new.site);
-                return Err(DirectoryError::Taken { code: "site_taken", field: "id", detail });
-            }
-            let site = Site {
-                v: Format,
-                id: SiteId::generate(&mut rng()),
-                site: new.site.clone(),
-                name: new.name.clone(),
-                hosts: hosts.clone(),
-                created_at: self.clock.now(),
-                version: 1,
-            };
-            let mut edit = Edit::default();
-            edit.create(Key::Site(site.site.clone()), &site)?;
-            edit.add_to(Index::Sites, &site.site);
-            self.claim_hosts(&mut edit, &site.site, hosts.iter()).await?;
-            Plan::Commit(edit, site)
+        self.audited(actor, Action::SiteCreate, new.site.as_str(), async {
+            until_settled!(self, {
+                let standing = self.superuser(actor).await?;
+                let taken: Option<Site> = self.get(Key::Site(new.site.clone())).await?;
+                if taken.is_some() {
+                    let detail = format!("there is a site `{}` already", new.site);
+                    return Err(DirectoryError::Taken { code: "site_taken", field: "id", detail });
+                }
+                let past: Option<PastSite> = self.get(Key::PastSite(new.site.clone())).await?;
+                let site = Site {
+                    v: Format,
+                    id: SiteId::generate(&mut rng()),
+                    site: new.site.clone(),
+                    name: new.name.clone(),
+                    hosts: hosts.clone(),
+                    created_at: standing.now,
+                    version: past.as_ref().map_or(0, |past| past.version) + 1,
+                };
+                let mut edit = standing.edit();
+                edit.expect_as_read(Key::PastSite(site.site.clone()), past.as_ref());
+                edit.create(Key::Site(site.site.clone()), &site)?;
+                edit.add_to(Index::Sites, &site.site);
+                self.claim_hosts(&mut edit, &site.site, hosts.iter()).await?;
+                let event = standing.event(Action::SiteCreate, site.site.as_str());
+                edit.tell(event.changing(None::<&SiteView>, Some(&SiteView::from(site.clone()))));
+                standing.made(&mut edit, self, Made::Site(site.site.clone()))?;
+                Plan::Commit(edit, site)
+            })
         })
+        .await
     }
 
     pub async fn site(&self, actor: &Actor, site: &SiteName) -> Result<Site, DirectoryError> {
-        actor.may_administer()?;
-        self.site_by_name(site).await
+        let standing = self.standing(actor).await?;
+        self.seen_site(&standing, site).await
     }
 
+    /// The sites that the actor administers.
     pub async fn sites(&self, actor: &Actor, window: &Window) -> Result<Listing<Site>, DirectoryError> {
-        actor.may_administer()?;
-        let (names, next) = self.members(&Index::Sites, window).await?;
-        let keys: Vec<_> = names.iter().filter_map(|name| SiteName::parse(name).ok()).map(Key::Site).collect();
-        let items = self.get_all::<Site>(&keys).await?.into_iter().flatten().collect();
+        let standing = self.standing(actor).await?;
+        let Some(his) = standing.authority.administered() else {
+            let (names, next) = self.members(&Index::Sites, window).await?;
+            let keys: Vec<_> = names.iter().filter_map(|name| SiteName::parse(name).ok()).map(Key::Site).collect();
+            let items = self.get_all::<Site>(&keys).await?.into_iter().flatten().collect();
+            return Ok(Listing { items, next });
+        };
+        let limit = window.limit.clamp(1, Window::MAX_LIMIT);
+        let mut his: Vec<_> =
+            his.into_iter().filter(|(_, row)| window.after.as_deref().is_none_or(|after| row.site.as_str() > after)).collect();
+        let more = his.len() > limit;
+        his.truncate(limit);
+        let next = his.last().filter(|_| more).map(|(_, row)| row.site.to_string());
+        let keys: Vec<_> = his.iter().map(|(_, row)| Key::Site(row.site.clone())).collect();
+        let sites = self.get_all::<Site>(&keys).await?;
+        let items = his.iter().zip(sites).filter_map(|((id, _), site)| site.filter(|site| site.id == **id)).collect();
         Ok(Listing { items, next })
     }
 
-    /// Changes a site. `seen` is the version the caller has read, if he minds.
+    /// Changes a site; only a superuser its hosts. `seen` is the version the caller has read, if he minds.
     pub async fn update_site(
         &self,
         actor: &Actor,
@@ -78,47 +108,76 @@ impl Directory {
         patch: SitePatch,
         seen: Option<u64>,
     ) -> Result<Site, DirectoryError> {
-        actor.may_administer()?;
         let hosts = patch.hosts.as_deref().map(distinct).transpose()?;
-        until_settled!(self, {
-            let old = self.site_by_name(site).await?;
-            DirectoryError::unless_seen(seen, old.version)?;
-            let mut new = Site {
-                name: patch.name.clone().applied_to(old.name.as_ref()),
-                hosts: hosts.clone().unwrap_or_else(|| old.hosts.clone()),
-                ..old.clone()
-            };
-            if new == old {
-                return Ok(old);
-            }
-            new.version += 1;
-            let mut edit = Edit::default();
-            edit.expect_same(Key::Site(old.site.clone()), &old);
-            edit.put(Key::Site(new.site.clone()), &new)?;
-            self.claim_hosts(&mut edit, &new.site, new.hosts.iter().filter(|host| !old.hosts.contains(host))).await?;
-            for host in old.hosts.iter().filter(|host| !new.hosts.contains(host)) {
-                edit.delete(Key::Host(host.clone()));
-            }
-            Plan::Commit(edit, new)
+        self.audited(actor, Action::SiteUpdate, site.as_str(), async {
+            until_settled!(self, {
+                let standing = self.standing(actor).await?;
+                let old = self.seen_site(&standing, site).await?;
+                DirectoryError::unless_seen(seen, old.version)?;
+                let mut new = Site {
+                    name: patch.name.clone().applied_to(old.name.as_ref()),
+                    hosts: hosts.clone().unwrap_or_else(|| old.hosts.clone()),
+                    ..old.clone()
+                };
+                if new == old {
+                    return Ok(old);
+                }
+                if new.hosts != old.hosts {
+                    standing.authority.require_superuser()?;
+                }
+                new.version += 1;
+                let mut edit = standing.edit();
+                edit.expect_same(Key::Site(old.site.clone()), &old);
+                edit.put(Key::Site(new.site.clone()), &new)?;
+                self.claim_hosts(&mut edit, &new.site, new.hosts.iter().filter(|host| !old.hosts.contains(host))).await?;
+                for host in old.hosts.iter().filter(|host| !new.hosts.contains(host)) {
+                    edit.delete(Key::Host(host.clone()));
+                }
+                let event = standing.event(Action::SiteUpdate, old.site.as_str());
+                edit.tell(event.changing(Some(&SiteView::from(old)), Some(&SiteView::from(new.clone()))));
+                Plan::Commit(edit, new)
+            })
         })
+        .await
     }
 
     /// Deletes a site and frees its hosts. Access to it stays in the accounts' records, under an id that no site will
     /// have again.
     pub async fn delete_site(&self, actor: &Actor, site: &SiteName, seen: Option<u64>) -> Result<(), DirectoryError> {
-        actor.may_administer()?;
-        until_settled!(self, {
-            let old = self.site_by_name(site).await?;
-            DirectoryError::unless_seen(seen, old.version)?;
-            let mut edit = Edit::default();
-            edit.expect_same(Key::Site(old.site.clone()), &old);
-            edit.delete(Key::Site(old.site.clone()));
-            edit.remove_from(Index::Sites, &old.site);
-            for host in old.hosts {
-                edit.delete(Key::Host(host));
-            }
-            Plan::Commit(edit, ())
+        self.audited(actor, Action::SiteDelete, site.as_str(), async {
+            until_settled!(self, {
+                let standing = self.superuser(actor).await?;
+                let old = self.site_by_name(site).await?;
+                DirectoryError::unless_seen(seen, old.version)?;
+                let past: Option<PastSite> = self.get(Key::PastSite(old.site.clone())).await?;
+                let mut edit = standing.edit();
+                edit.expect_same(Key::Site(old.site.clone()), &old);
+                edit.delete(Key::Site(old.site.clone()));
+                edit.expect_as_read(Key::PastSite(old.site.clone()), past.as_ref());
+                edit.put(Key::PastSite(old.site.clone()), &PastSite { v: Format, version: old.version })?;
+                edit.remove_from(Index::Sites, &old.site);
+                edit.clear(Index::AccessOn(old.id.clone()));
+                for host in &old.hosts {
+                    edit.delete(Key::Host(host.clone()));
+                }
+                edit.takes_away();
+                let event = standing.event(Action::SiteDelete, old.site.as_str());
+                edit.tell(event.changing(Some(&SiteView::from(old)), None::<&SiteView>));
+                Plan::Commit(edit, ())
+            })
         })
+        .await
+    }
+
+    /// The site of this name, where the actor has to do with it.
+    pub(super) async fn seen_site(&self, standing: &Standing, site: &SiteName) -> Result<Site, DirectoryError> {
+        let site = self.site_by_name(site).await?;
+        match standing.authority.level(&site.id) {
+            Level::Admin | Level::Superuser => Ok(site),
+            // He knows it, so there is no point in hiding it.
+            Level::View | Level::Write => Err(Denied::site_admin_required().into()),
+            Level::None => Err(Self::not_a_site(&site.site)),
+        }
     }
 
     pub(super) async fn site_by_name(&self, site: &SiteName) -> Result<Site, DirectoryError> {

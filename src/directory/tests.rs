@@ -26,7 +26,7 @@ use crate::{
     store::embedded::EmbeddedStore,
 };
 
-pub(super) const ADMIN: Actor = Actor::Control { uid: 1000 };
+pub(super) const ADMIN: Actor = Actor::control(1000);
 
 /// Stands still until it is told to go on.
 pub(super) struct TestClock(AtomicI64);
@@ -54,7 +54,8 @@ pub(super) const KEY_2: &str = "k2:HwECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 pub(super) fn directory_on(store: Arc<dyn Store>, clock: Arc<TestClock>, keys: Arc<ServerKeys>) -> Arc<Directory> {
     let prefixes = TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap();
     let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
-    Arc::new(Directory::new(store, clock, keys, prefixes, hasher))
+    let trail_rules = TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 };
+    Arc::new(Directory::new(Parts { store, clock, keys, prefixes, hasher, token_rules: TokenRules::default(), trail_rules }))
 }
 
 pub(super) async fn fixture() -> Fixture {
@@ -72,6 +73,10 @@ pub(super) fn login(text: &str) -> Login {
 
 pub(super) fn site_name(text: &str) -> SiteName {
     SiteName::parse(text).unwrap()
+}
+
+pub(super) fn tokens_of(name: &str) -> TokenFilter {
+    TokenFilter { login: Some(login(name)), ..TokenFilter::default() }
 }
 
 impl Fixture {
@@ -133,6 +138,8 @@ pub(super) fn code<T: std::fmt::Debug>(result: Result<T, DirectoryError>) -> &'s
         DirectoryError::NotFound { .. } => "not_found",
         DirectoryError::Invalid(invalid) => invalid.code,
         DirectoryError::Taken { code, .. } | DirectoryError::Refused { code, .. } => code,
+        DirectoryError::Unauthenticated(reason) => reason.code(),
+        DirectoryError::Replayed(_) => "replayed",
         DirectoryError::Precondition { .. } => "precondition",
         DirectoryError::Contended => "contended",
         DirectoryError::Busy => "busy",

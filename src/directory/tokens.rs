@@ -1,29 +1,41 @@
-//! Tokens that exist: listing, describing and revoking them. A revoked record stays, to be seen.
+//! Tokens that exist: listing, describing and renaming them. A record of a dead token stays for a while, to be seen.
 
-use super::{Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, until_settled};
+use std::time::Duration;
+
+use super::{
+    Actor, Directory, DirectoryError, FieldPatch, Listing, Plan, Window, shown::TokenView, standing::Standing, until_settled,
+};
 use crate::{
     domain::{
+        access::AccessRows,
         account::{Account, AccountKind},
+        authority::Owner,
+        event::Action,
         text::{Label, Login},
         time::Timestamp,
-        token::{Revocation, Token, TokenId, TokenState},
+        token::{LastUse, Revocation, Token, TokenId, TokenState},
     },
-    store::{Index, Key},
+    store::{Key, StoreError},
 };
 
-/// A token's record with what its owner adds to it.
+/// A token's record with what its owner, and its use, add to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenInfo {
     pub token: Token,
     pub login: Login,
     pub kind: AccountKind,
     pub state: TokenState,
+    /// Its own revocation, or that of all tokens of its account.
+    pub revoked: Option<Revocation>,
+    pub last_used: Option<LastUse>,
 }
 
 impl TokenInfo {
-    pub(super) fn new(token: Token, owner: &Account, now: Timestamp) -> Self {
+    pub(super) fn new(token: Token, owner: &Account, last_used: Option<LastUse>, now: Timestamp) -> Self {
         let state = token.state(owner.generation, now);
-        Self { token, login: owner.login.clone(), kind: owner.kind, state }
+        let with_all = || owner.revoked_all.clone().filter(|_| token.generation != owner.generation);
+        let revoked = token.revoked.clone().or_else(with_all);
+        Self { token, login: owner.login.clone(), kind: owner.kind, state, revoked, last_used }
     }
 }
 
@@ -34,31 +46,92 @@ pub struct TokenPatch {
     pub device: FieldPatch<Label>,
 }
 
+/// Which tokens are wanted: those for which all of this is so.
+#[derive(Clone, Debug, Default)]
+pub struct TokenFilter {
+    pub login: Option<Login>,
+    /// Good now, and at an end within this time.
+    pub expiring: Option<Duration>,
+    /// Good now, and neither made nor used within this time.
+    pub unused: Option<Duration>,
+    /// Made longer ago than this.
+    pub older_than: Option<Duration>,
+    /// The whole name; `*` stands for any text.
+    pub name: Option<String>,
+}
+
+impl TokenFilter {
+    pub(super) fn takes(&self, info: &TokenInfo, now: Timestamp) -> bool {
+        let token = &info.token;
+        let is_good = info.state == TokenState::Active;
+        let since = |at: Timestamp, age: Duration| at.checked_add(age).is_some_and(|then| then <= now);
+        let ends = |within| token.ends_at().is_some_and(|end| now.checked_add(within).is_none_or(|horizon| end <= horizon));
+        self.expiring.is_none_or(|within| is_good && ends(within))
+            && self.unused.is_none_or(|age| is_good && since(last_sign(info), age))
+            && self.older_than.is_none_or(|age| since(token.created_at, age))
+            && self.name.as_deref().is_none_or(|pattern| is_like(token.name.as_str(), pattern))
+    }
+}
+
+/// When the token was last used, or else made.
+pub(super) fn last_sign(info: &TokenInfo) -> Timestamp {
+    info.last_used.as_ref().map_or(info.token.created_at, |used| used.at.max(info.token.created_at))
+}
+
+/// Whether the whole name is the pattern, in which `*` stands for any text.
+fn is_like(name: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+        return false;
+    };
+    let mut parts: Vec<_> = parts.collect();
+    let Some(last) = parts.pop() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
 impl Directory {
     pub async fn token(&self, actor: &Actor, id: &TokenId) -> Result<TokenInfo, DirectoryError> {
-        actor.may_administer()?;
-        let (token, owner) = self.token_and_owner(id).await?;
-        Ok(TokenInfo::new(token, &owner, self.clock.now()))
+        let standing = self.standing(actor).await?;
+        let (token, owner, _) = self.seen_token(&standing, id).await?;
+        Ok(self.info(token, &owner, standing.now).await?)
     }
 
-    /// The tokens of one account, or all.
-    pub async fn tokens(&self, actor: &Actor, of: Option<&Login>, window: &Window) -> Result<Listing<TokenInfo>, DirectoryError> {
-        actor.may_administer()?;
-        let index = match of {
-            Some(login) => Index::TokensOf(self.account_by_login(login).await?.id),
-            None => Index::Tokens,
-        };
-        let (members, next) = self.members(&index, window).await?;
-        let keys: Vec<_> = members.iter().filter_map(|id| TokenId::parse(id)).map(Key::Token).collect();
+    /// The tokens of one account, or all that the actor sees. The limit is for those that are looked at: with a filter a part
+    /// may hold fewer, and not be the last.
+    pub async fn tokens(&self, actor: &Actor, filter: &TokenFilter, window: &Window) -> Result<Listing<TokenInfo>, DirectoryError> {
+        let standing = self.standing(actor).await?;
+        self.tokens_seen(&standing, filter, window).await
+    }
+
+    pub(super) async fn tokens_seen(
+        &self,
+        standing: &Standing,
+        filter: &TokenFilter,
+        window: &Window,
+    ) -> Result<Listing<TokenInfo>, DirectoryError> {
+        let (ids, next) = self.token_ids(standing, filter.login.as_ref(), window).await?;
+        let keys: Vec<_> = ids.iter().cloned().map(Key::Token).collect();
         let tokens: Vec<Token> = self.get_all(&keys).await?.into_iter().flatten().collect();
         let owners = self.accounts_by_id(tokens.iter().map(|token| token.account.clone())).await?;
-        let now = self.clock.now();
+        let access = self.access_to_judge(standing, owners.keys()).await?;
+        let ids: Vec<_> = tokens.iter().map(|token| token.id.clone()).collect();
+        let uses = self.store.uses(&ids).await?;
         // A token whose owner has just gone is about to follow him.
-        let items = tokens.into_iter().filter_map(|token| {
+        let items = tokens.into_iter().zip(uses).filter_map(|(token, last_used)| {
             let owner = owners.get(&token.account)?;
-            Some(TokenInfo::new(token, owner, now))
+            let seen = standing.authority.sees_token(&token, Owner { account: owner, access: access.get(&owner.id) });
+            seen.then(|| TokenInfo::new(token, owner, last_used, standing.now))
         });
-        Ok(Listing { items: items.collect(), next })
+        let items = items.filter(|info| filter.takes(info, standing.now)).collect();
+        Ok(Listing { items, next })
     }
 
     /// Changes what a token is called. `seen` is the version the caller has read, if he minds.
@@ -69,52 +142,67 @@ impl Directory {
         patch: TokenPatch,
         seen: Option<u64>,
     ) -> Result<TokenInfo, DirectoryError> {
-        actor.may_administer()?;
-        until_settled!(self, {
-            let (old, owner) = self.token_and_owner(id).await?;
-            DirectoryError::unless_seen(seen, old.version)?;
-            let mut new = Token {
-                name: patch.name.clone().unwrap_or_else(|| old.name.clone()),
-                device: patch.device.clone().applied_to(old.device.as_ref()),
-                ..old.clone()
-            };
-            if new != old {
+        self.audited(actor, Action::TokenUpdate, id.as_str(), async {
+            until_settled!(self, {
+                let standing = self.standing(actor).await?;
+                let (old, owner, access) = self.seen_token(&standing, id).await?;
+                standing.authority.may_change_token(&old, Owner { account: &owner, access: access.as_ref() })?;
+                DirectoryError::unless_seen(seen, old.version)?;
+                let mut new = Token {
+                    name: patch.name.clone().unwrap_or_else(|| old.name.clone()),
+                    device: patch.device.clone().applied_to(old.device.as_ref()),
+                    ..old.clone()
+                };
+                if new == old {
+                    return Ok(self.info(old, &owner, standing.now).await?);
+                }
                 new.version += 1;
-            }
-            self.replace_token(&old, new, &owner)?
+                let mut edit = standing.edit();
+                edit.expect_same(Key::Token(old.id.clone()), &old);
+                edit.put(Key::Token(new.id.clone()), &new)?;
+                let before = TokenInfo::new(old, &owner, None, standing.now);
+                let after = TokenInfo::new(new.clone(), &owner, None, standing.now);
+                let event = standing.event(Action::TokenUpdate, id.as_str());
+                edit.tell(event.changing(Some(&TokenView::from(before)), Some(&TokenView::from(after))));
+                let info = self.info(new, &owner, standing.now).await?;
+                Plan::Commit(edit, info)
+            })
         })
+        .await
     }
 
-    /// Revokes one token, for good. Revoking it again changes nothing.
-    pub async fn revoke_token(&self, actor: &Actor, id: &TokenId, seen: Option<u64>) -> Result<TokenInfo, DirectoryError> {
-        actor.may_administer()?;
-        until_settled!(self, {
-            let (old, owner) = self.token_and_owner(id).await?;
-            DirectoryError::unless_seen(seen, old.version)?;
-            let mut new = old.clone();
-            if new.revoked.is_none() {
-                new.revoked = Some(Revocation { at: self.clock.now(), by: actor.to_string() });
-                new.version += 1;
-            }
-            self.replace_token(&old, new, &owner)?
-        })
+    pub(super) async fn info(&self, token: Token, owner: &Account, now: Timestamp) -> Result<TokenInfo, StoreError> {
+        let last_used = self.store.uses(std::slice::from_ref(&token.id)).await?.pop().flatten();
+        Ok(TokenInfo::new(token, owner, last_used, now))
     }
 
-    fn replace_token(&self, old: &Token, new: Token, owner: &Account) -> Result<Plan<TokenInfo>, DirectoryError> {
-        let now = self.clock.now();
-        if new == *old {
-            return Ok(Plan::Nothing(TokenInfo::new(new, owner, now)));
-        }
-        let mut edit = Edit::default();
-        edit.expect_same(Key::Token(old.id.clone()), old);
-        edit.put(Key::Token(new.id.clone()), &new)?;
-        Ok(Plan::Commit(edit, TokenInfo::new(new, owner, now)))
-    }
-
-    pub(super) async fn token_and_owner(&self, id: &TokenId) -> Result<(Token, Account), DirectoryError> {
+    /// A token that the actor sees, with its owner and his access.
+    pub(super) async fn seen_token(
+        &self,
+        standing: &Standing,
+        id: &TokenId,
+    ) -> Result<(Token, Account, Option<AccessRows>), DirectoryError> {
         let missing = || DirectoryError::not_found("token", id.as_str());
         let token: Token = self.get(Key::Token(id.clone())).await?.ok_or_else(missing)?;
-        let owner: Account = self.get(Key::Account(token.account.clone())).await?.ok_or_else(missing)?;
-        Ok((token, owner))
+        let (owner, access) = self.owner(&token).await?.ok_or_else(missing)?;
+        let seen = standing.authority.sees_token(&token, Owner { account: &owner, access: access.as_ref() });
+        if seen { Ok((token, owner, access)) } else { Err(missing()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (name, pattern) in
+            [("a", "a"), ("nightly job", "nightly *"), ("x", "*"), ("aXbYc", "a*b*c"), ("ab", "a*b"), ("aa", "a*a")]
+        {
+            assert!(is_like(name, pattern), "{name} {pattern}");
+        }
+        for (name, pattern) in [("ab", "a"), ("a", "a*a"), ("x nightly", "nightly*"), ("acb", "a*b*c"), ("", "a")] {
+            assert!(!is_like(name, pattern), "{name} {pattern}");
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::{
     password::PasswordHash,
     text::{Email, Label, Login},
     time::Timestamp,
+    token::Revocation,
 };
 
 /// The version of a stored record's shape. A record of another version is an error of its reader, never a guess.
@@ -75,6 +76,9 @@ pub struct Account {
     pub may_mint_tokens: bool,
     /// Copied into each token and session when it is made; unequal is dead. "Revoke all" adds one.
     pub generation: u64,
+    /// The last "revoke all": who, when. Tokens of a generation before have ended by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked_all: Option<Revocation>,
     pub password: Option<PasswordHash>,
     pub created_at: Timestamp,
     pub version: u64,
@@ -95,6 +99,7 @@ impl Account {
             disabled: false,
             may_mint_tokens: false,
             generation: 0,
+            revoked_all: None,
             password: None,
             created_at,
             version: 1,

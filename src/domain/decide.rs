@@ -5,12 +5,12 @@ use super::{
     access::{AccessRows, Level},
     account::{Account, AccountKind},
     decision::{Challenge, Reason, Via},
+    held::{self, Held},
     policy::{Demand, Otherwise, Rule},
     request::CheckRequest,
     site::Site,
     time::Timestamp,
-    token::{Scope, Token, TokenState},
-    trust,
+    token::{Scope, Token},
 };
 
 /// What was found out about the presented credential.
@@ -219,20 +219,7 @@ pub fn decide<'a>(request: &CheckRequest<'_>, snapshot: &Snapshot<'a>) -> Decisi
 /// Is the credential alive, and whose is it?
 fn authenticate<'a>(verified: &Verified<'a>, snapshot: &Snapshot<'_>) -> Result<&'a Account, Reason> {
     let account = verified.account.ok_or(Reason::Unknown)?;
-    if let Some(token) = verified.token {
-        if token.account != account.id {
-            return Err(Reason::Unknown);
-        }
-        match token.state(account.generation, snapshot.now) {
-            TokenState::Active => {}
-            TokenState::Expired => return Err(Reason::Expired),
-            TokenState::Revoked => return Err(Reason::Revoked),
-            TokenState::Superseded => return Err(Reason::Superseded),
-        }
-    }
-    if account.disabled {
-        return Err(Reason::AccountDisabled);
-    }
+    held::alive(account, verified.token, snapshot.now)?;
     Ok(account)
 }
 
@@ -251,7 +238,7 @@ fn authorize<'a>(
         if token.secure_only && snapshot.via == Via::Query {
             return Err(Reason::UrlTokenRefused);
         }
-        if !token.networks.is_empty() && !request.client.is_some_and(|client| trust::contains(&token.networks, client)) {
+        if !held::comes_from(token, request.client) {
             return Err(Reason::Network);
         }
         if !scope_passes(&token.scopes, demand.scope.as_ref()) {
@@ -267,7 +254,7 @@ fn authorize<'a>(
     if verified.token.is_some() && held.highest() > demand.max_token_access {
         return Err(Reason::TokenTooPowerful);
     }
-    let access = sites.iter().map(|site| held.on(site)).min().unwrap_or_default();
+    let access = sites.iter().map(|site| held.on(&site.id)).min().unwrap_or_default();
     let needed = demand.level(request);
     // A rule that needs nothing would let everybody in who has a credential for something else.
     if access < needed || needed == Level::None || access == Level::None { Err(Reason::SiteAccess) } else { Ok((sites, access)) }
@@ -279,49 +266,6 @@ fn scope_passes(scopes: &[Scope], wanted: Option<&Scope>) -> bool {
         Some(wanted) if scopes.is_empty() => wanted.as_str() != Scope::MANAGE,
         Some(wanted) => scopes.contains(wanted),
         None => scopes.is_empty(),
-    }
-}
-
-/// What an account holds, under the ceiling of the token it came with.
-struct Held<'a> {
-    account: &'a Account,
-    access: Option<&'a AccessRows>,
-    token: Option<&'a Token>,
-}
-
-impl Held<'_> {
-    fn on(&self, site: &Site) -> Level {
-        let own = match (self.account.kind, self.account.superuser) {
-            (AccountKind::Anonymous, _) => self.row(site).min(Level::View),
-            (_, true) => Level::Superuser,
-            (_, false) => self.row(site),
-        };
-        self.token.map_or(own, |token| token.ceiling.clamp(&site.id, own))
-    }
-
-    /// Rows of another account are nobody's rows.
-    fn row(&self, site: &Site) -> Level {
-        self.access
-            .filter(|access| access.account == self.account.id)
-            .map_or(Level::None, |access| access.level(&site.id).min(Level::Admin))
-    }
-
-    /// The most that the token can do on any site.
-    fn highest(&self) -> Level {
-        use super::token::Ceiling;
-        let own = if self.account.superuser { Level::Superuser } else { self.access.map_or(Level::None, AccessRows::highest) };
-        match self.token.map(|token| &token.ceiling) {
-            None | Some(Ceiling::Owner) => own,
-            Some(Ceiling::EverySite(most)) => own.min(*most),
-            Some(Ceiling::PerSite(rows)) => {
-                let on = |(site, row): (&super::id::SiteId, &super::access::SiteLevel)| {
-                    let own =
-                        if self.account.superuser { own } else { self.access.map_or(Level::None, |access| access.level(site)) };
-                    own.min(row.level)
-                };
-                rows.iter().map(on).max().unwrap_or_default()
-            }
-        }
     }
 }
 

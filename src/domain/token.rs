@@ -329,6 +329,18 @@ pub struct Creator {
 pub struct Revocation {
     pub at: Timestamp,
     pub by: String,
+    /// Why, where that is not said by who did it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// That its owner was told of a token's coming end, or of its rest. Once each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warned {
+    /// It ends soon.
+    pub ending: Option<Timestamp>,
+    /// It has not been used for long.
+    pub unused: Option<Timestamp>,
 }
 
 /// The predecessor in a rotation: dead from `grace_until` on.
@@ -361,6 +373,17 @@ pub struct Token {
     pub expires_at: Option<Timestamp>,
     pub revoked: Option<Revocation>,
     pub superseded: Option<Supersession>,
+    /// The predecessor, for a token that a rotation has made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotated_from: Option<TokenId>,
+    /// The tokens whose revocation is this one's too: those that it was minted with, itself or before a rotation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub minted_with: Vec<TokenId>,
+    /// Made for the needs of an installation: its owner does not see it, superusers do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub system: bool,
+    #[serde(default)]
+    pub warned: Warned,
     pub version: u64,
 }
 
@@ -383,6 +406,13 @@ pub enum TokenState {
 }
 
 impl Token {
+    /// The instant at which it ends by itself, if there is one.
+    #[must_use]
+    pub fn ends_at(&self) -> Option<Timestamp> {
+        let grace = self.superseded.as_ref().map(|superseded| superseded.grace_until);
+        self.expires_at.into_iter().chain(grace).min()
+    }
+
     /// `generation` is the owner's now. At the very instant of an end the token is dead.
     #[must_use]
     pub fn state(&self, generation: u64, now: Timestamp) -> TokenState {

@@ -58,6 +58,12 @@ impl TrustedProxies {
         }
         Ok(client)
     }
+
+    /// The same by all lines of the header, which are one list; `None` without any. `Err` also when one is no text.
+    pub fn client_by<'l>(&self, lines: impl Iterator<Item = &'l [u8]>) -> Result<Option<IpAddr>, NoAddress> {
+        let lines: Vec<&str> = lines.map(|line| std::str::from_utf8(line).map_err(|_| NoAddress)).collect::<Result<_, _>>()?;
+        if lines.is_empty() { Ok(None) } else { self.client_of(&lines.join(",")) }
+    }
 }
 
 /// The IPv4 network where a network is written in the IPv4-mapped form of IPv6 (RFC 4291 2.5.5.2): addresses are compared
@@ -112,6 +118,11 @@ mod tests {
         assert_eq!(client("junk, 10.0.0.1"), Err(NoAddress));
         assert_eq!(client(""), Err(NoAddress));
         assert_eq!(client("[2001:db8::1]:443"), Ok(Some("2001:db8::1".into())));
+        let by_lines =
+            |lines: &[&'static [u8]]| trusted.client_by(lines.iter().copied()).map(|client| client.map(|ip| ip.to_string()));
+        assert_eq!(by_lines(&[]), Ok(None));
+        assert_eq!(by_lines(&[b"1.1.1.1", b"203.0.113.7, 10.0.0.2", b"10.0.0.1"]), Ok(Some("203.0.113.7".into())));
+        assert_eq!(by_lines(&[b"\xff", b"203.0.113.7"]), Err(NoAddress));
     }
 
     #[test]

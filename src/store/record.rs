@@ -8,6 +8,7 @@ use crate::domain::{
     access::AccessRows,
     account::{Account, Format},
     id::{AccountId, SiteId},
+    key::{Digest, KeyId},
     site::{Host, Site, SiteName},
     time::Timestamp,
     token::{Token, TokenId},
@@ -24,8 +25,9 @@ pub enum Key {
     Host(Host),
     Access(AccountId),
     Token(TokenId),
-    /// Says that the site of this id exists, and under which name; ids are never used again, names are.
-    SiteId(SiteId),
+    /// The last version of a site that was deleted: one that is made again under its name goes on from there, so that no
+    /// version ever comes twice.
+    PastSite(SiteName),
     /// What a request with an `Idempotency-Key` has made, by a digest of who sent it and its key.
     Idempotency(String),
     /// What the store says about itself: which server keys it was used with.
@@ -43,7 +45,7 @@ impl Key {
             Self::Host(host) => format!("host:{host}"),
             Self::Access(id) => format!("access:{id}"),
             Self::Token(id) => format!("token:{id}"),
-            Self::SiteId(id) => format!("site-id:{id}"),
+            Self::PastSite(name) => format!("past-site:{name}"),
             Self::Idempotency(digest) => format!("idempotency:{digest}"),
             Self::Meta => "meta".to_owned(),
         }
@@ -102,6 +104,36 @@ pub struct HostClaim {
     pub version: u64,
 }
 
+/// See [`Key::PastSite`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastSite {
+    pub v: Format,
+    pub version: u64,
+}
+
+/// What a request with an `Idempotency-Key` came to: a reference, from which the answer can be made again. Nothing that
+/// is shown once is in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyRecord {
+    pub v: Format,
+    /// The server key of `fingerprint`.
+    pub key: KeyId,
+    /// Of the request: another one under the same key is a mistake.
+    pub fingerprint: Digest,
+    pub made: Made,
+    pub at: Timestamp,
+    pub version: u64,
+}
+
+/// The record that a request made or changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Made {
+    Account(AccountId),
+    Site(SiteName),
+    Token(TokenId),
+}
+
 /// What the store says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
@@ -118,10 +150,12 @@ pub trait Record: Serialize + DeserializeOwned {
     fn version(&self) -> u64;
 
     /// # Errors
-    /// `permanent` when the record is damaged or of a future format. It is never taken for an absent one.
-    fn decode(stored: &Stored) -> Result<Self, StoreError> {
-        serde_json::from_str(&stored.json)
-            .map_err(|error| StoreError::permanent(format!("a {} record cannot be read: {error}", short_name::<Self>())))
+    /// `permanent` when the record is damaged or of a future format. It is never taken for an absent one. The message names
+    /// `key`, under which it was read: for who has to mend it.
+    fn decode(key: &Key, stored: &Stored) -> Result<Self, StoreError> {
+        serde_json::from_str(&stored.json).map_err(|error| {
+            StoreError::permanent(format!("the record {} cannot be read as {}: {error}", key.name(), short_name::<Self>()))
+        })
     }
 
     /// # Errors
@@ -146,4 +180,4 @@ macro_rules! record {
         })+
     };
 }
-record!(Account, AccessRows, HostClaim, Meta, NameClaim, Site, Token);
+record!(Account, AccessRows, HostClaim, IdempotencyRecord, Meta, NameClaim, PastSite, Site, Token);

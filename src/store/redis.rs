@@ -1,18 +1,20 @@
 //! Redis 7 or Valkey, one server, RESP3.
 //!
-//! Owns the connection, and the way from the driver's errors to ours; `keys` spells the keys, `scripts` holds
-//! what runs inside Redis. A record is a string of JSON there, an index a sorted set whose scores are all 0,
-//! so its order is that of the bytes. Of a record nothing but its `version` is read.
+//! Owns the connection; `keys` spells the keys, `scripts` and `uses` hold what runs inside Redis, `errors` is the way
+//! from the driver's errors to ours. A record is a string of JSON there, an index a sorted set whose scores are all 0,
+//! so its order is that of the bytes, a trail a stream. Of a record nothing but its `version` is read.
 
+mod errors;
 mod keys;
 mod scripts;
+mod uses;
 
-use std::{error::Error, fmt, io, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, ProtocolVersion, RedisError, ServerErrorKind,
+    Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, Pipeline, ProtocolVersion, RedisError, ServerErrorKind,
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
@@ -20,7 +22,11 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 
-use self::{keys::Keyspace, scripts::ChangeScript};
+use self::{
+    errors::{commit_error, needs_another, store_error},
+    keys::Keyspace,
+    scripts::{ChangeScripts, ENTRY_FIELD},
+};
 use super::{Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Step, Store, StoreError, Stored, Trail};
 use crate::domain::{
     time::Timestamp,
@@ -57,7 +63,7 @@ pub struct RedisStore {
     /// Reconnects by itself when a connection breaks; see [`needs_another`] for when it does not.
     manager: ArcSwap<ConnectionManager>,
     keys: Keyspace,
-    script: ChangeScript,
+    scripts: ChangeScripts,
 }
 
 impl fmt::Debug for RedisStore {
@@ -80,7 +86,7 @@ impl RedisStore {
         let keys = Keyspace::new(&options.prefix).ok_or(InvalidOptions::Prefix)?;
         let connector = Connector::new(options)?;
         let manager = connector.manager().map_err(|error| InvalidOptions::Driver(error.to_string()))?;
-        Ok(Self { connector, manager: ArcSwap::from_pointee(manager), keys, script: ChangeScript::new() })
+        Ok(Self { connector, manager: ArcSwap::from_pointee(manager), keys, scripts: ChangeScripts::new() })
     }
 
     /// Sends a command once. Neither this nor the driver sends it again.
@@ -88,32 +94,49 @@ impl RedisStore {
         let manager = self.manager.load_full();
         let mut connection = ConnectionManager::clone(&manager);
         let answer = self.connector.in_runtime(command.query_async(&mut connection)).await;
-        if let Err(error) = &answer
-            && needs_another(error)
+        self.replace_where_needed(&manager, answer.as_ref().err());
+        answer
+    }
+
+    /// Sends several commands in one round trip. They may succeed and fail one by one; the error is that of the first.
+    async fn ask_all(&self, commands: &Pipeline) -> Result<(), RedisError> {
+        let manager = self.manager.load_full();
+        let mut connection = ConnectionManager::clone(&manager);
+        let answer = self.connector.in_runtime(commands.query_async(&mut connection)).await;
+        self.replace_where_needed(&manager, answer.as_ref().err());
+        answer
+    }
+
+    fn replace_where_needed(&self, manager: &Arc<ConnectionManager>, error: Option<&RedisError>) {
+        if error.is_some_and(needs_another)
             && let Ok(fresh) = self.connector.manager()
         {
             // Only one of the callers that failed together replaces it.
-            self.manager.compare_and_swap(&manager, Arc::new(fresh));
+            self.manager.compare_and_swap(manager, Arc::new(fresh));
         }
-        answer
+    }
+
+    async fn values(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut command = redis::cmd("MGET");
+        command.arg(keys);
+        let values: Vec<Option<Vec<u8>>> = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        if values.len() == keys.len() {
+            Ok(values)
+        } else {
+            Err(StoreError::permanent("Redis answered for another number of keys than it was asked for"))
+        }
     }
 }
 
 #[async_trait]
 impl Store for RedisStore {
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut command = redis::cmd("MGET");
-        for key in keys {
-            command.arg(self.keys.record(key));
-        }
-        let records: Vec<Option<String>> = self.ask(&command).await.map_err(|error| store_error(&error))?;
-        if records.len() != keys.len() {
-            return Err(StoreError::permanent("Redis answered for another number of keys than it was asked for"));
-        }
-        records.into_iter().map(|record| record.map(stored).transpose()).collect()
+        let keys: Vec<String> = keys.iter().map(|key| self.keys.record(key)).collect();
+        let values = self.values(&keys).await?;
+        keys.iter().zip(values).map(|(key, value)| value.map(|value| stored(key, value)).transpose()).collect()
     }
 
     async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
@@ -128,67 +151,105 @@ impl Store for RedisStore {
     }
 
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
-        if !change.counts.is_empty() || !change.entries.is_empty() {
-            return Err(not_yet().into());
-        }
         for step in &change.steps {
             if let Step::Put(_, stored) = step {
                 stored.check_version()?;
             }
         }
-        let mut answer: Result<usize, RedisError> = self.ask(&self.script.by_name(&self.keys, &change)).await;
+        let script = self.scripts.of(&change);
+        let mut answer: Result<(usize, String), RedisError> = self.ask(&script.by_name(&self.keys, &change)).await;
         if matches!(&answer, Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
             // Redis has restarted or was told to forget its scripts. It says so instead of running one, so this
             // is still the first time that the change is tried.
-            answer = self.ask(&ChangeScript::in_full(&self.keys, &change)).await;
+            answer = self.ask(&script.in_full(&self.keys, &change)).await;
         }
-        match answer {
-            Ok(0) => Ok(()),
-            Ok(condition) => match change.expect.into_iter().nth(condition - 1) {
-                Some((key, _)) => Err(CommitError::Conflict(key)),
-                None => Err(StoreError::permanent("the script in Redis named a condition that there is not").into()),
-            },
-            Err(error) => Err(commit_error(&error).into()),
+        let (condition, without_entries) = answer.map_err(|error| commit_error(&error))?;
+        if !without_entries.is_empty() {
+            let error = without_entries;
+            tracing::error!(error, "the audit trail cannot be written; a change that takes rights away goes on without it");
         }
+        let Some(condition) = condition.checked_sub(1) else { return Ok(()) };
+        let Change { mut expect, mut counts, .. } = change;
+        if condition < expect.len() {
+            return Err(CommitError::Conflict(expect.swap_remove(condition).0));
+        }
+        let count = condition - expect.len();
+        if count < counts.len() {
+            return Err(CommitError::Miscounted(counts.swap_remove(count).0));
+        }
+        Err(StoreError::permanent("the script in Redis named a condition that there is not").into())
     }
 
-    async fn append(&self, _trail: Trail, _entry: Entry, _at_most: u64) -> Result<(), StoreError> {
-        Err(not_yet())
+    async fn append(&self, trail: Trail, entry: Entry, at_most: u64) -> Result<(), StoreError> {
+        let mut command = redis::cmd("XADD");
+        // `~` leaves some more than that, because Redis then lets go of whole blocks only, which costs next to nothing.
+        command.arg(self.keys.trail(trail)).arg("MAXLEN").arg("~").arg(at_most).arg("*").arg(ENTRY_FIELD).arg(entry.json);
+        let _id: String = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        Ok(())
     }
 
     async fn entries(
         &self,
-        _trail: Trail,
-        _past: Option<EntryId>,
-        _order: Order,
-        _limit: usize,
+        trail: Trail,
+        past: Option<EntryId>,
+        order: Order,
+        limit: usize,
     ) -> Result<Vec<(EntryId, String)>, StoreError> {
-        Err(not_yet())
+        let (name, from, to, end) = match order {
+            Order::OldestFirst => ("XRANGE", "-", "+", EntryId { millis: u64::MAX, count: u64::MAX }),
+            Order::NewestFirst => ("XREVRANGE", "+", "-", EntryId { millis: 0, count: 0 }),
+        };
+        // There is nothing past the last id there can be; Redis calls the question an error.
+        if past == Some(end) {
+            return Ok(Vec::new());
+        }
+        let from = past.map_or_else(|| from.to_owned(), |past| format!("({past}"));
+        let key = self.keys.trail(trail);
+        let mut command = redis::cmd(name);
+        command.arg(&key).arg(from).arg(to).arg("COUNT").arg(i64::try_from(limit).unwrap_or(i64::MAX));
+        let entries: Vec<(String, Vec<String>)> = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        let read = |(id, fields): (String, Vec<String>)| match (EntryId::parse(&id), <[String; 2]>::try_from(fields)) {
+            (Some(id), Ok([field, json])) if field == ENTRY_FIELD => Ok((id, json)),
+            _ => Err(StoreError::permanent(format!("the entry {id} of {key} in Redis is none that was written there"))),
+        };
+        entries.into_iter().map(read).collect()
     }
 
-    async fn forget_entries(&self, _trail: Trail, _time: Timestamp) -> Result<(), StoreError> {
-        Err(not_yet())
+    async fn forget_entries(&self, trail: Trail, time: Timestamp) -> Result<(), StoreError> {
+        let mut command = redis::cmd("XTRIM");
+        command.arg(self.keys.trail(trail)).arg("MINID").arg(time.as_millis().max(0));
+        let _gone: u64 = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        Ok(())
     }
 
-    async fn note_uses(&self, _uses: &[(TokenId, LastUse)]) -> Result<(), StoreError> {
-        Err(not_yet())
+    async fn note_uses(&self, uses: &[(TokenId, LastUse)]) -> Result<(), StoreError> {
+        if uses.is_empty() {
+            return Ok(());
+        }
+        self.ask_all(&uses::note(&self.keys, uses)).await.map_err(|error| store_error(&error))
     }
 
-    async fn uses(&self, _tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        Err(not_yet())
+    async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        let keys: Vec<String> = tokens.iter().map(|token| self.keys.last_use(token)).collect();
+        let values = self.values(&keys).await?;
+        keys.iter().zip(values).map(|(key, value)| value.map(|value| uses::read(key, &value)).transpose()).collect()
     }
 
-    async fn forget_uses(&self, _tokens: &[TokenId]) -> Result<(), StoreError> {
-        Err(not_yet())
+    async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("DEL");
+        for token in tokens {
+            command.arg(self.keys.last_use(token));
+        }
+        let _gone: u64 = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        Ok(())
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.ask(&redis::cmd("PING")).await.map_err(|error| store_error(&error))
     }
-}
-
-fn not_yet() -> StoreError {
-    StoreError::permanent("the Redis store keeps no audit trail and no last uses yet")
 }
 
 /// Makes connections, all in one runtime.
@@ -244,134 +305,13 @@ fn tcp_settings(timeout: Duration) -> TcpSettings {
     settings
 }
 
-fn stored(json: String) -> Result<Stored, StoreError> {
+fn stored(key: &str, json: Vec<u8>) -> Result<Stored, StoreError> {
     #[derive(Deserialize)]
     struct Version {
         version: u64,
     }
-    let Version { version } = serde_json::from_str(&json)
-        .map_err(|error| StoreError::permanent(format!("a record in Redis is damaged: it has no version: {error}")))?;
+    let damaged = |error: &dyn fmt::Display| StoreError::permanent(format!("{key} in Redis is damaged: {error}"));
+    let json = String::from_utf8(json).map_err(|error| damaged(&error))?;
+    let Version { version } = serde_json::from_str(&json).map_err(|error| damaged(&format_args!("it has no version: {error}")))?;
     Ok(Stored { version, json })
-}
-
-/// Whether this connection will not get better by itself. The driver reconnects when a connection breaks; one
-/// that could not be set up for another reason (a password that was wrong and is right by now) it keeps, broken,
-/// for ever. A server that has become a replica stays connected, while its address may lead to the new master.
-fn needs_another(error: &RedisError) -> bool {
-    match error.kind() {
-        ErrorKind::AuthenticationFailed
-        | ErrorKind::RESP3NotSupported
-        | ErrorKind::Client
-        | ErrorKind::Parse
-        | ErrorKind::Server(ServerErrorKind::ReadOnly) => true,
-        _ => is_refused_login(error) || is_full(error),
-    }
-}
-
-fn is_refused_login(error: &RedisError) -> bool {
-    matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
-}
-
-/// `ERR max number of clients reached`: Redis has no code for it.
-fn is_full(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::ResponseError)
-        && error.detail().is_some_and(|detail| detail.contains("max number of clients"))
-}
-
-fn is_transient(error: &RedisError) -> bool {
-    match error.kind() {
-        ErrorKind::Io => !is_bad_certificate(error),
-        ErrorKind::Server(kind) => {
-            matches!(
-                kind,
-                ServerErrorKind::BusyLoading
-                    | ServerErrorKind::TryAgain
-                    | ServerErrorKind::ClusterDown
-                    | ServerErrorKind::MasterDown
-                    | ServerErrorKind::ReadOnly
-            ) || is_full(error)
-        }
-        // BUSY: somebody's script runs for too long. NOREPLICAS: too few replicas to accept a write.
-        _ => matches!(error.code(), Some("BUSY" | "NOREPLICAS")),
-    }
-}
-
-/// rustls reports a certificate that it does not trust as an IO error; waiting does not help there.
-fn is_bad_certificate(error: &RedisError) -> bool {
-    let source = error.source();
-    // The driver hands its inner error out together with the pointer it keeps it by.
-    let shared = source.and_then(|source| source.downcast_ref::<Arc<dyn Error + Send + Sync>>());
-    let inner = shared.and_then(|shared| shared.downcast_ref::<io::Error>());
-    inner.is_some_and(|inner| inner.kind() == io::ErrorKind::InvalidData)
-}
-
-fn store_error(error: &RedisError) -> StoreError {
-    StoreError { transient: is_transient(error), message: format!("Redis: {error}") }
-}
-
-/// The error of a change. An answer from Redis that is an error means that nothing was done; no answer, or one
-/// that makes no sense, leaves it open.
-fn commit_error(error: &RedisError) -> StoreError {
-    let is_open = match error.kind() {
-        ErrorKind::Io => !error.is_connection_refusal() && !is_bad_certificate(error),
-        ErrorKind::Parse | ErrorKind::UnexpectedReturnType => true,
-        _ => false,
-    };
-    let mut error = store_error(error);
-    if is_open {
-        error.message.push_str("; the change may or may not have been applied");
-    }
-    error
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn io_error(kind: io::ErrorKind) -> RedisError {
-        io::Error::new(kind, "why").into()
-    }
-
-    fn code(code: &str) -> RedisError {
-        redis::make_extension_error(code.to_owned(), Some("why".to_owned()))
-    }
-
-    fn server(kind: ServerErrorKind) -> RedisError {
-        (ErrorKind::Server(kind), "why").into()
-    }
-
-    #[test]
-    fn what_may_get_better_in_a_moment_is_transient() {
-        use ServerErrorKind::{BusyLoading, ClusterDown, MasterDown, ReadOnly, TryAgain};
-        for kind in [BusyLoading, TryAgain, ClusterDown, MasterDown, ReadOnly] {
-            assert!(is_transient(&server(kind)), "{kind:?}");
-        }
-        for name in ["BUSY", "NOREPLICAS"] {
-            assert!(is_transient(&code(name)), "{name}");
-        }
-        for kind in [io::ErrorKind::TimedOut, io::ErrorKind::ConnectionRefused, io::ErrorKind::BrokenPipe] {
-            assert!(is_transient(&io_error(kind)), "{kind}");
-        }
-    }
-
-    #[test]
-    fn what_an_operator_must_mend_is_not() {
-        use ServerErrorKind::{CrossSlot, Moved, NoPerm, NoScript, ResponseError};
-        for kind in [CrossSlot, Moved, NoPerm, NoScript, ResponseError] {
-            assert!(!is_transient(&server(kind)), "{kind:?}");
-        }
-        for name in ["OOM", "WRONGTYPE", "NOAUTH", "WRONGPASS", "MISCONF", "DAMAGED"] {
-            assert!(!is_transient(&code(name)), "{name}");
-        }
-        assert!(!is_transient(&(ErrorKind::AuthenticationFailed, "why").into()));
-        assert!(!is_transient(&io_error(io::ErrorKind::InvalidData)), "a certificate");
-    }
-
-    #[test]
-    fn only_a_lost_answer_leaves_a_change_open() {
-        let is_open = |error: RedisError| commit_error(&error).message.contains("may or may not");
-        assert!(is_open(io_error(io::ErrorKind::TimedOut)) && is_open(io_error(io::ErrorKind::ConnectionReset)));
-        assert!(!is_open(io_error(io::ErrorKind::ConnectionRefused)) && !is_open(io_error(io::ErrorKind::InvalidData)));
-        assert!(!is_open(code("BUSY")) && !is_open(server(ServerErrorKind::ReadOnly)));
-    }
 }

@@ -16,7 +16,7 @@ use keygate::domain::{
     site::{Site, SiteName},
     text::{Label, Login},
     time::Timestamp,
-    token::{Ceiling, Creator, PresentedToken, Token, TokenKind, TokenPrefix, TokenPrefixes},
+    token::{Ceiling, Creator, PresentedToken, Token, TokenKind, TokenPrefix, TokenPrefixes, Warned},
 };
 use rand::{rand_core::UnwrapErr, rngs::SysRng};
 
@@ -96,6 +96,10 @@ fn world() -> World {
         expires_at: Some(Timestamp::from_millis(2_000_000)),
         revoked: None,
         superseded: None,
+        rotated_from: None,
+        minted_with: Vec::new(),
+        system: false,
+        warned: Warned::default(),
         version: 1,
     };
     let rule = rule("orders", Some("shop.example.com"), "/orders/{id}/{*rest}");

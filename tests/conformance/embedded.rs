@@ -6,16 +6,22 @@ use std::{
     task::{Context, Waker},
 };
 
+use futures_util::future::join_all;
 use keygate::{
     domain::time::Timestamp,
     store::{
-        Change, Entry, Index, Order, Step, Store, Trail,
+        Change, Entry, EntryId, Index, Order, Step, Store, Trail,
         embedded::{EmbeddedStore, OpenError},
     },
 };
 use tempfile::TempDir;
 
-use super::{add, get, members, name, put, record, steps, version};
+use super::{
+    add, entry, get, lines, members, name, put, record, steps,
+    trail::goes_on_only_where_rights_are_taken_away,
+    uses::{at, token},
+    version,
+};
 
 fn opened(directory: &TempDir) -> EmbeddedStore {
     EmbeddedStore::open(directory.path()).unwrap()
@@ -128,12 +134,119 @@ async fn a_database_of_the_first_release_is_opened_with_all_it_has() {
         let store = opened(&directory);
         assert_eq!(get(&store, &name("anna")).await, Some(old.clone()));
         assert_eq!(members(&store, &Index::Accounts).await, ["anna"]);
-        let entry = Entry { at: Timestamp::from_millis(1), json: "{}".to_owned() };
-        store.commit(Change { entries: vec![entry], ..Change::default() }).await.unwrap();
-        assert_eq!(store.entries(Trail::Changes, None, Order::default(), 10).await.unwrap().len(), opening);
+        store.commit(Change { entries: vec![entry("new")], ..Change::default() }).await.unwrap();
+        assert_eq!(lines(&store).await.len(), opening);
+        store.note_uses(&[(token(opening), at(1, ""))]).await.unwrap();
         drop(store);
         assert_eq!(version(), 2);
     }
+}
+
+#[tokio::test]
+async fn a_broken_trail_stops_only_what_gives_rights() {
+    for damage in ["DROP TABLE entry", "ALTER TABLE entry RENAME COLUMN json TO jason"] {
+        let directory = tempfile::tempdir().unwrap();
+        let store = opened(&directory);
+        store.commit(Change { entries: vec![entry("before")], ..Change::default() }).await.unwrap();
+        rusqlite::Connection::open(directory.path().join("keygate.db")).unwrap().execute_batch(damage).unwrap();
+        goes_on_only_where_rights_are_taken_away(&store).await;
+    }
+}
+
+#[tokio::test]
+async fn a_trail_whose_page_is_damaged_stops_only_what_gives_rights() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("keygate.db");
+    drop(opened(&directory));
+    let select = "SELECT rootpage, page_size FROM sqlite_schema, pragma_page_size WHERE name = 'entry'";
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let (page, size): (u32, u32) = connection.query_row(select, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    drop(connection);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[(page - 1) as usize * size as usize..][..size as usize].fill(0xa5);
+    std::fs::write(&path, bytes).unwrap();
+    let store = opened(&directory);
+    assert!(store.entries(Trail::Changes, None, Order::NewestFirst, 1).await.is_err());
+    goes_on_only_where_rights_are_taken_away(&store).await;
+    assert!(store.append(Trail::Refused, entry("refused"), 9).await.is_err());
+    assert!(store.forget_entries(Trail::Refused, Timestamp::from_millis(9)).await.is_err());
+    store.note_uses(&[(token(1), at(1, ""))]).await.unwrap();
+
+    // Nobody suffers who is written in the same transaction.
+    let changes = (0..300).map(|n| {
+        let entries = if n % 3 == 0 { Vec::new() } else { vec![entry("")] };
+        let steps = vec![add(&Index::Sites, &format!("{n:03}"))];
+        store.commit(Change { steps, entries, takes_away: n % 3 == 1, ..Change::default() })
+    });
+    for (n, outcome) in join_all(changes).await.into_iter().enumerate() {
+        assert_eq!(outcome.is_ok(), n % 3 != 2, "{n}: {outcome:?}");
+    }
+    assert_eq!(members(&store, &Index::Sites).await.len(), 200);
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_written_takes_nothing_else_with_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = opened(&directory);
+    let trigger = "CREATE TRIGGER half BEFORE INSERT ON entry WHEN NEW.json LIKE '%bad%' BEGIN SELECT RAISE(ABORT, 'no'); END";
+    rusqlite::Connection::open(directory.path().join("keygate.db")).unwrap().execute_batch(trigger).unwrap();
+    let changes = (0..300).map(|n| {
+        let second = if n % 3 == 0 { "bad" } else { "good" };
+        store.commit(Change {
+            steps: vec![add(&Index::Sites, &format!("{n:03}"))],
+            entries: vec![entry(&format!("{n:03}")), entry(second)],
+            takes_away: n % 2 == 0,
+            ..Change::default()
+        })
+    });
+    for (n, outcome) in join_all(changes).await.into_iter().enumerate() {
+        assert_eq!(outcome.is_ok(), n % 3 != 0 || n % 2 == 0, "{n}: {outcome:?}");
+    }
+    let expected = |keep: fn(usize) -> bool| (0..300).filter(|n| keep(*n)).map(|n| format!("{n:03}")).collect::<Vec<_>>();
+    assert_eq!(members(&store, &Index::Sites).await, expected(|n| n % 3 != 0 || n % 2 == 0));
+    let mut whole: Vec<String> = expected(|n| n % 3 != 0).iter().flat_map(|n| [entry(n).json, entry("good").json]).collect();
+    let mut written = lines(&store).await;
+    whole.sort_unstable();
+    written.sort_unstable();
+    assert_eq!(written, whole);
+}
+
+#[tokio::test]
+async fn ids_of_entries_grow_also_after_all_were_forgotten_and_the_store_was_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let written = |at: i64| Change { entries: vec![Entry { at: Timestamp::from_millis(at), ..entry("") }], ..Change::default() };
+    let newest = async |store: &EmbeddedStore| store.entries(Trail::Changes, None, Order::NewestFirst, 9).await.unwrap();
+    let store = opened(&directory);
+    store.commit(written(5_000)).await.unwrap();
+    store.commit(written(4_000)).await.unwrap();
+    let last = newest(&store).await[0].0;
+    assert_eq!(last, EntryId { millis: 5_000, count: 1 });
+    store.forget_entries(Trail::Changes, Timestamp::from_millis(6_000)).await.unwrap();
+    drop(store);
+    let store = opened(&directory);
+    assert_eq!(newest(&store).await, []);
+    store.commit(written(1)).await.unwrap();
+    assert_eq!(newest(&store).await[0].0, EntryId { millis: 5_000, count: 2 });
+    store.commit(written(5_001)).await.unwrap();
+    assert_eq!(newest(&store).await[0].0, EntryId { millis: 5_001, count: 0 });
+}
+
+#[tokio::test]
+async fn a_damaged_record_or_last_use_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = opened(&directory);
+    let database = rusqlite::Connection::open(directory.path().join("keygate.db")).unwrap();
+    database.execute_batch("INSERT INTO record VALUES ('name:anna', -1, '{}')").unwrap();
+    for keys in [vec![name("anna")], vec![name("otto"), name("anna")]] {
+        let error = store.read(&keys).await.unwrap_err();
+        assert!(!error.transient && error.message.contains("name:anna"), "{error}");
+    }
+    database.execute_batch("INSERT INTO last_use VALUES ('000000000001', 5, 'nowhere')").unwrap();
+    let error = store.uses(&[token(2), token(1)]).await.unwrap_err();
+    assert!(!error.transient && error.message.contains("000000000001"), "{error}");
+    // It heals with the next use.
+    store.note_uses(&[(token(1), at(6, ""))]).await.unwrap();
+    assert_eq!(store.uses(&[token(1)]).await, Ok(vec![Some(at(6, ""))]));
 }
 
 #[test]

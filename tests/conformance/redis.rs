@@ -2,12 +2,20 @@
 
 use std::{sync::Arc, thread, time::Duration};
 
-use keygate::store::{
-    Change, CommitError, Expect, Index, Key, Step, Store, StoreError, Stored,
-    redis::{InvalidOptions, RedisOptions, RedisStore},
+use keygate::{
+    domain::time::Timestamp,
+    store::{
+        Change, CommitError, Expect, Index, Key, Order, Step, Store, StoreError, Stored, Trail,
+        redis::{InvalidOptions, RedisOptions, RedisStore},
+    },
 };
 
-use super::{add, members, name, options, patient, put, remove, steps, version};
+use super::{
+    add, entry, lines, members, name, options, patient, put, remove, steps,
+    trail::goes_on_only_where_rights_are_taken_away,
+    uses::{at, token},
+    version,
+};
 use crate::support::redis::{Program, Server, command};
 
 /// Gives up as soon as a server would in production.
@@ -165,6 +173,101 @@ async fn a_full_redis_refuses_for_good_and_applies_nothing() {
 }
 
 #[tokio::test]
+async fn a_full_redis_still_takes_rights_away() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = Server::start(program);
+        let (store, key) = (patient(&server), name("a"));
+        store.commit(steps([put(&key, 1), add(&Index::Sites, "a")])).await.unwrap();
+        assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+        for round in 1..4 {
+            let change = Change {
+                expect: vec![(key.clone(), Expect::Version(round))],
+                counts: vec![(Index::Sites, round)],
+                steps: vec![put(&key, round + 1), add(&Index::Sites, &round.to_string())],
+                entries: vec![entry("revoked")],
+                takes_away: false,
+            };
+            let error = store_error(store.commit(change.clone()).await);
+            assert!(!error.transient && !says_that_it_is_open(&error) && error.message.contains("OOM"), "{error}");
+            assert_eq!(version(&store, &key).await, Some(round));
+            assert_eq!(lines(&store).await.len() as u64, round - 1);
+            store.commit(Change { takes_away: true, ..change }).await.unwrap();
+            assert_eq!(version(&store, &key).await, Some(round + 1));
+            assert_eq!(lines(&store).await.len() as u64, round);
+            // A script that comes again in full is let in too.
+            assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "+OK");
+        }
+        assert_eq!(members(&store, &Index::Sites).await, ["1", "2", "3", "a"]);
+        // The rest can wait for memory.
+        assert!(!store.note_uses(&[(token(1), at(1, ""))]).await.unwrap_err().transient);
+        assert!(!store.append(Trail::Refused, entry("refused"), 9).await.unwrap_err().transient);
+        store.forget_entries(Trail::Changes, Timestamp::from_millis(i64::MAX)).await.unwrap();
+        assert_eq!(lines(&store).await, [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn a_broken_trail_stops_only_what_gives_rights() {
+    let last = "18446744073709551615-18446744073709551615";
+    let damages: [&[&str]; 3] = [
+        &["SET", "kg:a:{d}:changes", "x"],
+        &["ZADD", "kg:a:{d}:changes", "0", "x"],
+        &["XADD", "kg:a:{d}:changes", last, "json", "x"],
+    ];
+    for program in [Program::Redis, Program::Valkey] {
+        for damage in damages {
+            let server = Server::start(program);
+            let store = patient(&server);
+            assert!(!server.command(damage).starts_with('-'));
+            goes_on_only_where_rights_are_taken_away(&store).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_named() {
+    for program in [Program::Redis, Program::Valkey] {
+        let server = Server::start(program);
+        let store = patient(&server);
+        assert_eq!(server.command(&["SET", "kg:r:{d}:name:anna", "not JSON"]), "+OK");
+        let error = store.read(&[name("otto"), name("anna")]).await.unwrap_err();
+        assert!(!error.transient && error.message.contains("name:anna"), "{error}");
+        let change = Change { expect: vec![(name("anna"), Expect::Version(1))], ..Change::default() };
+        let error = store_error(store.commit(change).await);
+        assert!(!error.transient && error.message.contains("name:anna"), "{error}");
+
+        for damaged in ["", "5", "x -", "5 nowhere", "5 - -"] {
+            assert_eq!(server.command(&["SET", "kg:u:000000000001", damaged]), "+OK");
+            let error = store.uses(&[token(2), token(1)]).await.unwrap_err();
+            assert!(!error.transient && error.message.contains("kg:u:000000000001"), "{error}");
+        }
+        // It heals with the next use.
+        store.note_uses(&[(token(1), at(6, ""))]).await.unwrap();
+        assert_eq!(store.uses(&[token(1)]).await, Ok(vec![Some(at(6, ""))]));
+
+        for fields in [["x", "y"].as_slice(), &["json", "x", "y", "z"]] {
+            let added = server.command(&[["XADD", "kg:a:{d}:refused", "7-1"].as_slice(), fields].concat());
+            assert!(added.starts_with('$'), "{added}");
+            let error = store.entries(Trail::Refused, None, Order::NewestFirst, 1).await.unwrap_err();
+            assert!(!error.transient && error.message.contains("7-1") && error.message.contains("refused"), "{error}");
+            assert_eq!(server.command(&["DEL", "kg:a:{d}:refused"]), ":1");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_script_flush_is_not_noticed_by_last_uses() {
+    let server = Server::start(Program::Redis);
+    let store = patient(&server);
+    for round in 1..5 {
+        let uses: Vec<_> = (0..5).map(|n| (token(n), at(round, "192.0.2.1"))).collect();
+        store.note_uses(&uses).await.unwrap();
+        assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "+OK");
+        assert_eq!(server.command(&["STRLEN", "kg:u:000000000004"]), ":11");
+    }
+}
+
+#[tokio::test]
 async fn a_key_of_the_wrong_type_stops_all_of_a_change() {
     for program in [Program::Redis, Program::Valkey] {
         let server = Server::start(program);
@@ -189,7 +292,7 @@ async fn a_key_of_the_wrong_type_stops_all_of_a_change() {
 async fn a_user_that_may_not_do_all_of_a_change_does_nothing_of_it() {
     for program in [Program::Redis, Program::Valkey] {
         let server = Server::start(program);
-        let rights = ["+@connection", "+@scripting", "+get", "+mget", "+type", "+set", "+zrange"];
+        let rights = ["+@connection", "+@scripting", "+get", "+mget", "+type", "+set", "+zrange", "+xrange"];
         let user = [["ACL", "SETUSER", "half", "on", ">p", "~kg:*"].as_slice(), &rights].concat();
         assert_eq!(server.command(&user), "+OK");
         let url = format!("redis://half:p@127.0.0.1:{}", server.port());
@@ -201,8 +304,24 @@ async fn a_user_that_may_not_do_all_of_a_change_does_nothing_of_it() {
             assert!(!error.transient && !says_that_it_is_open(&error), "{error}");
             assert_eq!(version(&store, &name("a")).await, Some(1), "{step:?}");
         }
+        let change = Change { steps: vec![put(&name("a"), 2)], entries: vec![entry("entry")], ..Change::default() };
+        let error = store_error(store.commit(change.clone()).await);
+        assert!(!error.transient && error.message.contains("kg:a:{d}:changes"), "{error}");
+        assert_eq!(version(&store, &name("a")).await, Some(1));
+        // Rights are taken away all the same.
+        store.commit(Change { takes_away: true, ..change.clone() }).await.unwrap();
+        assert_eq!(version(&store, &name("a")).await, Some(2));
+        assert_eq!(lines(&store).await, [""; 0]);
         // What a user needs, and no more: this list is for the documentation.
-        assert_eq!(server.command(&["ACL", "SETUSER", "half", "+del", "+zadd", "+zrem"]), "+OK");
+        let rest = ["+del", "+zadd", "+zrem", "+zcard", "+xadd", "+xrevrange", "+xtrim"];
+        assert_eq!(server.command(&[["ACL", "SETUSER", "half"].as_slice(), &rest].concat()), "+OK");
+        store.commit(Change { counts: vec![(Index::Sites, 0)], ..change }).await.unwrap();
+        store.append(Trail::Refused, entry("entry"), 10).await.unwrap();
+        store.forget_entries(Trail::Refused, Timestamp::from_millis(0)).await.unwrap();
+        assert_eq!(store.entries(Trail::Changes, None, Order::NewestFirst, 10).await.unwrap().len(), 1);
+        store.note_uses(&[(token(1), at(1, ""))]).await.unwrap();
+        assert_eq!(store.uses(&[token(1)]).await, Ok(vec![Some(at(1, ""))]));
+        store.forget_uses(&[token(1)]).await.unwrap();
         store
             .commit(steps([put(&name("a"), 2), add(&Index::Sites, "b"), remove(&Index::Sites, "c"), Step::Delete(name("b"))]))
             .await

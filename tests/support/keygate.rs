@@ -18,6 +18,7 @@ const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub struct Keygate {
     pub folder: Folder,
     pub check: SocketAddr,
+    pub portal: SocketAddr,
     pub grpc: SocketAddr,
     config: PathBuf,
     program: Option<Program>,
@@ -35,8 +36,8 @@ impl Keygate {
     /// Everything but the start.
     pub fn prepare(config: &str) -> Self {
         let folder = Folder::new();
-        let (check, grpc) = (free_address(), free_address());
-        let keygate = Self { check, grpc, config: folder.path().join("keygate.toml"), folder, program: None };
+        let (check, portal, grpc) = (free_address(), free_address(), free_address());
+        let keygate = Self { check, portal, grpc, config: folder.path().join("keygate.toml"), folder, program: None };
         keygate.write_config(config);
         keygate
     }
@@ -57,6 +58,7 @@ impl Keygate {
     pub fn fill(&self, config: &str) -> String {
         config
             .replace("127.0.0.1:9180", &self.check.to_string())
+            .replace("127.0.0.1:9181", &self.portal.to_string())
             .replace("127.0.0.1:9182", &self.grpc.to_string())
             .replace("./keygate-data", &self.data_dir().display().to_string())
     }
@@ -87,9 +89,9 @@ impl Keygate {
     pub fn quickstart(&mut self) {
         let mut command = Command::new(BINARY);
         command.arg("quickstart").env_remove("RUST_LOG");
-        let (check, grpc, data_dir) = (self.check.to_string(), self.grpc.to_string(), self.data_dir());
-        command.env("KEYGATE__CHECK__LISTEN", check).env("KEYGATE__GRPC__LISTEN", grpc);
-        command.env("KEYGATE__DATA_DIR", data_dir).env("KEYGATE__LOG__LEVEL", "trace");
+        command.env("KEYGATE__CHECK__LISTEN", self.check.to_string()).env("KEYGATE__PORTAL__LISTEN", self.portal.to_string());
+        command.env("KEYGATE__GRPC__LISTEN", self.grpc.to_string()).env("KEYGATE__DATA_DIR", self.data_dir());
+        command.env("KEYGATE__LOG__LEVEL", "trace");
         self.launch(&mut command, "/readyz");
     }
 
@@ -103,6 +105,8 @@ impl Keygate {
     fn serve(&self) -> Command {
         let mut serve = Command::new(BINARY);
         serve.arg("serve").arg("--config").arg(&self.config).env_remove("RUST_LOG");
+        // Few tests say where the portal listens, and its default address is there only once.
+        serve.env("KEYGATE__PORTAL__LISTEN", self.portal.to_string());
         serve
     }
 

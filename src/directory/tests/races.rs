@@ -37,7 +37,7 @@ async fn a_description_that_races_a_revocation_leaves_it_revoked() {
             let patch = AccountPatch { login: Some(login(if round % 2 == 0 { "ADA" } else { "ada" })), ..AccountPatch::default() };
             directory.update_account(&ADMIN, &login("ada"), patch, None).await.unwrap();
         });
-        let revoke = fixture.directory.revoke_token(&ADMIN, &of, None).await;
+        let revoke = fixture.directory.revoke_token(&ADMIN, &of, false, None).await;
         describe.await.unwrap();
         rename.await.unwrap();
         revoke.unwrap();
@@ -94,7 +94,7 @@ async fn a_token_made_beside_revoke_all_or_a_deletion_is_dead_or_newer() {
             }
         }
     }
-    let tokens = fixture.directory.tokens(&ADMIN, None, &Window::default()).await.unwrap().items;
+    let tokens = fixture.directory.tokens(&ADMIN, &TokenFilter::default(), &Window::default()).await.unwrap().items;
     assert_eq!(tokens.len(), fixture.members(Index::Tokens).await.len());
 }
 

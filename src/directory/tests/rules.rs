@@ -207,7 +207,7 @@ async fn a_token_is_what_was_asked_for_and_its_secret_is_nowhere() {
     assert_eq!(info.token.ceiling.clamp(&shop.id, Level::Admin), Level::Write);
     assert_eq!((info.token.account.clone(), info.token.created_by.account.as_str()), (ada.id, "control:1000"));
     let secret = &text.expose_secret()[17..49];
-    let listed = fixture.directory.tokens(&ADMIN, None, &Window::default()).await.unwrap();
+    let listed = fixture.directory.tokens(&ADMIN, &TokenFilter::default(), &Window::default()).await.unwrap();
     let stored = fixture.store.read(&[Key::Token(info.token.id.clone())]).await.unwrap();
     assert!(!format!("{text:?} {info:?} {listed:?} {stored:?} {:?}", fixture.directory).contains(secret));
 
@@ -236,9 +236,9 @@ async fn a_revoked_token_stays_to_be_seen() {
     let fixture = fixture().await;
     fixture.account("ada").await;
     let (one, other) = (fixture.token("ada").await.token.id, fixture.token("ada").await.token.id);
-    let first = fixture.directory.revoke_token(&ADMIN, &one, None).await.unwrap();
+    let first = fixture.directory.revoke_token(&ADMIN, &one, false, None).await.unwrap();
     fixture.pass(Duration::from_secs(1));
-    let second = fixture.directory.revoke_token(&Actor::System("test"), &one, None).await.unwrap();
+    let second = fixture.directory.revoke_token(&Actor::system("test"), &one, false, None).await.unwrap();
     assert_eq!(first, second);
     assert_eq!(first.token.revoked.unwrap().by, "control:1000");
     assert_eq!(code(fixture.directory.rotate_token(&ADMIN, &one, Duration::ZERO).await), "token_revoked");
@@ -248,7 +248,7 @@ async fn a_revoked_token_stays_to_be_seen() {
     assert_eq!(fixture.state(&other).await, TokenState::Revoked);
     let third = fixture.token("ada").await;
     assert_eq!((third.token.generation, third.state), (1, TokenState::Active));
-    assert_eq!(fixture.directory.tokens(&ADMIN, Some(&login("ada")), &Window::default()).await.unwrap().items.len(), 3);
+    assert_eq!(fixture.directory.tokens(&ADMIN, &tokens_of("ada"), &Window::default()).await.unwrap().items.len(), 3);
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn with_an_account_goes_all_that_was_its() {
     let again = fixture.account("ada").await;
     assert_ne!(again.id, ada.id);
     assert_eq!(fixture.access(AccessFilter::default()).await, Vec::<String>::new());
-    assert_eq!(fixture.directory.tokens(&ADMIN, Some(&login("ada")), &Window::default()).await.unwrap().items, []);
+    assert_eq!(fixture.directory.tokens(&ADMIN, &tokens_of("ada"), &Window::default()).await.unwrap().items, []);
 }
 
 #[tokio::test]

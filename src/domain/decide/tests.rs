@@ -14,7 +14,7 @@ use crate::domain::{
     request::{ClientHeaders, Described},
     site::SiteName,
     text::{Label, Login},
-    token::{Ceiling, Creator, Revocation, Supersession, TokenKind, TokenPrefix, TokenPrefixes},
+    token::{Ceiling, Creator, Revocation, Supersession, TokenKind, TokenPrefix, TokenPrefixes, Warned},
 };
 
 const NOW: i64 = 1_000_000;
@@ -83,6 +83,10 @@ fn world() -> World {
         expires_at: None,
         revoked: None,
         superseded: None,
+        rotated_from: None,
+        minted_with: Vec::new(),
+        system: false,
+        warned: Warned::default(),
         version: 1,
     };
     let demand = Demand {
@@ -222,7 +226,9 @@ fn every_guard_stands_alone() {
         ("401 account_disabled", |w| w.account().disabled = true),
         ("401 revoked", |w| w.account().generation = 4),
         ("401 revoked", |w| w.account().generation = 2),
-        ("401 revoked", |w| w.token().revoked = Some(Revocation { at: Timestamp::from_millis(NOW + 99), by: "ada".into() })),
+        ("401 revoked", |w| {
+            w.token().revoked = Some(Revocation { at: Timestamp::from_millis(NOW + 99), by: "ada".into(), why: None })
+        }),
         ("401 expired", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW))),
         ("401 expired", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW - 1))),
         ("allow", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW + 1))),

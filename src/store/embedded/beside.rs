@@ -127,12 +127,12 @@ pub(super) fn note_uses(connection: &Connection, uses: &[(TokenId, LastUse)]) ->
     })
 }
 
-pub(super) fn uses(connection: &Connection, tokens: &[TokenId]) -> rusqlite::Result<Vec<Option<LastUse>>> {
+pub(super) fn last_use(connection: &Connection, token: &TokenId) -> rusqlite::Result<Option<LastUse>> {
     let mut statement = connection.prepare_cached("SELECT at, address FROM last_use WHERE token = ?1")?;
-    tokens.iter().map(|token| statement.query_row([token.as_str()], last_use).optional()).collect()
+    statement.query_row([token.as_str()], read_use).optional()
 }
 
-fn last_use(row: &Row<'_>) -> rusqlite::Result<LastUse> {
+fn read_use(row: &Row<'_>) -> rusqlite::Result<LastUse> {
     let address: Option<String> = row.get(1)?;
     let parse = |text: String| {
         let damaged = |error| rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error));

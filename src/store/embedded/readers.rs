@@ -46,9 +46,10 @@ impl Readers {
 
     pub(super) fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
         let connection = self.connection();
-        let result =
-            if keys.len() > 1 { in_snapshot(&connection, || records(&connection, keys)) } else { records(&connection, keys) };
-        result.map_err(|error| store_error("read records", &error))
+        if keys.len() == 1 {
+            return records(&connection, keys);
+        }
+        in_snapshot(&connection, || records(&connection, keys)).unwrap_or_else(|error| Err(store_error("read records", &error)))
     }
 
     pub(super) fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
@@ -72,8 +73,12 @@ impl Readers {
 
     pub(super) fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
         let connection = self.connection();
-        let uses = in_snapshot(&connection, || beside::uses(&connection, tokens));
-        uses.map_err(|error| store_error("read last uses", &error))
+        let last_use = |token| {
+            let last = beside::last_use(&connection, token);
+            last.map_err(|error| store_error(&format!("read the last use of {token}"), &error))
+        };
+        let uses = in_snapshot(&connection, || tokens.iter().map(last_use).collect());
+        uses.unwrap_or_else(|error| Err(store_error("read last uses", &error)))
     }
 
     pub(super) fn ping(&self) -> Result<(), StoreError> {
@@ -91,16 +96,22 @@ fn reading_connection(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Several reads see one state of the store, as they do where one command asks for all.
-fn in_snapshot<T>(connection: &Connection, read: impl FnOnce() -> rusqlite::Result<T>) -> rusqlite::Result<T> {
+fn in_snapshot<T>(connection: &Connection, read: impl FnOnce() -> T) -> rusqlite::Result<T> {
     connection.prepare_cached("BEGIN")?.execute([])?;
     let result = read();
     connection.prepare_cached("ROLLBACK")?.execute([])?;
-    result
+    Ok(result)
 }
 
-fn records(connection: &Connection, keys: &[Key]) -> rusqlite::Result<Vec<Option<Stored>>> {
-    let mut statement = connection.prepare_cached("SELECT version, json FROM record WHERE key = ?1")?;
-    keys.iter().map(|key| statement.query_row([key.name()], stored).optional()).collect()
+fn records(connection: &Connection, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
+    let statement = connection.prepare_cached("SELECT version, json FROM record WHERE key = ?1");
+    let mut statement = statement.map_err(|error| store_error("read records", &error))?;
+    let mut read = |key: &Key| {
+        let name = key.name();
+        let record = statement.query_row([&name], stored).optional();
+        record.map_err(|error| store_error(&format!("read the record {name}"), &error))
+    };
+    keys.iter().map(&mut read).collect()
 }
 
 fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {

@@ -7,7 +7,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{beside, store_error};
@@ -120,26 +120,51 @@ fn run(connection: &Connection, mut requests: mpsc::Receiver<Request>) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut trimmer = beside::Trimmer::default();
     while requests.blocking_recv_many(&mut batch, BATCH) > 0 {
-        match commit_batch(connection, &mut trimmer, &batch) {
+        let outcomes = match commit_batch(connection, &mut trimmer, &batch, None) {
+            Err(Undone::TrailDamaged(error)) => commit_batch(connection, &mut trimmer, &batch, Some(&error)),
+            outcomes => outcomes,
+        };
+        match outcomes {
             Ok(outcomes) => batch.drain(..).zip(outcomes).for_each(|(request, outcome)| request.answer(outcome)),
-            Err(error) => batch.drain(..).for_each(|request| request.answer(Err(error.clone().into()))),
+            Err(Undone::Failed(error) | Undone::TrailDamaged(error)) => {
+                batch.drain(..).for_each(|request| request.answer(Err(error.clone().into())));
+            }
         }
     }
 }
 
-/// An error concerns every request of the batch, also those with a conflict: they were judged by what is now undone.
-fn commit_batch(connection: &Connection, trimmer: &mut beside::Trimmer, batch: &[Request]) -> Result<Vec<Outcome>, StoreError> {
+/// Why nothing of a batch was committed.
+enum Undone {
+    /// This concerns every request of the batch, also those with a conflict: they were judged by what is now undone.
+    Failed(StoreError),
+    /// `SQLite` commits no transaction that has come upon a damaged page. Without the trail there may be none.
+    TrailDamaged(StoreError),
+}
+
+impl From<StoreError> for Undone {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// With `damaged`, what is wrong with the trail, nobody looks at the trail.
+fn commit_batch(
+    connection: &Connection,
+    trimmer: &mut beside::Trimmer,
+    batch: &[Request],
+    damaged: Option<&StoreError>,
+) -> Result<Vec<Outcome>, Undone> {
     let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)
         .map_err(|error| store_error("begin a transaction", &error))?;
     let outcomes = batch
         .iter()
         .map(|request| {
             in_savepoint(&transaction, || match request {
-                Request::Change(change, _) => apply(&transaction, change),
-                Request::Note(note, _) => Ok(write(&transaction, trimmer, note).map_err(|error| failed(&error).into())),
+                Request::Change(change, _) => apply(&transaction, change, damaged),
+                Request::Note(note, _) => Ok(write(&transaction, trimmer, note, damaged)?.map_err(CommitError::from)),
             })
         })
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<Result<Vec<_>, Undone>>()?;
     transaction.commit().map_err(|error| store_error("commit; the change may or may not have been applied", &error))?;
     Ok(outcomes)
 }
@@ -147,8 +172,8 @@ fn commit_batch(connection: &Connection, trimmer: &mut beside::Trimmer, batch: &
 /// Undoes what failed. The inner result is that of the work, the outer error is the end of the whole transaction.
 fn in_savepoint<E>(
     transaction: &Transaction<'_>,
-    work: impl FnOnce() -> Result<Result<(), E>, StoreError>,
-) -> Result<Result<(), E>, StoreError> {
+    work: impl FnOnce() -> Result<Result<(), E>, Undone>,
+) -> Result<Result<(), E>, Undone> {
     let run = |sql| transaction.prepare_cached(sql).and_then(|mut statement| statement.execute([]));
     let savepoint = |sql| run(sql).map_err(|error| store_error("keep a savepoint", &error));
     savepoint("SAVEPOINT request")?;
@@ -161,32 +186,47 @@ fn in_savepoint<E>(
     Ok(outcome)
 }
 
-fn apply(transaction: &Transaction<'_>, change: &Change) -> Result<Outcome, StoreError> {
+fn apply(transaction: &Transaction<'_>, change: &Change, damaged: Option<&StoreError>) -> Result<Outcome, Undone> {
     let applied = check(transaction, change).and_then(|()| Ok(take_steps(transaction, change)?));
-    if applied.is_err() {
+    if applied.is_err() || change.entries.is_empty() {
         return Ok(applied);
     }
-    let written = in_savepoint(transaction, || {
-        Ok(change.entries.iter().try_for_each(|entry| beside::add_entry(transaction, Trail::Changes, entry)))
-    })?;
-    match written {
+    let add_entries = || change.entries.iter().try_for_each(|entry| beside::add_entry(transaction, Trail::Changes, entry));
+    match in_savepoint(transaction, || on_trail(damaged, add_entries))? {
         Err(error) if change.takes_away => {
             tracing::error!(%error, "the audit trail cannot be written; a change that takes rights away goes on without it");
             Ok(Ok(()))
         }
-        written => Ok(written.map_err(|error| failed(&error).into())),
+        written => Ok(written.map_err(CommitError::from)),
     }
 }
 
-fn write(transaction: &Transaction<'_>, trimmer: &mut beside::Trimmer, note: &Note) -> rusqlite::Result<()> {
+fn write(
+    transaction: &Transaction<'_>,
+    trimmer: &mut beside::Trimmer,
+    note: &Note,
+    damaged: Option<&StoreError>,
+) -> Result<Result<(), StoreError>, Undone> {
     match note {
-        Note::Append { trail, entry, at_most } => {
+        Note::Append { trail, entry, at_most } => on_trail(damaged, || {
             beside::add_entry(transaction, *trail, entry)?;
             trimmer.trim(transaction, *trail, *at_most)
+        }),
+        Note::ForgetEntries { trail, time } => on_trail(damaged, || beside::forget_entries(transaction, *trail, *time)),
+        Note::Uses(uses) => Ok(beside::note_uses(transaction, uses).map_err(|error| failed(&error))),
+        Note::ForgetUses(tokens) => Ok(beside::forget_uses(transaction, tokens).map_err(|error| failed(&error))),
+    }
+}
+
+fn on_trail(damaged: Option<&StoreError>, work: impl FnOnce() -> rusqlite::Result<()>) -> Result<Result<(), StoreError>, Undone> {
+    if let Some(error) = damaged {
+        return Ok(Err(error.clone()));
+    }
+    match work() {
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => {
+            Err(Undone::TrailDamaged(store_error("use the audit trail", &error)))
         }
-        Note::ForgetEntries { trail, time } => beside::forget_entries(transaction, *trail, *time),
-        Note::Uses(uses) => beside::note_uses(transaction, uses),
-        Note::ForgetUses(tokens) => beside::forget_uses(transaction, tokens),
+        done => Ok(done.map_err(|error| store_error("use the audit trail", &error))),
     }
 }
 
@@ -221,6 +261,7 @@ fn take_steps(transaction: &Transaction<'_>, change: &Change) -> Result<(), Stor
         Step::AddTo(index, member) => {
             execute(transaction, "INSERT OR IGNORE INTO member (idx, member) VALUES (?1, ?2)", (index.name(), member))
         }
+        Step::Clear(index) => execute(transaction, "DELETE FROM member WHERE idx = ?1", [index.name()]),
         Step::RemoveFrom(index, member) => {
             execute(transaction, "DELETE FROM member WHERE idx = ?1 AND member = ?2", (index.name(), member))
         }

@@ -1,79 +1,133 @@
-//! The script that applies a change, and how its keys and arguments are laid out. Nothing else of this crate
-//! runs inside Redis.
+//! The two scripts that apply a change, and how their keys and arguments are laid out.
 
 use redis::Cmd;
 
 use super::keys::Keyspace;
-use crate::store::{Change, Expect, Step};
+use crate::store::{Change, Expect, Step, Trail};
+
+/// What an entry of a trail has: one field of this name, with the line in it. The script spells it too.
+pub(super) const ENTRY_FIELD: &str = "json";
+
+/// Redis refuses this one where its memory is full.
+const ORDINARY: &str = "#!lua
+local takes_away = false
+";
+
+/// Redis runs this one also where its memory is full, and it goes on where an entry cannot be written.
+const TAKES_AWAY: &str = "#!lua flags=allow-oom
+local takes_away = true
+";
 
 /// ```text
 /// KEYS     one per condition, in their order, then one per step, in their order
 /// ARGV[1]  how many conditions there are
 /// ARGV[2i], ARGV[2i + 1]  about KEYS[i]
-///          a condition: "absent" "" | "present" "" | "version" <number>
-///          a step:      "put" <json> | "delete" "" | "add" <member> | "remove" <member>
-/// answer   0 when all steps were taken, or the number of the first condition that does not hold
+///          a condition: "absent" "" | "present" "" | "version" <number> | "count" <number>
+///          a step:      "entry" <json> | "put" <json> | "delete" "" | "add" <member> | "remove" <member>
+/// answer   {0, ""} when all steps were taken, or {number of the first condition that does not hold, ""};
+///          {0, <error>} when all steps but entries were taken: only where rights are taken away
 /// ```
 ///
 /// A script that fails half-way is not rolled back, so everything that a write can fail for is looked for before
 /// the first one: memory, role and replicas by Redis itself because of the first line (which needs Redis 7 or
-/// Valkey); types and permissions by the second loop.
-const CHANGE: &str = r"#!lua
+/// Valkey); types and permissions by the second loop. Entries are the first steps: that a stream has used up its ids
+/// is seen only when one is added, and then nothing else has been written. Where rights are taken away nothing is
+/// looked for in advance about an entry, because its failure does not stop the script.
+const CHANGE: &str = r"
 local conditions = tonumber(ARGV[1])
 for i = 1, conditions do
   local expected = ARGV[2 * i]
-  local record = redis.call('GET', KEYS[i])
   local holds
-  if expected == 'absent' then
-    holds = not record
-  elseif expected == 'present' then
-    holds = record
-  elseif record then
-    local readable, value = pcall(cjson.decode, record)
-    if not readable or type(value) ~= 'table' or type(value.version) ~= 'number' then
-      return redis.error_reply('DAMAGED the record of condition ' .. i .. ' has no version')
+  if expected == 'count' then
+    holds = redis.call('ZCARD', KEYS[i]) == tonumber(ARGV[2 * i + 1])
+  else
+    local record = redis.call('GET', KEYS[i])
+    if expected == 'absent' then
+      holds = not record
+    elseif expected == 'present' then
+      holds = record
+    elseif record then
+      local readable, value = pcall(cjson.decode, record)
+      if not readable or type(value) ~= 'table' or type(value.version) ~= 'number' then
+        return redis.error_reply('DAMAGED ' .. KEYS[i] .. ' has no version')
+      end
+      holds = value.version == tonumber(ARGV[2 * i + 1])
     end
-    holds = value.version == tonumber(ARGV[2 * i + 1])
   end
   if not holds then
-    return i
+    return {i, ''}
   end
 end
 
 local calls = {
+  entry = function(key, json) return 'XADD', key, '*', 'json', json end,
   put = function(key, json) return 'SET', key, json end,
   delete = function(key) return 'DEL', key end,
   add = function(key, member) return 'ZADD', key, 0, member end,
   remove = function(key, member) return 'ZREM', key, member end,
 }
+local types = { entry = 'stream', add = 'zset', remove = 'zset' }
+local function may_fail(step)
+  return takes_away and step == 'entry'
+end
+
 for i = conditions + 1, #KEYS do
   local step = ARGV[2 * i]
-  if not redis.acl_check_cmd(calls[step](KEYS[i], '')) then
-    return redis.error_reply('NOPERM the user may not ' .. step)
-  end
-  if step == 'add' or step == 'remove' then
-    local kind = redis.call('TYPE', KEYS[i]).ok
-    if kind ~= 'none' and kind ~= 'zset' then
-      return redis.error_reply('WRONGTYPE an index is a ' .. kind)
+  if not may_fail(step) then
+    if not redis.acl_check_cmd(calls[step](KEYS[i], '')) then
+      return redis.error_reply('NOPERM the user may not ' .. step .. ' at ' .. KEYS[i])
+    end
+    if types[step] then
+      local found = redis.call('TYPE', KEYS[i]).ok
+      if found ~= 'none' and found ~= types[step] then
+        return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. found)
+      end
     end
   end
 end
 
+local failure = ''
 for i = conditions + 1, #KEYS do
-  redis.call(calls[ARGV[2 * i]](KEYS[i], ARGV[2 * i + 1]))
+  local step, argument = ARGV[2 * i], ARGV[2 * i + 1]
+  if may_fail(step) then
+    local answer = redis.pcall(calls[step](KEYS[i], argument))
+    if type(answer) == 'table' and answer.err then
+      failure = answer.err
+    end
+  else
+    redis.call(calls[step](KEYS[i], argument))
+  end
 end
-return 0
+return {0, failure}
 ";
 
-/// The script and the name Redis knows it by.
+/// A script and the name Redis knows it by.
 #[derive(Clone, Debug)]
 pub(super) struct ChangeScript {
+    text: String,
     digest: String,
 }
 
-impl ChangeScript {
+#[derive(Clone, Debug)]
+pub(super) struct ChangeScripts {
+    ordinary: ChangeScript,
+    takes_away: ChangeScript,
+}
+
+impl ChangeScripts {
     pub(super) fn new() -> Self {
-        Self { digest: redis::Script::new(CHANGE).get_hash().to_owned() }
+        Self { ordinary: ChangeScript::new(ORDINARY), takes_away: ChangeScript::new(TAKES_AWAY) }
+    }
+
+    pub(super) fn of(&self, change: &Change) -> &ChangeScript {
+        if change.takes_away { &self.takes_away } else { &self.ordinary }
+    }
+}
+
+impl ChangeScript {
+    fn new(head: &str) -> Self {
+        let text = format!("{head}{CHANGE}");
+        Self { digest: redis::Script::new(&text).get_hash().to_owned(), text }
     }
 
     /// Runs the script where Redis has it already.
@@ -85,26 +139,33 @@ impl ChangeScript {
     }
 
     /// Runs the script and leaves it there for the next time.
-    pub(super) fn in_full(keys: &Keyspace, change: &Change) -> Cmd {
+    pub(super) fn in_full(&self, keys: &Keyspace, change: &Change) -> Cmd {
         let mut command = redis::cmd("EVAL");
-        command.arg(CHANGE);
+        command.arg(&self.text);
         add_arguments(&mut command, keys, change);
         command
     }
 }
 
 fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
-    command.arg(change.expect.len() + change.steps.len());
+    let conditions = change.expect.len() + change.counts.len();
+    command.arg(conditions + change.entries.len() + change.steps.len());
     for (key, _) in &change.expect {
         command.arg(keys.record(key));
+    }
+    for (index, _) in &change.counts {
+        command.arg(keys.index(index));
+    }
+    for _ in &change.entries {
+        command.arg(keys.trail(Trail::Changes));
     }
     for step in &change.steps {
         match step {
             Step::Put(key, _) | Step::Delete(key) => command.arg(keys.record(key)),
-            Step::AddTo(index, _) | Step::RemoveFrom(index, _) => command.arg(keys.index(index)),
+            Step::AddTo(index, _) | Step::RemoveFrom(index, _) | Step::Clear(index) => command.arg(keys.index(index)),
         };
     }
-    command.arg(change.expect.len());
+    command.arg(conditions);
     for (_, expect) in &change.expect {
         match expect {
             Expect::Absent => command.arg("absent").arg(""),
@@ -112,10 +173,16 @@ fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
             Expect::Version(version) => command.arg("version").arg(*version),
         };
     }
+    for (_, count) in &change.counts {
+        command.arg("count").arg(*count);
+    }
+    for entry in &change.entries {
+        command.arg("entry").arg(&entry.json);
+    }
     for step in &change.steps {
         match step {
             Step::Put(_, stored) => command.arg("put").arg(&stored.json),
-            Step::Delete(_) => command.arg("delete").arg(""),
+            Step::Delete(_) | Step::Clear(_) => command.arg("delete").arg(""),
             Step::AddTo(_, member) => command.arg("add").arg(member),
             Step::RemoveFrom(_, member) => command.arg("remove").arg(member),
         };

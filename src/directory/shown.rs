@@ -1,22 +1,21 @@
-//! The JSON of the contract, for both of its ends: what the handlers write, and the command line reads.
+//! Records as they are shown, in the JSON of the contract: by the API, to the command line, in events.
 //!
-//! No type here can hold a digest, a password hash or, but for the answer to a creation, a token.
+//! No type here can hold a digest, a password hash or a token.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
-use crate::{
-    directory::{AccessEntry, TokenInfo},
-    domain::{
-        access::Level,
-        account::{Account, AccountKind},
-        id::AccountId,
-        site::{Host, Site, SiteName},
-        text::{Email, Label, Login},
-        time::Timestamp,
-        token::{Ceiling, LastUse, Scope, TokenId, TokenState},
-    },
+use super::{AccessEntry, Recorded, TokenInfo};
+use crate::domain::{
+    access::Level,
+    account::{Account, AccountKind},
+    event::Event,
+    id::AccountId,
+    site::{Host, Site, SiteName},
+    text::{Email, Label, Login},
+    time::Timestamp,
+    token::{Ceiling, LastUse, Scope, TokenId, TokenState},
 };
 
 /// A part of a list.
@@ -95,7 +94,6 @@ pub struct TokenView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked_because: Option<String>,
     pub superseded_by: Option<TokenId>,
-    /// Not known as long as uses are not gathered.
     pub last_used: Option<LastUse>,
     #[serde(deserialize_with = "state")]
     pub state: TokenState,
@@ -109,8 +107,9 @@ pub struct TokenView {
 }
 
 impl From<TokenInfo> for TokenView {
-    fn from(TokenInfo { token, login, kind, state }: TokenInfo) -> Self {
-        let (revoked_at, revoked_by) = token.revoked.map(|revoked| (revoked.at, revoked.by)).unzip();
+    fn from(TokenInfo { token, login, kind, state, revoked, last_used }: TokenInfo) -> Self {
+        let why = revoked.as_ref().and_then(|revoked| revoked.why.clone());
+        let (revoked_at, revoked_by) = revoked.map(|revoked| (revoked.at, revoked.by)).unzip();
         Self {
             id: token.id,
             account: login,
@@ -126,14 +125,28 @@ impl From<TokenInfo> for TokenView {
             expires_at: token.expires_at,
             revoked_at,
             revoked_by,
-            revoked_because: None,
+            revoked_because: why,
             superseded_by: token.superseded.map(|superseded| superseded.by),
-            last_used: None,
+            last_used,
             state,
             created_with: token.created_by.credential,
-            system: false,
+            system: token.system,
             version: token.version,
         }
+    }
+}
+
+/// A line of the audit trail. Some members are there only where they say something.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EventView {
+    pub id: String,
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+impl From<Recorded> for EventView {
+    fn from(Recorded { id, event }: Recorded) -> Self {
+        Self { id, event }
     }
 }
 

@@ -1,0 +1,153 @@
+//! The HTTP servers, one for each listener, and what is served at which. How a request is answered is the business of the
+//! adapters and of the API.
+
+use std::{
+    io,
+    net::TcpListener,
+    os::unix::net::UnixListener,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use actix_web::{App, HttpResponse, HttpServer, dev::Server, middleware::from_fn, web};
+use tracing_actix_web::TracingLogger;
+
+use super::{STOP_WITHIN, reached::ReachedStore};
+use crate::{
+    adapters::{self, headers::OverUnix, wire::Wire},
+    api::{self, ApiState, ClientAddresses, RateLimit, RequestSpan},
+    config::Portal,
+    gate::Gate,
+    metrics::Metrics,
+    store::Store as _,
+};
+
+/// Longer than proxies keep theirs: the side that asks should be the side that closes.
+const KEEP_ALIVE: Duration = Duration::from_mins(2);
+/// In which a client that has connected to the portal must have sent the head of its request.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// How often the clients of the portal that have gone are forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(1);
+
+/// What the endpoints beside the checks and the API need.
+#[derive(Clone)]
+pub(super) struct Health {
+    pub store: Arc<ReachedStore>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// `/auth/*`, and what operators and orchestrators ask. The span of a check is made where it is judged.
+pub(super) fn check(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: Option<UnixListener>) -> io::Result<Server> {
+    let wire = web::Data::from(wire.clone());
+    let health = web::Data::new(health.clone());
+    let mut server = HttpServer::new(move || {
+        App::new()
+            .app_data(wire.clone())
+            .app_data(health.clone())
+            .configure(health_endpoints)
+            .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
+            .default_service(web::to(adapters::answer))
+    })
+    .disable_signals()
+    .shutdown_timeout(STOP_WITHIN.as_secs())
+    .keep_alive(KEEP_ALIVE)
+    // Before the listeners: each takes it over as it is when it is added.
+    .on_connect(|connection, data| {
+        if connection.is::<actix_web::rt::net::UnixStream>() {
+            data.insert(OverUnix);
+        }
+    })
+    .listen(tcp)?;
+    if let Some(unix) = unix {
+        server = server.listen_uds(unix)?;
+    }
+    Ok(server.run())
+}
+
+/// `/api/v1`, for whoever can reach it and shows a credential.
+pub(super) fn portal(state: ApiState, gate: Arc<Gate>, health: &Health, settings: &Portal, tcp: TcpListener) -> io::Result<Server> {
+    let state = web::Data::new(state);
+    let gate = web::Data::from(gate);
+    let health = web::Data::new(health.clone());
+    let clients = ClientAddresses(settings.trusted_proxies.clone());
+    let limit = Arc::new(RateLimit::new(settings.requests_per_second));
+    tokio::spawn(forget_idle(Arc::downgrade(&limit)));
+    let limit = web::Data::from(limit);
+    let server = HttpServer::new(move || {
+        // Whoever watches the service is served in any case, so that a flood does not look like a failure.
+        let limited = web::scope("").wrap(from_fn(api::within_limit)).configure(api::configure);
+        App::new()
+            .app_data(state.clone())
+            .app_data(gate.clone())
+            .app_data(health.clone())
+            .app_data(clients.clone())
+            .app_data(limit.clone())
+            .wrap(TracingLogger::<RequestSpan>::new())
+            .configure(health_endpoints)
+            .service(limited)
+    })
+    // The checks are what the machine is for.
+    .workers(2)
+    .disable_signals()
+    .shutdown_timeout(STOP_WITHIN.as_secs())
+    .keep_alive(KEEP_ALIVE)
+    .client_request_timeout(HEAD_WITHIN)
+    .listen(tcp)?;
+    Ok(server.run())
+}
+
+/// As long as somebody is limited.
+async fn forget_idle(limit: Weak<RateLimit>) {
+    let mut every = tokio::time::interval(FORGET_EVERY);
+    loop {
+        every.tick().await;
+        let Some(limit) = limit.upgrade() else { return };
+        limit.forget_idle();
+    }
+}
+
+/// The same `/api/v1`, for whoever may open the socket.
+pub(super) fn control(state: ApiState, gate: Arc<Gate>, health: &Health, socket: UnixListener) -> io::Result<Server> {
+    let state = web::Data::new(state);
+    let gate = web::Data::from(gate);
+    let health = web::Data::new(health.clone());
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .app_data(gate.clone())
+            .app_data(health.clone())
+            .wrap(TracingLogger::<RequestSpan>::new())
+            .configure(health_endpoints)
+            .configure(api::configure)
+    })
+    .workers(1)
+    .disable_signals()
+    .shutdown_timeout(STOP_WITHIN.as_secs())
+    .on_connect(api::note_peer)
+    .listen_uds(socket)?;
+    Ok(server.run())
+}
+
+fn health_endpoints(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)))
+        .service(web::resource("/readyz").route(web::get().to(readyz)).route(web::head().to(readyz)));
+}
+
+async fn healthz() -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain").body("ok\n")
+}
+
+async fn readyz(health: web::Data<Health>) -> HttpResponse {
+    match health.store.ping().await {
+        Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
+        Err(error) => {
+            HttpResponse::ServiceUnavailable().content_type("text/plain").body(format!("not ready: the store: {error}\n"))
+        }
+    }
+}
+
+async fn metrics(health: web::Data<Health>) -> HttpResponse {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    HttpResponse::Ok().content_type(content_type).body(health.metrics.render())
+}

@@ -1,0 +1,271 @@
+//! The audit trail: every change has its event in the same commit, and every refused attempt one in a stream of its own.
+//! Both are read here as one list.
+
+use serde_json::{Map, Value};
+
+use super::{Actor, Directory, DirectoryError, Listing, Window, actor::Credential, edit};
+use crate::{
+    domain::{
+        decision::Reason,
+        event::{Action, By, Event, Outcome},
+        text::Invalid,
+        time::Timestamp,
+    },
+    store::{EntryId, Order, StoreError, Trail},
+};
+
+/// How many lines one page of the trail looks at, however few of them are asked for.
+const LINES_PER_PAGE: usize = 2000;
+
+/// Which events are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct TrailFilter {
+    /// By the account, or about it.
+    pub login: Option<String>,
+    pub since: Option<Timestamp>,
+    pub action: Option<String>,
+    pub outcome: Option<Outcome>,
+    pub order: Order,
+}
+
+/// A line of the trail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Recorded {
+    /// Unique, and in the order of the trail.
+    pub id: String,
+    pub event: Event,
+}
+
+impl Directory {
+    /// The events, merged by time. In the order of the oldest first there is always a next page, also after the last event:
+    /// whoever follows the trail goes on from there.
+    pub async fn trail(&self, actor: &Actor, filter: &TrailFilter, window: &Window) -> Result<Listing<Recorded>, DirectoryError> {
+        self.require_superuser(actor).await?;
+        let limit = window.limit.clamp(1, Window::MAX_LIMIT);
+        let mut position = match &window.after {
+            Some(cursor) => Position::parse(cursor).ok_or_else(bad_cursor)?,
+            None => Position::before_everything(filter),
+        };
+        let mut items = Vec::new();
+        let mut looked_at = 0;
+        loop {
+            let lines = self.merged(&position, filter, limit).await?;
+            let ended = lines.is_empty();
+            for (trail, id, json) in lines {
+                looked_at += 1;
+                let past_the_end =
+                    filter.order == Order::NewestFirst && filter.since.is_some_and(|since| id <= EntryId::before(since));
+                if past_the_end {
+                    return Ok(Listing { items, next: None });
+                }
+                *position.of(trail) = Some(id);
+                let event = read(trail, id, &json)?;
+                if filter.takes(&event) {
+                    items.push(Recorded { id: name(trail, id), event });
+                }
+                if items.len() >= limit || looked_at >= LINES_PER_PAGE {
+                    return Ok(Listing { items, next: Some(position.to_string()) });
+                }
+            }
+            if ended {
+                let next = (filter.order == Order::OldestFirst).then(|| position.to_string());
+                return Ok(Listing { items, next });
+            }
+        }
+    }
+
+    /// Some lines of the trails that are wanted, in one order: as many as are certainly the next ones.
+    async fn merged(
+        &self,
+        position: &Position,
+        filter: &TrailFilter,
+        limit: usize,
+    ) -> Result<Vec<(Trail, EntryId, String)>, StoreError> {
+        let mut lines = Vec::new();
+        for trail in Trail::ALL.into_iter().filter(|trail| filter.outcome.is_none_or(|outcome| trail_of(outcome) == *trail)) {
+            let part = self.store.entries(trail, position.at(trail), filter.order, limit).await?;
+            lines.extend(part.into_iter().map(|(id, json)| (trail, id, json)));
+        }
+        lines.sort_by_key(|(trail, id, _)| (*id, trail.name()));
+        if filter.order == Order::NewestFirst {
+            lines.reverse();
+        }
+        // Beyond this many, lines of the other trail may be missing in between.
+        lines.truncate(limit);
+        Ok(lines)
+    }
+
+    /// Passes a result on; when it is a refusal, the trail says so. That attempts are not recorded is no reason to fail.
+    pub(super) async fn audited<T>(
+        &self,
+        actor: &Actor,
+        action: Action,
+        target: &str,
+        attempt: impl Future<Output = Result<T, DirectoryError>>,
+    ) -> Result<T, DirectoryError> {
+        let result = attempt.await;
+        if let Err(error) = &result
+            && let Some(reason) = error.refusal()
+        {
+            let by = self.who(actor).await;
+            let event = Event {
+                outcome: Outcome::Refused,
+                reason: Some(reason),
+                request_id: actor.request_id.clone(),
+                ..Event::done(action, target, self.clock.now(), by)
+            };
+            log(&event);
+            let noted = match edit::entry(&event) {
+                Ok(entry) => self.store.append(Trail::Refused, entry, self.trail_rules.refused_entries).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = noted {
+                tracing::warn!(%error, "a refused attempt could not be recorded");
+            }
+        }
+        result
+    }
+
+    /// Adds an event that no change goes with.
+    pub(super) async fn tell(&self, event: &Event) -> Result<(), StoreError> {
+        log(event);
+        self.store.append(Trail::Changes, edit::entry(event)?, u64::MAX >> 1).await
+    }
+
+    /// As far as it can be said of somebody who was refused.
+    async fn who(&self, actor: &Actor) -> By {
+        let credential = match &actor.credential {
+            Credential::Token(token) => Some(token.id.to_string()),
+            Credential::Control { .. } | Credential::System(_) => None,
+        };
+        let account = match &actor.credential {
+            Credential::Token(token) => self.login_behind(token).await,
+            Credential::Control { .. } | Credential::System(_) => Some(actor.identity()),
+        };
+        By { account, credential, address: actor.address }
+    }
+
+    /// Whose a token is, where its secret is right; it may be dead.
+    async fn login_behind(&self, presented: &crate::domain::token::PresentedToken) -> Option<String> {
+        let token = self.get::<crate::domain::token::Token>(crate::store::Key::Token(presented.id.clone())).await.ok()??;
+        let (account, _) = self.owner(&token).await.ok()??;
+        presented.verifies(&token, &self.keys).then(|| account.login.to_string())
+    }
+}
+
+impl DirectoryError {
+    /// The code of a refusal; `None` where nobody was refused anything: a mistake in the request, a race, an outage.
+    fn refusal(&self) -> Option<String> {
+        match self {
+            Self::Unauthenticated(reason) => Some(reason.code().to_owned()),
+            Self::NotFound { what, .. } => Some(format!("{what}_not_found")),
+            Self::Taken { code, .. } | Self::Refused { code, .. } => Some((*code).to_owned()),
+            Self::Invalid(_) | Self::Precondition { .. } | Self::Contended | Self::Busy | Self::Replayed(_) | Self::Store(_) => {
+                None
+            }
+        }
+    }
+}
+
+impl From<Reason> for DirectoryError {
+    fn from(reason: Reason) -> Self {
+        Self::Unauthenticated(reason)
+    }
+}
+
+impl TrailFilter {
+    fn takes(&self, event: &Event) -> bool {
+        self.login.as_deref().is_none_or(|login| event.concerns(login))
+            && self.since.is_none_or(|since| event.at >= since)
+            && self.action.as_deref().is_none_or(|action| event.action == action)
+            && self.outcome.is_none_or(|outcome| event.outcome == outcome)
+    }
+}
+
+/// How far each trail has been read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Position {
+    changes: Option<EntryId>,
+    refused: Option<EntryId>,
+}
+
+impl Position {
+    fn before_everything(filter: &TrailFilter) -> Self {
+        match (filter.order, filter.since) {
+            (Order::OldestFirst, Some(since)) => {
+                Self { changes: Some(EntryId::before(since)), refused: Some(EntryId::before(since)) }
+            }
+            (Order::OldestFirst, None) | (Order::NewestFirst, _) => Self::default(),
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let part = |text: &str| if text.is_empty() { Some(None) } else { EntryId::parse(text).map(Some) };
+        let (changes, refused) = text.split_once(',')?;
+        Some(Self { changes: part(changes)?, refused: part(refused)? })
+    }
+
+    fn at(&self, trail: Trail) -> Option<EntryId> {
+        match trail {
+            Trail::Changes => self.changes,
+            Trail::Refused => self.refused,
+        }
+    }
+
+    fn of(&mut self, trail: Trail) -> &mut Option<EntryId> {
+        match trail {
+            Trail::Changes => &mut self.changes,
+            Trail::Refused => &mut self.refused,
+        }
+    }
+}
+
+impl std::fmt::Display for Position {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let part = |id: Option<EntryId>| id.map(|id| id.to_string()).unwrap_or_default();
+        write!(f, "{},{}", part(self.changes), part(self.refused))
+    }
+}
+
+fn trail_of(outcome: Outcome) -> Trail {
+    match outcome {
+        Outcome::Done => Trail::Changes,
+        Outcome::Refused => Trail::Refused,
+    }
+}
+
+fn name(trail: Trail, id: EntryId) -> String {
+    match trail {
+        Trail::Changes => format!("c{id}"),
+        Trail::Refused => format!("r{id}"),
+    }
+}
+
+fn read(trail: Trail, id: EntryId, json: &str) -> Result<Event, StoreError> {
+    serde_json::from_str(json)
+        .map_err(|error| StoreError::permanent(format!("the event {} cannot be read: {error}", name(trail, id))))
+}
+
+fn bad_cursor() -> Invalid {
+    Invalid::new("query_invalid", "cursor", "this is no cursor of ours")
+}
+
+/// One line in the log for each event, whatever becomes of the store's.
+pub(super) fn log(event: &Event) {
+    let json = |object: &Option<Map<String, Value>>| object.as_ref().map(|object| Value::Object(object.clone()).to_string());
+    tracing::info!(
+        target: "keygate::audit",
+        action = event.action,
+        outcome = ?event.outcome,
+        actor = event.actor.account,
+        credential = event.actor.credential,
+        address = event.actor.address.map(|address| address.to_string()),
+        target_type = event.target.kind,
+        target_id = event.target.id,
+        before = json(&event.before),
+        after = json(&event.after),
+        reason = event.reason,
+        request_id = event.request_id,
+        "audit"
+    );
+}

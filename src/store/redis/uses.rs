@@ -1,0 +1,58 @@
+//! How the last use of a token is written down: `<milliseconds since 1970> <address, or ->`, in a string of its own.
+
+use redis::Pipeline;
+
+use super::keys::Keyspace;
+use crate::{
+    domain::{
+        time::Timestamp,
+        token::{LastUse, TokenId},
+    },
+    store::StoreError,
+};
+
+/// ```text
+/// KEYS[1]  the last use of one token
+/// ARGV[1]  milliseconds, ARGV[2]  address or "-"
+/// ```
+///
+/// What is there and cannot be read is written over: the use at hand is the last one that is known.
+const NOTE: &str = r"#!lua
+local last = redis.call('GET', KEYS[1])
+local at = last and tonumber(string.match(last, '^(-?%d+) '))
+if not at or tonumber(ARGV[1]) > at then
+  redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2])
+end
+";
+const NO_ADDRESS: &str = "-";
+
+/// One command per token. The first brings the script along, so that the others find it whatever Redis has forgotten.
+pub(super) fn note(keys: &Keyspace, uses: &[(TokenId, LastUse)]) -> Pipeline {
+    let digest = redis::Script::new(NOTE).get_hash().to_owned();
+    let mut pipeline = Pipeline::with_capacity(uses.len());
+    for (number, (token, last)) in uses.iter().enumerate() {
+        match number {
+            0 => pipeline.cmd("EVAL").arg(NOTE),
+            _ => pipeline.cmd("EVALSHA").arg(&digest),
+        };
+        pipeline.arg(1).arg(keys.last_use(token)).arg(last.at.as_millis());
+        match last.address {
+            Some(address) => pipeline.arg(address.to_string()),
+            None => pipeline.arg(NO_ADDRESS),
+        };
+        pipeline.ignore();
+    }
+    pipeline
+}
+
+/// # Errors
+/// `permanent`, naming `key`, when somebody else has written there.
+pub(super) fn read(key: &str, value: &[u8]) -> Result<LastUse, StoreError> {
+    parse(value).ok_or_else(|| StoreError::permanent(format!("{key} in Redis is damaged: it is no last use")))
+}
+
+fn parse(value: &[u8]) -> Option<LastUse> {
+    let (at, address) = std::str::from_utf8(value).ok()?.split_once(' ')?;
+    let address = if address == NO_ADDRESS { None } else { Some(address.parse().ok()?) };
+    Some(LastUse { at: Timestamp::from_millis(at.parse().ok()?), address })
+}
