@@ -18,13 +18,17 @@ use crate::support::{
 const TOKEN: (&str, &str) = ("KEYGATE_TOKEN", "kg_u_secret");
 
 fn event(number: usize, action: &str, before: &Value, after: &Value) -> Value {
-    json!({
+    let mut event = json!({
         "id": format!("{number}"), "at": format!("2026-11-22T10:00:0{number}Z"),
         "actor": { "account": "ada", "credential": "AbCdEfGh0123", "address": if number == 1 { Value::Null } else { json!("192.0.2.7") } },
         "action": action, "target": { "type": "access", "id": "vera/shop" },
-        "outcome": if number == 2 { "refused" } else { "done" }, "before": before, "after": after,
-        "reason": if number == 2 { json!("not_yours") } else { Value::Null }, "request_id": "r"
-    })
+        "outcome": "done", "before": before, "after": after, "request_id": "r"
+    });
+    if number == 2 {
+        event["outcome"] = json!("refused");
+        event["reason"] = json!("not_yours");
+    }
+    event
 }
 
 fn events() -> Vec<Value> {

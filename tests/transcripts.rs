@@ -89,6 +89,7 @@ macro_rules! assert_transcript {
             (r"acc_[0-9A-Za-z]+", "[ACCOUNT ID]"),
             (r"20[0-9]{2}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "[TIME]"),
             (r"control:\d+", "control:[UID]"),
+            (r#""(id|request_id)": "[cr]?[0-9a-f-]{15,}""#, "\"$1\": \"[ID]\""),
         ], prepend_module_to_snapshot => false, omit_expression => true }, { assert_snapshot!($transcript.plain()) })
     };
 }
@@ -246,6 +247,35 @@ fn tokens_by_filters() {
         token revoke --name lap*
         token revoke ID4 --keep-minted
         token revoke --older-than long",
+    );
+    assert_transcript!(transcript);
+}
+
+#[test]
+fn the_audit_trail() {
+    let control = Control::start();
+    let mut transcript = Transcript::of(&control);
+    transcript.types(
+        "audit
+        site create shop --host shop.example.com
+        account create ci --service --name Builds
+        account create CI
+        access set ci shop view
+        access set ci shop write
+        token create ci --name 'nightly job' --access shop=view
+        token revoke ID1
+        account disable ci --no-wait
+        account rename ci builds
+        account delete builds
+        audit
+        audit --account ci --done
+        audit --refused --json
+        audit --done --limit 1 --json
+        audit --since 1d --limit 2
+        audit --since 2001-01-01T00:00:00Z --account nobody
+        audit --since yesterday
+        audit --limit 0
+        audit --done --refused",
     );
     assert_transcript!(transcript);
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use clap::Args;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{
     Failure, Session,
@@ -11,9 +11,10 @@ use super::{
     output::{Flow, note, or_dash},
 };
 use crate::{
-    api::dto::ListBody,
+    api::dto::{EventView, ListBody},
     clock::{Clock, SystemClock},
     domain::{
+        event::Outcome,
         text::printable,
         time::{Timestamp, parse_duration},
     },
@@ -85,7 +86,13 @@ struct Trail<'a> {
 }
 
 impl Trail<'_> {
-    async fn page(&self, order: &str, since: Option<&str>, limit: usize, cursor: Option<&str>) -> Result<ListBody<Value>, Failure> {
+    async fn page(
+        &self,
+        order: &str,
+        since: Option<&str>,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<ListBody<EventView>, Failure> {
         let limit = limit.to_string();
         let filters = [("account", self.account), ("outcome", self.outcome), ("since", since), ("cursor", cursor)];
         let mut query = vec![("order", order), ("limit", limit.as_str())];
@@ -94,7 +101,7 @@ impl Trail<'_> {
     }
 
     /// All there is, oldest first.
-    async fn all(&self, since: Option<&str>) -> Result<Vec<Value>, Failure> {
+    async fn all(&self, since: Option<&str>) -> Result<Vec<EventView>, Failure> {
         let mut events = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
@@ -110,8 +117,8 @@ impl Trail<'_> {
     }
 
     /// The last `limit`, oldest first.
-    async fn last(&self, since: Option<&str>, limit: usize) -> Result<Vec<Value>, Failure> {
-        let mut events: Vec<Value> = Vec::new();
+    async fn last(&self, since: Option<&str>, limit: usize) -> Result<Vec<EventView>, Failure> {
+        let mut events: Vec<EventView> = Vec::new();
         let mut cursor: Option<String> = None;
         while events.len() < limit {
             let page = self.page("newest", since, PAGE.min(limit - events.len()), cursor.as_deref()).await?;
@@ -136,8 +143,8 @@ impl Trail<'_> {
             if !flow.show(&events, row) {
                 return Ok(());
             }
-            from = events.last().and_then(|event| event["at"].as_str()).map(str::to_owned).or(from);
-            shown = events.iter().filter_map(id).collect();
+            from = events.last().map(|last| last.event.at.to_string()).or(from);
+            shown = events.into_iter().map(|event| event.id).collect();
         }
         let mut cursor: Option<String> = None;
         let mut away = false;
@@ -156,7 +163,7 @@ impl Trail<'_> {
             away = false;
             // A page may also hold nothing because nothing on a long way was asked for.
             let more = if page.items.is_empty() { page.next != cursor } else { page.items.len() >= PAGE };
-            let new: Vec<_> = page.items.into_iter().filter(|event| id(event).is_none_or(|id| !shown.contains(&id))).collect();
+            let new: Vec<_> = page.items.into_iter().filter(|event| !shown.contains(&event.id)).collect();
             if !flow.show(&new, row) {
                 return Ok(());
             }
@@ -166,10 +173,6 @@ impl Trail<'_> {
             }
         }
     }
-}
-
-fn id(event: &Value) -> Option<String> {
-    event["id"].as_str().map(str::to_owned)
 }
 
 /// As the API takes it.
@@ -186,40 +189,29 @@ fn since(text: &str) -> Result<String, Failure> {
 
 const COLUMNS: [&str; 7] = ["AT", "ACTOR", "ACTION", "TARGET", "OUTCOME", "FROM", "CHANGE"];
 
-fn row(event: &Value) -> Vec<String> {
-    let text = |value: &Value| or_dash(value.as_str().map(printable));
-    let target = match (event["target"]["type"].as_str(), event["target"]["id"].as_str()) {
-        (Some(kind), Some(id)) => printable(&format!("{kind} {id}")).into_owned(),
-        (kind, id) => or_dash(kind.or(id).map(printable)),
-    };
-    let actor = &event["actor"];
-    let change = match event["reason"].as_str() {
-        Some(reason) => printable(reason).into_owned(),
-        None => change(&event["before"], &event["after"]),
-    };
+fn row(EventView { event, .. }: &EventView) -> Vec<String> {
+    let nothing = Map::new();
+    let [before, after] = [&event.before, &event.after].map(|object| object.as_ref().unwrap_or(&nothing));
     vec![
-        text(&event["at"]),
-        text(&actor["account"]),
-        text(&event["action"]),
-        target,
-        text(&event["outcome"]),
-        text(&actor["address"]),
-        change,
+        event.at.to_string(),
+        or_dash(event.actor.account.as_deref().map(printable)),
+        printable(&event.action).into_owned(),
+        printable(&format!("{} {}", event.target.kind, event.target.id)).into_owned(),
+        if event.outcome == Outcome::Done { "done" } else { "refused" }.to_owned(),
+        or_dash(event.actor.address),
+        event.reason.as_deref().map_or_else(|| change(before, after), |reason| printable(reason).into_owned()),
     ]
 }
 
-/// What was one thing before and is another after, member by member.
-fn change(before: &Value, after: &Value) -> String {
-    let names = [before, after].into_iter().filter_map(Value::as_object).flat_map(serde_json::Map::keys);
-    let mut names: Vec<_> = names.filter(|name| *name != "version").collect();
-    names.sort();
-    names.dedup();
-    let changed = names.into_iter().filter(|name| before[name.as_str()] != after[name.as_str()]);
-    let parts = changed.filter_map(|name| match (plain(&before[name.as_str()]), plain(&after[name.as_str()])) {
+/// What was one thing before and is another after, member by member. Of a new record, what was chosen for it; of one
+/// that is gone the target has the name.
+fn change(before: &Map<String, Value>, after: &Map<String, Value>) -> String {
+    let changed = after.iter().filter(|(name, new)| *name != "version" && before.get(*name) != Some(*new));
+    let parts = changed.filter_map(|(name, new)| match (before.get(name).and_then(plain), plain(new)) {
         (None, None) => None,
-        (None, Some(new)) if before.is_null() => Some(format!("{name}: {new}")),
-        // What was deleted is named by the target.
-        (Some(_), None) if after.is_null() => None,
+        (None, Some(new)) if before.is_empty() => {
+            (!MADE.contains(&name.as_str()) && new != "false").then(|| format!("{name}: {new}"))
+        }
         (old, new) => Some(format!("{name}: {} → {}", or_dash(old), or_dash(new))),
     });
     let text = parts.collect::<Vec<_>>().join(", ");
@@ -229,6 +221,9 @@ fn change(before: &Value, after: &Value) -> String {
         None => text,
     }
 }
+
+/// Members of a new record that nobody chose.
+const MADE: [&str; 5] = ["created_at", "created_by", "created_with", "id", "state"];
 
 /// A value in short, without quotes; nothing for one that says nothing.
 fn plain(value: &Value) -> Option<String> {
@@ -249,17 +244,19 @@ mod tests {
 
     #[test]
     fn a_change_is_what_differs() {
+        let object = |value: Value| value.as_object().cloned().unwrap_or_default();
         for (before, after, text) in [
             (json!({ "level": "view", "version": 1 }), json!({ "level": "write", "version": 2 }), "level: view → write"),
-            (json!(null), json!({ "login": "ci", "name": null, "hosts": [] }), "login: ci"),
+            (json!(null), json!({ "id": "acc_x", "login": "ci", "name": null, "hosts": [], "disabled": false }), "login: ci"),
             (json!({ "login": "ci" }), json!(null), "-"),
             (json!(null), json!(null), "-"),
             (json!({ "name": null }), json!({ "name": "A\u{1b}[2J" }), "name: - → A\\u{1b}[2J"),
             (json!({ "hosts": ["a"] }), json!({ "hosts": ["a", "b"], "disabled": true }), "disabled: - → true, hosts: a → a b"),
         ] {
-            assert_eq!(change(&before, &after), text);
+            assert_eq!(change(&object(before), &object(after)), text);
         }
-        assert_eq!(change(&json!(null), &json!({ "name": "ü".repeat(300) })).chars().count(), CHANGE_WIDTH + 1);
+        let long = object(json!({ "name": "ü".repeat(300) }));
+        assert_eq!(change(&Map::new(), &long).chars().count(), CHANGE_WIDTH + 1);
     }
 
     #[test]
