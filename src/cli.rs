@@ -125,16 +125,7 @@ enum Command {
 impl Command {
     /// Whether it speaks to a running Keygate, wherever that is.
     fn is_conversation(&self) -> bool {
-        !matches!(
-            self,
-            Self::Quickstart
-                | Self::Serve
-                | Self::Health
-                | Self::Config(_)
-                | Self::Snippet(_)
-                | Self::Completions(_)
-                | Self::Man(_)
-        )
+        !matches!(self, Self::Quickstart | Self::Serve | Self::Config(_) | Self::Snippet(_) | Self::Completions(_) | Self::Man(_))
     }
 }
 
@@ -261,11 +252,7 @@ fn usage_error(error: &clap::Error, args: &[OsString]) -> String {
 
 fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
     let remote = |global: &GlobalOptions| -> Result<Session, Failure> {
-        let place = match &global.server {
-            Some(url) => Place::server(url)?,
-            None => Place::Directory(data_dir(global)?),
-        };
-        Ok(Session { client: Client::new(place)?, output: Output { json: global.json } })
+        Ok(Session { client: Client::new(place(global)?.identified()?)?, output: Output { json: global.json } })
     };
     match command {
         Command::Quickstart => quickstart::run(&global),
@@ -292,6 +279,14 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Export(_) => Err(Failure::not_available("export")),
         Command::Restore(_) => Err(Failure::not_available("restore")),
         Command::Key(_) => Err(Failure::not_available("key")),
+    }
+}
+
+/// Where the Keygate is that is meant.
+fn place(global: &GlobalOptions) -> Result<Place, Failure> {
+    match &global.server {
+        Some(url) => Place::server(url),
+        None => data_dir(global).map(Place::Directory),
     }
 }
 

@@ -235,11 +235,11 @@ fn health_and_explain_ask_the_running_keygate() {
     assert_eq!(run("health --json").json(), json!({ "ready": true, "detail": "ready" }));
     keygate.kill();
     assert_snapshot!(run("health"), @r"
-    ! keygate: no Keygate answers on DIR/data/control.sock; start one with `keygate serve`
+    ! keygate: no Keygate is running on DIR/data: start one with `keygate serve`, or name its data directory with --data-dir
     exit 1
     ");
     let down = run("health --json");
-    let detail = "no Keygate answers on DIR/data/control.sock; start one with `keygate serve`";
+    let detail = "no Keygate is running on DIR/data: start one with `keygate serve`, or name its data directory with --data-dir";
     assert_eq!((down.json(), down.code), (json!({ "ready": false, "detail": detail }), 1));
 }
 

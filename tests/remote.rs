@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     command::{Ran, run},
+    control::Control,
     portal::{Answer, Asked, Portal},
     programs::{Folder, Program, free_address, from_venv},
 };
@@ -69,7 +70,7 @@ fn what_a_server_and_its_token_must_be_is_said_in_one_sentence() {
     let folder = Folder::new();
     let run = |command: &str, variables: &[(&str, &str)]| run(folder.path(), command, variables);
     assert_snapshot!(run("--server https://auth.example.com token list", &[]), @r"
-    ! keygate: set KEYGATE_TOKEN to a token that has the scope `manage`; it says to https://auth.example.com who asks
+    ! keygate: set KEYGATE_TOKEN to a token that has the scope `manage`; it says to https://auth.example.com/ who asks
     exit 2
     ");
     assert_snapshot!(run("--server auth.example.com token list", &[TOKEN]), @r"
@@ -268,4 +269,34 @@ fn a_token_is_asked_for_and_revoked_as_the_command_says() {
     let lines: Vec<_> = asked[1..].iter().map(|asked| asked.line.as_str()).collect();
     let path = "/api/v1/tokens/AbCdEfGh0123";
     assert_eq!(lines, [format!("DELETE {path}?wait=true&keep_minted=true"), format!("DELETE {path}"), format!("GET {path}")]);
+}
+
+/// The other side is real.
+#[test]
+fn an_administrator_works_from_elsewhere() {
+    let control = Control::start();
+    for command in [&["account", "create", "ada", "--superuser"][..], &["account", "create", "ci", "--service"]] {
+        control.keygate.must(command);
+    }
+    let token = control.keygate.must(&["token", "create", "ada", "--name", "laptop", "--scope", "manage"]);
+    let weak = control.keygate.must(&["token", "create", "ada", "--name", "browser"]);
+    let server = format!("http://{}", control.keygate.portal);
+    let folder = Folder::new();
+    let run = |token: &str, command: &str| run(folder.path(), command, &[("KEYGATE_SERVER", &server), ("KEYGATE_TOKEN", token)]);
+    assert_eq!(run("", "health").to_string(), "ready\nexit 0");
+    assert_eq!(run(&token, "site create shop").to_string(), "created site `shop`\nexit 0");
+    assert_eq!(run(&token, "access set ci shop write").to_string(), "`ci` has write access to site `shop`\nexit 0");
+    let made = run(&token, "token create ci --name x --json").json();
+    assert_eq!((&made["record"]["created_by"], &made["record"]["created_with"]), (&json!("ada"), &json!(token[5..17])));
+    let shown = run(&token, &format!("token show {}", made["record"]["id"].as_str().unwrap()));
+    assert!(shown.stdout.contains(&format!("made with      {}\n", &token[5..17])), "{shown}");
+    let trail = run(&token, "audit --account ada --json").json();
+    let actors: Vec<_> = trail.as_array().unwrap().iter().map(|event| &event["actor"]["address"]).collect();
+    assert!(actors.contains(&&json!("127.0.0.1")), "{trail}");
+    assert_snapshot!(run(&weak, "site list"), @r"
+    ! keygate: the token in KEYGATE_TOKEN lacks the scope `manage`; make one with `keygate token create LOGIN --name TEXT --scope manage`
+    exit 1
+    ");
+    assert_eq!(run(&token, "account revoke-all ada").code, 0);
+    assert_eq!(run(&token, "site list").code, 1);
 }

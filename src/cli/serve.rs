@@ -4,11 +4,12 @@ use std::{future::Future, time::Duration};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Failure, GlobalOptions, client::Place, output};
+use super::{Failure, GlobalOptions, output};
 use crate::{
     app::{App, Reload, StartError},
     config::{self, Loaded, Mistake, Sources},
     directory::BootstrapError,
+    domain::text::printable,
     telemetry::{self, Logging},
 };
 
@@ -110,16 +111,18 @@ pub(super) fn failure(error: &StartError) -> Failure {
 
 /// `keygate health`: done when the running service is ready, else refused.
 pub(super) fn health(global: &GlobalOptions) -> Result<(), Failure> {
-    let directory = super::data_dir(global)?;
-    let socket = directory.join("control.sock");
-    let client = Place::Directory(directory).http(HEALTH_PATIENCE)?;
+    let place = super::place(global)?;
+    let (client, url) = (place.http(HEALTH_PATIENCE)?, place.below(&["readyz"])?);
     let ask = async {
-        let response = client.get("http://control/readyz").send().await?;
+        let response = client.get(url).send().await?;
         Ok::<_, reqwest::Error>((response.status().is_success(), response.text().await?))
     };
     let (ready, detail) = match super::wait_for(async { Ok(ask.await) })? {
-        Ok((ready, text)) => (ready, text.trim().to_owned()),
-        Err(_) => (false, format!("no Keygate answers on {}; start one with `keygate serve`", socket.display())),
+        Ok((ready, text)) => (ready, printable(text.lines().next().unwrap_or_default()).into_owned()),
+        Err(error) if error.is_timeout() => {
+            (false, format!("the Keygate on {place} did not answer in {} seconds; see its log", HEALTH_PATIENCE.as_secs()))
+        }
+        Err(error) => (false, place.explain(&error)),
     };
     if global.json {
         output::json(&serde_json::json!({ "ready": ready, "detail": detail }));

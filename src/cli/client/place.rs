@@ -22,11 +22,11 @@ pub(in crate::cli) enum Place {
     /// The control socket in this data directory.
     Directory(PathBuf),
     /// A portal, by its URL, and what is sent there to say who asks.
-    Server { url: Url, authorization: HeaderValue },
+    Server { url: Url, authorization: Option<HeaderValue> },
 }
 
 impl Place {
-    /// A portal by its URL; the token comes from the environment.
+    /// A portal by its URL, which is asked by nobody in particular.
     pub fn server(text: &str) -> Result<Self, Failure> {
         let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
         let wrong = |what: &str| Failure::Usage(format!("`{}` {what}", printable(text)));
@@ -36,9 +36,17 @@ impl Place {
                 "the URL of a Keygate has a host, and perhaps a port and a path; the token goes in {TOKEN}"
             )));
         }
+        Ok(Self::Server { url, authorization: None })
+    }
+
+    /// The same, where whoever asks is known: to a portal by the token in the environment, to a socket by opening it.
+    pub fn identified(self) -> Result<Self, Failure> {
+        let Self::Server { url, .. } = self else {
+            return Ok(self);
+        };
         let token = std::env::var_os(TOKEN).unwrap_or_default();
         let token = token.to_str().map(str::trim).filter(|token| !token.is_empty()).ok_or_else(|| {
-            Failure::Usage(format!("set {TOKEN} to a token that has the scope `manage`; it says to {text} who asks"))
+            Failure::Usage(format!("set {TOKEN} to a token that has the scope `manage`; it says to {url} who asks"))
         })?;
         let mut authorization = HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| {
             Failure::Usage(format!("{TOKEN} holds no token; set it to the line that `keygate token create` printed"))
@@ -47,7 +55,7 @@ impl Place {
         if url.scheme() == "http" && !is_loopback(&url) {
             note(&format!("keygate: warning: the token travels to {url} unencrypted; use an https URL"));
         }
-        Ok(Self::Server { url, authorization })
+        Ok(Self::Server { url, authorization: Some(authorization) })
     }
 
     /// A client for this place. One that speaks to a socket reads no certificates, which would take longer than the rest.
@@ -58,7 +66,8 @@ impl Place {
         let builder = match self {
             Self::Directory(directory) => builder.unix_socket(directory.join("control.sock")).tls_certs_only([]),
             Self::Server { url, authorization } => {
-                let builder = builder.default_headers(HeaderMap::from_iter([(AUTHORIZATION, authorization.clone())]));
+                let builder = builder
+                    .default_headers(authorization.iter().map(|value| (AUTHORIZATION, value.clone())).collect::<HeaderMap>());
                 if url.scheme() == "https" { builder } else { builder.tls_certs_only([]) }
             }
         };
@@ -68,20 +77,27 @@ impl Place {
         })
     }
 
+    /// A resource of the API.
     pub fn url(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Url, Failure> {
         // A URL cannot carry these as segments.
         if let Some(odd) = path.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
             return Err(Failure::Usage(format!("`{odd}` is no name of anything; write the whole name")));
         }
+        let mut url = self.below(&[&["api", "v1"], path].concat())?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(url)
+    }
+
+    /// What is served at this path.
+    pub fn below(&self, path: &[&str]) -> Result<Url, Failure> {
         let mut url = match self {
             Self::Directory(_) => Url::parse("http://control").map_err(|error| Failure::Usage(error.to_string()))?,
             Self::Server { url, .. } => url.clone(),
         };
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["api", "v1"]).extend(path);
-        }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
+            segments.pop_if_empty().extend(path);
         }
         Ok(url)
     }
@@ -163,7 +179,7 @@ mod tests {
     use super::*;
 
     fn at(url: &str) -> Place {
-        Place::Server { url: Url::parse(url).unwrap(), authorization: HeaderValue::from_static("Bearer x") }
+        Place::Server { url: Url::parse(url).unwrap(), authorization: None }
     }
 
     #[test]
