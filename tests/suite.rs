@@ -23,6 +23,7 @@ mod readme;
 mod reload;
 mod remote;
 mod rest;
+mod rights;
 mod secrets;
 mod snippets;
 mod support;
