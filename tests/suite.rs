@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod audit;
 mod commands;
 mod compose;
 mod conformance;
@@ -12,6 +13,7 @@ mod guards;
 mod layers;
 mod lifecycle;
 mod listeners;
+mod manual;
 mod outage;
 mod output;
 mod parity;
@@ -20,8 +22,10 @@ mod proxies;
 mod readings;
 mod readme;
 mod reload;
+mod remote;
 mod rest;
 mod rights;
 mod secrets;
 mod snippets;
 mod support;
+mod transcripts;
