@@ -43,6 +43,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     // It brings a clock of its own.
     ("governor", &["src/api/limit.rs"]),
     // Records are described where they are defined.
+    // Pages are rendered where they are served.
+    ("askama", &["src/api/documents"]),
     ("utoipa", &["src/api", "src/directory/shown.rs"]),
 ];
 
@@ -184,6 +186,16 @@ fn the_readers_of_this_test_see_what_is_there() {
     assert_eq!(parts_used(&code(text)), ["app", "config", "domain", "gate"]);
     assert!(names_crate("use redis::Client;", "redis") && names_crate("fn f() -> redis::X {}", "redis"));
     assert!(!names_crate("use crate::redis::X;", "redis") && !names_crate("use my_redis::X;", "redis"));
+}
+
+/// What is served must be described: both come from one table.
+#[test]
+fn the_api_enters_its_routes_in_one_place() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| path.starts_with("src/api")) {
+        let routes = ["web::resource(", ".route(", "web::scope(", "#[get(", "#[post("];
+        let found: Vec<_> = routes.into_iter().filter(|route| code(&text).contains(route)).collect();
+        assert!(found.is_empty() || path.ends_with("operations.rs"), "{}: {found:?}", path.display());
+    }
 }
 
 #[test]

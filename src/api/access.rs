@@ -10,7 +10,7 @@ use super::{
     extract::{Body, Caller, Query, WaitQuery},
     operations::Operations,
     schema,
-    values::{Cursor, login, site_name, window},
+    values::{Cursor, MAX_WORD, login, site_name, window, within},
 };
 use crate::{
     directory::AccessFilter,
@@ -29,6 +29,7 @@ pub(super) fn operations(api: &mut Operations) {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "level": "view" }))]
 struct SetAccess {
     #[schema(schema_with = schema::level_to_give)]
     level: String,
@@ -78,6 +79,7 @@ async fn set(
     _: Query<WaitQuery>,
     Body(body): Body<SetAccess>,
 ) -> Result<HttpResponse, Problem> {
+    within(&body.level, MAX_WORD, "level_too_long", "level")?;
     let level = Level::parse(&body.level).ok_or_else(|| {
         Invalid::new("access_level", "level", format!("`{}` is no level; write none, view, write or admin", body.level))
     })?;

@@ -39,6 +39,7 @@ struct SecretText(String);
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "login": "vera", "name": "Vera" }))]
 struct CreateAccount {
     #[schema(value_type = Login)]
     login: String,
@@ -70,6 +71,7 @@ fn yes() -> bool {
 /// What is left out stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "Vera", "disabled": false }))]
 struct PatchAccount {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Login)]

@@ -1,21 +1,30 @@
 //! JSON bodies and queries, read into their types. What does not fit is named by its field, and never repeated: it may be a
 //! password in the wrong place.
 
-use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_path_to_error::Error;
 
 use super::Problem;
 
-/// A JSON body. An empty one is an empty object.
+/// A JSON body. An empty one is an empty object. What is no JSON at all is another mistake than JSON that does not fit.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
     let mut reader = serde_json::Deserializer::from_slice(text);
-    let malformed = |error: &serde_json::Error| Problem::new(400, "body_malformed", without_values(&error.to_string()));
-    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error: Error<serde_json::Error>| {
-        if error.inner().is_data() { invalid("body_invalid", &error) } else { malformed(error.inner()) }
-    })?;
-    reader.end().map_err(|error| malformed(&error))?;
-    Ok(value)
+    let read = serde_path_to_error::deserialize(&mut reader);
+    let is_json = || std::str::from_utf8(text).is_ok() && serde_json::from_slice::<IgnoredAny>(text).is_ok();
+    match read.map(|value| (value, reader.end())) {
+        Ok((value, Ok(()))) => Ok(value),
+        Ok((_, Err(error))) => Err(malformed(&error)),
+        Err(error) if is_json() => Err(invalid("body_invalid", &error)),
+        Err(error) => Err(malformed(error.inner())),
+    }
+}
+
+fn malformed(error: &serde_json::Error) -> Problem {
+    Problem::new(400, "body_malformed", without_values(&error.to_string()))
 }
 
 pub(super) fn query<T: DeserializeOwned>(text: &str) -> Result<T, Problem> {
@@ -79,7 +88,7 @@ mod tests {
             (r#"{"loud":true,"loud":true}"#, 422, Some("loud")),
             (r#"["hunter2"]"#, 422, None),
             (r#"{"loud":true} x"#, 400, None),
-            (r#"{"loud":1e999}"#, 400, None),
+            (r#"{"loud":1e999}"#, 422, Some("loud")),
             (r#"{"names":["#, 400, None),
         ] {
             let problem = json::<Wish>(body.as_bytes()).unwrap_err();
@@ -89,7 +98,7 @@ mod tests {
         }
         let wish: Wish = json(b"").unwrap();
         assert!(wish.loud.is_none() && wish.names.is_empty());
-        assert_eq!(json::<Wish>("[".repeat(100_000).as_bytes()).unwrap_err().document().status, 422);
+        assert_eq!(json::<Wish>("[".repeat(100_000).as_bytes()).unwrap_err().document().status, 400);
         assert_eq!(json::<Wish>(b"{\"names\":[\"\xff\"]}").unwrap_err().document().status, 400);
         let problem = query::<Wish>("loud=hunter2").unwrap_err();
         assert_eq!((problem.document().field.as_deref(), problem.document().detail.contains("hunter2")), (Some("loud"), false));

@@ -53,7 +53,7 @@ impl Operations {
     pub fn add<P, F, Args>(&mut self, _annotation: P, handler: F)
     where
         P: utoipa::Path + SchemaReferences,
-        F: Handler<Args>,
+        F: Handler<Args> + Copy,
         Args: FromRequest + 'static,
         F::Output: Responder + 'static,
     {
@@ -64,9 +64,9 @@ impl Operations {
         for method in P::methods() {
             let operation = self.completed(&path, P::operation());
             if method == HttpMethod::Get {
-                self.enter(&path, HttpMethod::Head, without_bodies(operation.clone()), handler.clone());
+                self.enter(&path, HttpMethod::Head, without_bodies(operation.clone()), handler);
             }
-            self.enter(&path, method, operation, handler.clone());
+            self.enter(&path, method, operation, handler);
         }
     }
 
@@ -200,12 +200,12 @@ fn complete_answer(status: &str, answer: &mut Response, once: bool) {
         header(answer, "Location", schema::text(), "The path of the new record.");
     }
     if answer.description.is_empty() {
-        answer.description = match status {
+        let words = match status {
             "201" => "Made.",
             "204" => "Gone.",
             _ => "Done.",
-        }
-        .to_owned();
+        };
+        words.clone_into(&mut answer.description);
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) fn operations(api: &mut Operations) {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "id": "shop", "hosts": ["shop.example.com"] }))]
 struct CreateSite {
     #[schema(value_type = SiteName)]
     id: String,
@@ -44,6 +45,7 @@ struct CreateSite {
 /// What is left out stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "hosts": ["shop.example.com"] }))]
 struct PatchSite {
     #[serde(default)]
     #[schema(value_type = Option<Label>)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use actix_web::{HttpResponse, web};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,7 +14,7 @@ use super::{
     extract::{Body, Caller, NoQuery, Once, Posted, Query, Seen, WaitQuery},
     operations::Operations,
     schema::{self, DurationText, NetworkText},
-    values::{Cursor, duration, encoded, login, time, token_id, wanted, window},
+    values::{Cursor, MAX_NETWORK, MAX_WORD, duration, encoded, login, time, token_id, wanted, window, within},
 };
 use crate::{
     directory::{
@@ -40,6 +41,7 @@ pub(super) fn operations(api: &mut Operations) {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "account": "vera", "name": "nightly job", "levels": { "shop": "view" }, "expires_in": "90d" }))]
 struct CreateToken {
     /// The owner.
     #[schema(value_type = Login)]
@@ -74,6 +76,7 @@ struct CreateToken {
 /// What is left out stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "nightly job" }))]
 struct PatchToken {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Label)]
@@ -85,6 +88,7 @@ struct PatchToken {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "grace": "1h" }))]
 struct RotateToken {
     /// How long the predecessor lives on, at most `30d`; not at all unless given.
     #[schema(value_type = Option<DurationText>)]
@@ -144,7 +148,7 @@ async fn create(
         device: body.device.as_deref().map(fields::device).transpose()?,
         ceiling: ceiling(body.levels)?,
         scopes: body.scopes.iter().map(|scope| Scope::parse(scope)).collect::<Result<_, _>>()?,
-        networks: body.networks.iter().map(|network| fields::network(network)).collect::<Result<_, _>>()?,
+        networks: body.networks.iter().map(|text| network(text)).collect::<Result<_, _>>()?,
         secure_only: body.secure_only,
         expires: expiry(body.expires_at.as_deref(), body.expires_in.as_deref())?,
         system: body.system,
@@ -216,6 +220,7 @@ async fn revoke(
 /// At least one of `older_than`, `unused` and `name`; all that are given must fit.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "name": "nightly *", "dry_run": true }))]
 struct RevokeTokens {
     #[schema(value_type = Option<Login>)]
     account: Option<String>,
@@ -316,10 +321,16 @@ fn shown(info: TokenInfo) -> HttpResponse {
     answer::shown(record.version, record)
 }
 
+fn network(text: &str) -> Result<IpNet, Invalid> {
+    within(text, MAX_NETWORK, "network_too_long", "networks")?;
+    fields::network(text)
+}
+
 /// `null`, `{"*": LEVEL}`, or a level per site.
 fn ceiling(levels: Option<BTreeMap<String, String>>) -> Result<CeilingAsk, Invalid> {
     let invalid = |detail: String| Invalid::new("token_level", "levels", detail);
     let level = |text: &str| {
+        within(text, MAX_WORD, "level_too_long", "levels")?;
         Level::parse(text).ok_or_else(|| invalid(format!("`{text}` is no level; write view, write, admin or superuser")))
     };
     match levels {

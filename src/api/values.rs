@@ -21,6 +21,8 @@ use crate::{
 pub(super) const MAX_DURATION: u64 = 24;
 pub(super) const MAX_TIME: u64 = 64;
 pub(super) const MAX_NETWORK: u64 = 64;
+/// Of a text that is one of a few words.
+pub(super) const MAX_WORD: u64 = 64;
 /// Of a text that is compared with others, and not kept.
 pub(super) const MAX_WANTED: u64 = 128;
 

@@ -137,7 +137,8 @@ impl Directory {
         grace: Duration,
     ) -> Result<(PlainToken, TokenInfo), DirectoryError> {
         if grace > MAX_GRACE {
-            return Err(Invalid::new("grace_too_long", "grace", "the grace of a rotation is at most 30d").into());
+            let error = Invalid::new("grace_too_long", "grace", "the grace of a rotation is at most 30d");
+            return Err(Invalid { limit: Some(MAX_GRACE.as_secs()), ..error }.into());
         }
         self.audited(actor, Action::TokenRotate, id.as_str(), async {
             until_settled!(self, self.plan_rotate_token(actor, id, grace).await?)

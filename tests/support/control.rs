@@ -62,6 +62,12 @@ impl Control {
         self.client.request(method, format!("http://control/api/v1{path}"))
     }
 
+    /// As [`Self::send`], to any path.
+    pub async fn send_to(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let request = self.client.request(method, format!("http://control{path}"));
+        self.answer(if body.is_null() { request } else { request.json(body) }).await
+    }
+
     pub async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
