@@ -1,6 +1,7 @@
 //! The management API as a client of the control socket sees it.
 
 mod document;
+mod idempotency;
 mod limits;
 
 use reqwest::Method;
