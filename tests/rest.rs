@@ -1,6 +1,7 @@
 //! The management API as a client of the control socket sees it.
 
 mod document;
+mod fuzz;
 mod idempotency;
 mod limits;
 
