@@ -269,7 +269,7 @@ pub(super) fn log(event: &Event) {
     tracing::info!(
         target: "audit",
         action = event.action,
-        outcome = ?event.outcome,
+        outcome = event.outcome.as_str(),
         actor = event.actor.account,
         credential = event.actor.credential,
         address = event.actor.address.map(|address| address.to_string()),
