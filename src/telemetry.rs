@@ -33,8 +33,8 @@ pub fn init(log: Log) -> Logging {
         LogLevel::Debug => "debug",
         LogLevel::Trace => "trace",
     };
-    // Libraries speak up only when something is wrong, whatever our own level.
-    let configured = format!("warn,keygate={level}");
+    // Libraries speak up only when something is wrong, whatever our own level; the trail of changes does at any level.
+    let configured = format!("warn,audit=info,keygate={level}");
     #[expect(clippy::disallowed_methods, reason = "the usual variable of Rust programs, for those who look for trouble")]
     let filter: Option<Targets> = std::env::var("RUST_LOG").ok().and_then(|filter| filter.parse().ok());
     let filter = filter.or_else(|| configured.parse().ok()).unwrap_or_default();

@@ -28,4 +28,5 @@ mod rights;
 mod secrets;
 mod snippets;
 mod support;
+mod trail;
 mod transcripts;

@@ -88,6 +88,16 @@ pub enum Outcome {
     Refused,
 }
 
+impl Outcome {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Refused => "refused",
+        }
+    }
+}
+
 /// Who did it: a login, `control:UID` or `system:NAME`, and the credential and address he came with.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct By {
