@@ -1,0 +1,122 @@
+//! What a server does beside answering: it writes down when tokens were last used, and reports leaks. How often, and that it ends in order; what is done is the gate's and the
+//! directory's business.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use super::wait_until_stopped;
+use crate::{
+    directory::{Directory, DirectoryError},
+    gate::signs::{Leak, Signs},
+    metrics::Metrics,
+    store::Store,
+};
+
+/// Between two writings of last uses: what a crash may lose, and how late they may be seen.
+const WRITE_USES: Duration = Duration::from_secs(10);
+/// Before something is tried again that the store could not do for the moment.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the tasks work on.
+pub(super) struct Tasks {
+    pub signs: Arc<Signs>,
+    pub leaks: mpsc::Receiver<Leak>,
+}
+
+/// Tasks that have been started.
+pub(super) struct Running {
+    stop: watch::Sender<bool>,
+    /// What is begun is finished.
+    finishing: [JoinHandle<()>; 2],
+}
+
+impl Tasks {
+    pub(super) fn start(self, directory: &Arc<Directory>, store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Running {
+        let (stop, stopped) = watch::channel(false);
+        let uses = write_uses(self.signs.clone(), store, metrics.clone(), stopped.clone());
+        let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped);
+        Running { stop, finishing: [tokio::spawn(uses), tokio::spawn(leaks)] }
+    }
+}
+
+impl Running {
+    /// Ends them, after all that could still come has come: what was gathered is written down.
+    pub(super) async fn stop(self) {
+        let _all_have_ended = self.stop.send(true);
+        for task in self.finishing {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task in the background has failed");
+            }
+        }
+    }
+}
+
+async fn write_uses(signs: Arc<Signs>, store: Arc<dyn Store>, metrics: Arc<Metrics>, stopped: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(WRITE_USES);
+    let mut told = false;
+    loop {
+        let last = tokio::select! {
+            _ = every.tick() => false,
+            () = signs.usage.filling() => false,
+            () = wait_until_stopped(stopped.clone()) => true,
+        };
+        if let Err(error) = signs.usage.write(store.as_ref()).await {
+            tracing::debug!(%error, "the last uses of tokens could not be written");
+        }
+        let dropped = signs.usage.take_dropped();
+        metrics.count_dropped_uses(dropped);
+        if dropped > 0 && !told {
+            told = true;
+            tracing::warn!(
+                "the last uses of some tokens are lost, as the store does not take them; this is said once, and counted"
+            );
+        }
+        if last {
+            return;
+        }
+    }
+}
+
+async fn report_leaks(
+    directory: Arc<Directory>,
+    signs: Arc<Signs>,
+    mut leaks: mpsc::Receiver<Leak>,
+    metrics: Arc<Metrics>,
+    stopped: watch::Receiver<bool>,
+) {
+    loop {
+        // Those that wait are reported before the end.
+        let leak = tokio::select! {
+            biased;
+            leak = leaks.recv() => leak,
+            () = wait_until_stopped(stopped.clone()) => None,
+        };
+        let Some(leak) = leak else { return };
+        let mut told = false;
+        loop {
+            match directory.report_leak(&leak).await {
+                Ok(reported) => break metrics.count_leaks(reported.into()),
+                Err(error) if !may_pass(&error) => break tracing::error!(token = %leak.token, %error, "a leak cannot be reported"),
+                Err(error) if !told => tracing::warn!(token = %leak.token, %error, "a leak waits to be reported"),
+                Err(_) => {}
+            }
+            told = true;
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN) => {}
+                () = wait_until_stopped(stopped.clone()) => return,
+            }
+        }
+        metrics.count_dropped_leaks(signs.take_dropped_leaks());
+    }
+}
+
+fn may_pass(error: &DirectoryError) -> bool {
+    match error {
+        DirectoryError::Store(error) => error.transient,
+        error => matches!(error, DirectoryError::Contended),
+    }
+}
