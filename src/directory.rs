@@ -25,6 +25,7 @@ mod standing;
 mod strength;
 mod tokens;
 mod trail;
+mod upkeep;
 mod walk;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! What a server does beside answering: it writes down when tokens were last used, and reports leaks. How often, and that it ends in order; what is done is the gate's and the
+//! What a server does beside answering: it writes down when tokens were last used, reports leaks, and looks after records
+//! whose time has come. How often, and that it ends in order; what is done is the gate's and the
 //! directory's business.
 
 use std::{sync::Arc, time::Duration};
@@ -18,6 +19,11 @@ use crate::{
 
 /// Between two writings of last uses: what a crash may lose, and how late they may be seen.
 const WRITE_USES: Duration = Duration::from_secs(10);
+/// From the start to the first sweep. The checks come first.
+const FIRST_SWEEP: Duration = Duration::from_secs(5);
+const BETWEEN_SWEEPS: Duration = Duration::from_hours(1);
+/// Between two parts of a sweep, so that it takes little of the store at any time.
+const BETWEEN_PARTS: Duration = Duration::from_millis(50);
 /// Before something is tried again that the store could not do for the moment.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -30,8 +36,9 @@ pub(super) struct Tasks {
 /// Tasks that have been started.
 pub(super) struct Running {
     stop: watch::Sender<bool>,
-    /// What is begun is finished.
+    /// These have something to finish.
     finishing: [JoinHandle<()>; 2],
+    upkeep: JoinHandle<()>,
 }
 
 impl Tasks {
@@ -39,13 +46,15 @@ impl Tasks {
         let (stop, stopped) = watch::channel(false);
         let uses = write_uses(self.signs.clone(), store, metrics.clone(), stopped.clone());
         let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped);
-        Running { stop, finishing: [tokio::spawn(uses), tokio::spawn(leaks)] }
+        let upkeep = tokio::spawn(look_after_records(directory.clone()));
+        Running { stop, finishing: [tokio::spawn(uses), tokio::spawn(leaks)], upkeep }
     }
 }
 
 impl Running {
     /// Ends them, after all that could still come has come: what was gathered is written down.
     pub(super) async fn stop(self) {
+        self.upkeep.abort();
         let _all_have_ended = self.stop.send(true);
         for task in self.finishing {
             if let Err(error) = task.await {
@@ -118,5 +127,36 @@ fn may_pass(error: &DirectoryError) -> bool {
     match error {
         DirectoryError::Store(error) => error.transient,
         error => matches!(error, DirectoryError::Contended),
+    }
+}
+
+async fn look_after_records(directory: Arc<Directory>) {
+    let mut pause = FIRST_SWEEP;
+    loop {
+        tokio::time::sleep(pause).await;
+        sweep(&directory).await;
+        pause = BETWEEN_SWEEPS;
+    }
+}
+
+async fn sweep(directory: &Directory) {
+    let mut after = None;
+    loop {
+        let pause = match directory.look_after_tokens(after.clone()).await {
+            Ok(None) => break,
+            Ok(next) => {
+                after = next;
+                BETWEEN_PARTS
+            }
+            Err(error) if error.transient => AGAIN,
+            Err(error) => {
+                tracing::error!(%error, "not all tokens could be looked after");
+                break;
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+    if let Err(error) = directory.look_after_the_rest().await {
+        tracing::warn!(%error, "old events and idempotency keys stay until the next time");
     }
 }

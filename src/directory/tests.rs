@@ -3,6 +3,7 @@
 mod leaks;
 mod races;
 mod rules;
+mod upkeep;
 
 use std::{
     collections::BTreeMap,
