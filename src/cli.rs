@@ -1,12 +1,14 @@
 //! The command line. One file per group of commands; those that look at or change records speak to a running
-//! Keygate over its control socket, and know HTTP only: no store, no rules.
+//! Keygate over its control socket or to its URL, and know HTTP only: no store, no rules.
 
 mod access;
 mod account;
+mod audit;
 mod client;
 mod config;
 mod explain;
 mod output;
+mod paper;
 mod quickstart;
 mod serve;
 mod site;
@@ -15,10 +17,10 @@ mod token;
 
 use std::{ffi::OsString, fmt, path::PathBuf, process::ExitCode};
 
-use clap::{Args, CommandFactory, Parser, Subcommand, error::ErrorKind};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind, parser::ValueSource};
 
 use crate::domain::text::printable;
-use client::Client;
+use client::{Client, Place};
 use output::Output;
 
 /// Options that every command has, apart from its own.
@@ -56,8 +58,8 @@ pub struct GlobalOptions {
     /// Answer in JSON: the objects of the REST API, a list as one array
     #[arg(long, global = true, help_heading = GLOBAL)]
     pub json: bool,
-    /// Another Keygate, by its URL
-    #[arg(long, value_name = "URL", global = true, hide = true)]
+    /// Speak to the Keygate at this URL, as the token in the variable `KEYGATE_TOKEN` with the scope `manage`
+    #[arg(long, value_name = "URL", env = "KEYGATE_SERVER", hide_env_values = true, global = true, help_heading = GLOBAL)]
     pub server: Option<String>,
 }
 
@@ -94,6 +96,12 @@ enum Command {
     /// Tokens: what API clients hold
     #[command(subcommand)]
     Token(token::Command),
+    /// The audit trail: who did what, when, and from where
+    Audit(audit::Audit),
+    /// Completions for a shell, on standard output
+    Completions(paper::Completions),
+    /// The manual, as a man page on standard output
+    Man(paper::Manual),
 
     // Commands of later versions: refused by name, so that nobody takes a typing error for an old version.
     #[command(hide = true)]
@@ -112,12 +120,13 @@ enum Command {
     Restore(Rest),
     #[command(hide = true)]
     Key(Rest),
-    #[command(hide = true)]
-    Audit(Rest),
-    #[command(hide = true)]
-    Completions(Rest),
-    #[command(hide = true)]
-    Man(Rest),
+}
+
+impl Command {
+    /// Whether it speaks to a running Keygate, wherever that is.
+    fn is_conversation(&self) -> bool {
+        !matches!(self, Self::Quickstart | Self::Serve | Self::Config(_) | Self::Snippet(_) | Self::Completions(_) | Self::Man(_))
+    }
 }
 
 /// Whatever follows a command that is not available.
@@ -185,7 +194,7 @@ struct Session {
 /// Runs the command line. Everything it has to say has been said when it returns.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    let cli = match Cli::try_parse_from(&args) {
+    let cli = match parse(&args) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and the version are no failures, but come this way too.
@@ -204,6 +213,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             failure.exit_code()
         }
     }
+}
+
+/// The command line and the environment. What is on the command line goes before what is in the environment.
+fn parse(args: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(args)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let written = |name: &str, matches: &ArgMatches| matches.value_source(name) == Some(ValueSource::CommandLine);
+    if written("server", &matches) {
+        if !cli.command.is_conversation() {
+            let sentence = "--server is for commands that speak to a running Keygate; leave it out here";
+            return Err(Cli::command().error(ErrorKind::ArgumentConflict, sentence));
+        }
+    } else if written("data_dir", &matches) || written("config", &matches) {
+        cli.global.server = None;
+    }
+    Ok(cli)
 }
 
 /// In one sentence: what is wrong, what was perhaps meant, and where it is written how it goes.
@@ -226,11 +251,8 @@ fn usage_error(error: &clap::Error, args: &[OsString]) -> String {
 }
 
 fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
-    if global.server.is_some() {
-        return Err(Failure::not_available("--server"));
-    }
     let remote = |global: &GlobalOptions| -> Result<Session, Failure> {
-        Ok(Session { client: Client::new(data_dir(global)?)?, output: Output { json: global.json } })
+        Ok(Session { client: Client::new(place(global)?.identified()?)?, output: Output { json: global.json } })
     };
     match command {
         Command::Quickstart => quickstart::run(&global),
@@ -243,6 +265,12 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Site(command) => wait_for(command.run(remote(&global)?)),
         Command::Access(command) => wait_for(command.run(remote(&global)?)),
         Command::Token(command) => wait_for(command.run(remote(&global)?)),
+        Command::Audit(audit) => wait_for(audit.run(remote(&global)?)),
+        Command::Completions(completions) => {
+            completions.run(&Cli::command());
+            Ok(())
+        }
+        Command::Man(manual) => manual.run(&Cli::command()),
         Command::Session(_) => Err(Failure::not_available("session")),
         Command::Doctor(_) => Err(Failure::not_available("doctor")),
         Command::Policy(_) => Err(Failure::not_available("policy")),
@@ -251,9 +279,14 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Export(_) => Err(Failure::not_available("export")),
         Command::Restore(_) => Err(Failure::not_available("restore")),
         Command::Key(_) => Err(Failure::not_available("key")),
-        Command::Audit(_) => Err(Failure::not_available("audit")),
-        Command::Completions(_) => Err(Failure::not_available("completions")),
-        Command::Man(_) => Err(Failure::not_available("man")),
+    }
+}
+
+/// Where the Keygate is that is meant.
+fn place(global: &GlobalOptions) -> Result<Place, Failure> {
+    match &global.server {
+        Some(url) => Place::server(url),
+        None => data_dir(global).map(Place::Directory),
     }
 }
 

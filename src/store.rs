@@ -133,7 +133,8 @@ pub trait Store: Send + Sync + 'static {
     /// Up to `limit` members of an index that sort after `after` (byte order), from the first without it.
     async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
 
-    /// Applies a change whole or not at all; durable when it returns `Ok`.
+    /// Applies a change whole or not at all; durable when it returns `Ok`. The error names the first condition that does
+    /// not hold, `expect` before `counts`.
     async fn commit(&self, change: Change) -> Result<(), CommitError>;
 
     /// Adds to a trail without a change, and lets go of the oldest entries beyond about `at_most`.

@@ -20,6 +20,7 @@ fn run_in(data_dir: &Path, arguments: &[&str], stdin: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_keygate"))
         .args(arguments)
         .env_remove("KEYGATE_CONFIG")
+        .env_remove("KEYGATE_SERVER")
         .env("KEYGATE__DATA_DIR", data_dir)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -151,7 +152,7 @@ fn what_fails_says_why_and_by_its_exit_code() {
         "token create root --name x --expires soon",
         "token create root --name x --from here",
         "token revoke",
-        "token revoke --name x --older-than 1d",
+        "token revoke AbCdEfGh0123 --older-than 1d",
         "token list --expiring soon",
         "account delete ..",
     ] {
@@ -167,12 +168,6 @@ fn what_fails_says_why_and_by_its_exit_code() {
         "export",
         "restore file",
         "key rotate",
-        "audit --follow",
-        "completions bash",
-        "man",
-        "token list --unused 90d",
-        "token revoke --unused 90d",
-        "--server http://localhost account list",
     ] {
         assert!(fails(&control, 2, later).ends_with("not available in this version\n"), "{later}");
     }

@@ -37,6 +37,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("argon2", &["src/domain/password.rs"]),
     ("prometheus_client", &["src/metrics.rs"]),
     ("clap", &["src/cli"]),
+    ("clap_complete", &["src/cli/paper.rs"]),
+    ("clap_mangen", &["src/cli/paper.rs"]),
     ("toml_edit", &["src/config"]),
     ("notify", &["src/app"]),
     // It brings a clock of its own.

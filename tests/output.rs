@@ -1,54 +1,15 @@
 //! What the commands print and how they end, word for word, as processes in a folder of their own.
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::process::Command;
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 
 use crate::support::{
+    command::{Ran, run},
     keygate::Keygate,
     programs::{Folder, Program, free_address},
 };
-
-/// The exit code, standard output and standard error of a command; the folder's path is written `DIR`.
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ran {
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {}", self.stdout))
-    }
-}
-
-impl std::fmt::Display for Ran {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.stdout)?;
-        for line in self.stderr.lines() {
-            writeln!(f, "! {line}")?;
-        }
-        write!(f, "exit {}", self.code)
-    }
-}
-
-fn run(folder: &Path, command: &str, variables: &[(&str, &str)]) -> Ran {
-    let output = Command::new(env!("CARGO_BIN_EXE_keygate"))
-        .args(command.split(' '))
-        .current_dir(folder)
-        .env_remove("KEYGATE_CONFIG")
-        .env_remove("KEYGATE__DATA_DIR")
-        .envs(variables.iter().copied())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap().replace(&folder.display().to_string(), "DIR");
-    Ran { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
-}
 
 const GOOD: &str = r#"
 [check]
@@ -274,11 +235,11 @@ fn health_and_explain_ask_the_running_keygate() {
     assert_eq!(run("health --json").json(), json!({ "ready": true, "detail": "ready" }));
     keygate.kill();
     assert_snapshot!(run("health"), @r"
-    ! keygate: no Keygate answers on DIR/data/control.sock; start one with `keygate serve`
+    ! keygate: no Keygate is running on DIR/data: start one with `keygate serve`, or name its data directory with --data-dir
     exit 1
     ");
     let down = run("health --json");
-    let detail = "no Keygate answers on DIR/data/control.sock; start one with `keygate serve`";
+    let detail = "no Keygate is running on DIR/data: start one with `keygate serve`, or name its data directory with --data-dir";
     assert_eq!((down.json(), down.code), (json!({ "ready": false, "detail": detail }), 1));
 }
 
@@ -357,8 +318,8 @@ fn program_says(folder: &Folder, text: &str) -> bool {
 fn what_is_wrong_with_a_command_is_one_sentence() {
     let folder = Folder::new();
     let run = |command: &str| run(folder.path(), command, &[]);
-    assert_snapshot!(run("audit --follow"), @r"
-    ! keygate: audit: not available in this version
+    assert_snapshot!(run("session list"), @r"
+    ! keygate: session: not available in this version
     exit 2
     ");
     assert_snapshot!(run("explain --cookie-stdin --url http://a/"), @r"

@@ -2,15 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod audit;
 mod commands;
 mod compose;
 mod conformance;
 mod crash;
 mod credentials;
+mod dangling;
 mod guards;
 mod layers;
 mod lifecycle;
 mod listeners;
+mod manual;
 mod outage;
 mod output;
 mod parity;
@@ -19,7 +22,10 @@ mod proxies;
 mod readings;
 mod readme;
 mod reload;
+mod remote;
 mod rest;
+mod rights;
 mod secrets;
 mod snippets;
 mod support;
+mod transcripts;

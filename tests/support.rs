@@ -3,11 +3,13 @@
 //! Nothing here knows what is right: the case table does.
 
 pub mod cases;
+pub mod command;
 pub mod control;
 pub mod dialects;
 pub mod house;
 pub mod http;
 pub mod keygate;
+pub mod portal;
 pub mod programs;
 pub mod proxy;
 pub mod redis;

@@ -9,15 +9,17 @@ use crate::api::dto::AccessView;
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Give an account a level on a site, instead of the one it has
-    #[command(long_about = "\
+    #[command(
+        long_about = "\
 Give an account a level on a site, instead of the one it has: none, view, write or admin. None takes it away.
 
-Access given to `anonymous` holds for requests without a credential, where a rule says `otherwise = \"anonymous\"`.
-
+Access given to `anonymous` holds for requests without a credential, where a rule says `otherwise = \"anonymous\"`.",
+        after_help = "\
 Examples:
   keygate access set vera shop write
   keygate access set anonymous shop view
-  keygate access set vera shop none")]
+  keygate access set vera shop none"
+    )]
     Set {
         /// The account
         login: String,
@@ -30,13 +32,15 @@ Examples:
         waiting: Waiting,
     },
     /// List who has access to what
-    #[command(long_about = "\
-List who has access to what. Superusers have every access everywhere and are not listed.
-
+    #[command(
+        long_about = "\
+List who has access to what. Superusers have every access everywhere and are not listed.",
+        after_help = "\
 Examples:
   keygate access list
   keygate access list vera
-  keygate access list --site shop")]
+  keygate access list --site shop"
+    )]
     List {
         /// Only what this account has
         login: Option<String>,

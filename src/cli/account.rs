@@ -19,14 +19,16 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make an account
-    #[command(long_about = "\
+    #[command(
+        long_about = "\
 Make an account.
 
-A human may be given a password and then log in. A service is an API client: it has tokens, no password, no e-mail.
-
+A human may be given a password and then log in. A service is an API client: it has tokens, no password, no e-mail.",
+        after_help = "\
 Examples:
   keygate account create ci --service
-  keygate account create vera --name 'Vera B.' --email vera@example.com --password-stdin < password.txt")]
+  keygate account create vera --name 'Vera B.' --email vera@example.com --password-stdin < password.txt"
+    )]
     Create {
         /// What it logs in with, and is named by
         login: String,
@@ -81,13 +83,15 @@ Examples:
         waiting: Waiting,
     },
     /// Make an account stand above all sites, or not any more
-    #[command(long_about = "\
+    #[command(
+        long_about = "\
 Make an account stand above all sites, or not any more.
 
-Made a superuser, an account loses its rows of access; they mean nothing any more, and do not come back.
-
+Made a superuser, an account loses its rows of access; they mean nothing any more, and do not come back.",
+        after_help = "\
 Example:
-  keygate account superuser vera on")]
+  keygate account superuser vera on"
+    )]
     Superuser {
         /// The account
         login: String,
@@ -106,11 +110,13 @@ Example:
         waiting: Waiting,
     },
     /// Set a password
-    #[command(long_about = "\
-Set a password.
-
+    #[command(
+        long_about = "\
+Set a password.",
+        after_help = "\
 Example:
-  keygate account password vera --password-stdin < password.txt")]
+  keygate account password vera --password-stdin < password.txt"
+    )]
     Password {
         /// The account
         login: String,

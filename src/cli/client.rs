@@ -1,13 +1,20 @@
-//! Speaks HTTP to a running Keygate over its control socket, and turns what goes wrong into a sentence.
+//! Speaks HTTP to a running Keygate, over its control socket or to its URL, and turns what goes wrong into a sentence.
 
-use std::{io, path::PathBuf, time::Duration};
+mod place;
 
-use reqwest::{Method, Url};
+use std::time::Duration;
+
+use reqwest::Method;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(super) use place::Place;
+
 use super::Failure;
-use crate::api::{Problem, dto::ListBody};
+use crate::{
+    api::{Problem, dto::ListBody},
+    domain::text::printable,
+};
 
 /// Long enough for a busy store, short enough for a person.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -16,8 +23,7 @@ const PAGE: &str = "1000";
 
 pub(super) struct Client {
     http: reqwest::Client,
-    data_dir: PathBuf,
-    socket: PathBuf,
+    place: Place,
 }
 
 /// One request: segments of the path below `/api/v1`, each encoded on its way.
@@ -55,24 +61,17 @@ impl<'a> Call<'a> {
 }
 
 impl Client {
-    pub fn new(data_dir: PathBuf) -> Result<Self, Failure> {
-        let socket = data_dir.join("control.sock");
-        let http = reqwest::Client::builder()
-            .unix_socket(socket.as_path())
-            .no_proxy()
-            .timeout(TIMEOUT)
-            .build()
-            .map_err(|error| Failure::Unreachable(format!("no HTTP client can be made: {error}")))?;
-        Ok(Self { http, data_dir, socket })
+    pub fn new(place: Place) -> Result<Self, Failure> {
+        let http = place.http(TIMEOUT)?;
+        Ok(Self { http, place })
     }
 
     /// An answer with a JSON body.
     pub async fn call<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T, Failure> {
         let response = self.send(call).await?;
         let bytes = response.bytes().await.map_err(|error| self.explain(&error))?;
-        serde_json::from_slice(&bytes).map_err(|error| {
-            Failure::Unreachable(format!("{} answers what this version does not understand: {error}", self.socket.display()))
-        })
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Failure::Unreachable(format!("{} answers what this version does not understand: {error}", self.place)))
     }
 
     /// An answer without a body.
@@ -98,7 +97,7 @@ impl Client {
     }
 
     async fn send(&self, call: Call<'_>) -> Result<reqwest::Response, Failure> {
-        let mut request = self.http.request(call.method, url(call.path, call.query)?);
+        let mut request = self.http.request(call.method, self.place.url(call.path, call.query)?);
         if let Some(body) = &call.body {
             request = request.json(body);
         }
@@ -107,10 +106,13 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
-        let sentence = match response.json::<Problem>().await {
-            Ok(problem) => problem.document().detail.clone(),
-            Err(_) => format!("{} answers {status}", self.socket.display()),
-        };
+        // Anybody may answer at a URL: what comes from there reaches no terminal with its control characters.
+        let problem = response.json::<Problem>().await.ok();
+        let sentence = problem.as_ref().map(|problem| printable(&problem.document().detail).into_owned());
+        if let Some(failure) = self.place.refusal(status, problem.as_ref()) {
+            return Err(failure);
+        }
+        let sentence = sentence.unwrap_or_else(|| format!("{} answers {status}", self.place));
         Err(match status.as_u16() {
             400 | 413 | 415 | 422 => Failure::Usage(sentence),
             500.. => Failure::Unreachable(sentence),
@@ -119,42 +121,10 @@ impl Client {
     }
 
     fn explain(&self, error: &reqwest::Error) -> Failure {
-        let (directory, socket) = (self.data_dir.display(), self.socket.display());
-        let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        let mut kind = None;
-        while let Some(cause) = source {
-            kind = cause.downcast_ref::<io::Error>().map(io::Error::kind).or(kind);
-            source = cause.source();
-        }
-        Failure::Unreachable(match kind {
-            _ if error.is_timeout() => {
-                format!("the Keygate on {directory} did not answer in {} seconds; see its log", TIMEOUT.as_secs())
-            }
-            Some(io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => format!(
-                "no Keygate is running on {directory}: start one with `keygate serve`, or name its data directory with --data-dir"
-            ),
-            Some(io::ErrorKind::PermissionDenied) => {
-                format!("this user may not open {socket}: run the command as the user that Keygate runs as")
-            }
-            Some(io::ErrorKind::InvalidInput) => {
-                format!("the path {socket} is too long for a socket: name the data directory by a shorter one with --data-dir")
-            }
-            _ => format!("the Keygate on {directory} broke off: {error}; try again, and see its log"),
+        Failure::Unreachable(if error.is_timeout() {
+            format!("the Keygate on {} did not answer in {} seconds; see its log", self.place, TIMEOUT.as_secs())
+        } else {
+            self.place.explain(error)
         })
     }
-}
-
-fn url(path: &[&str], query: &[(&str, &str)]) -> Result<Url, Failure> {
-    // A URL cannot carry these two as segments.
-    if let Some(odd) = path.iter().find(|segment| matches!(**segment, "" | "." | "..")) {
-        return Err(Failure::Usage(format!("`{odd}` is no name of anything; write the whole name")));
-    }
-    let mut url = Url::parse("http://control/api/v1").map_err(|error| Failure::Usage(error.to_string()))?;
-    if let Ok(mut segments) = url.path_segments_mut() {
-        segments.extend(path);
-    }
-    if !query.is_empty() {
-        url.query_pairs_mut().extend_pairs(query);
-    }
-    Ok(url)
 }

@@ -1,6 +1,6 @@
 //! What people and scripts see: aligned tables, lines of fields, or JSON. The only place that prints.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use serde::Serialize;
 
@@ -26,7 +26,7 @@ impl Output {
             json(object);
         } else {
             let rows = fields.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect();
-            print(&aligned(rows));
+            print(&aligned(rows, &mut Vec::new()));
         }
     }
 
@@ -54,6 +54,30 @@ impl Output {
     }
 }
 
+/// A list without an end, block by block: a table whose columns grow with what they hold, or one JSON object a line.
+pub(super) struct Flow<'a> {
+    output: Output,
+    header: Option<&'a [&'a str]>,
+    widths: Vec<usize>,
+}
+
+impl<'a> Flow<'a> {
+    pub fn new(output: Output, columns: &'a [&'a str]) -> Self {
+        Self { output, header: Some(columns), widths: Vec::new() }
+    }
+
+    /// Whether there is still a reader.
+    pub fn show<T: Serialize>(&mut self, items: &[T], row: impl Fn(&T) -> Vec<String>) -> bool {
+        let text = if self.output.json {
+            items.iter().filter_map(|item| Some(serde_json::to_string(item).ok()? + "\n")).collect()
+        } else {
+            let header = self.header.take().map(|columns| columns.iter().map(|column| (*column).to_owned()).collect());
+            aligned(header.into_iter().chain(items.iter().map(row)).collect(), &mut self.widths)
+        };
+        write(&text).is_ok()
+    }
+}
+
 /// The answer as JSON.
 pub(super) fn json(value: &impl Serialize) {
     if let Ok(text) = serde_json::to_string_pretty(value) {
@@ -71,6 +95,34 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// How far long work has come, on one line of a terminal that goes away in the end; nothing where nobody watches.
+pub(super) struct Progress {
+    what: &'static str,
+    shown: bool,
+}
+
+impl Progress {
+    pub fn new(what: &'static str) -> Self {
+        Self { what, shown: false }
+    }
+
+    pub fn at(&mut self, count: usize) {
+        let mut stderr = io::stderr();
+        if stderr.is_terminal() {
+            self.shown = true;
+            let _ = write!(stderr, "\r{count} {}", self.what);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\r\u{1b}[K");
+        }
+    }
+}
+
 /// An absent value.
 pub(super) fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
@@ -78,23 +130,30 @@ pub(super) fn or_dash(value: Option<impl ToString>) -> String {
 
 /// Who reads no further (`| head`) has what he wanted.
 fn print(text: &str) {
+    let _ = write(text);
+}
+
+fn write(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
 }
 
 fn table(columns: &[&str], rows: Vec<Vec<String>>) -> String {
     let header = columns.iter().map(|column| (*column).to_owned()).collect();
-    aligned([vec![header], rows].concat())
+    aligned([vec![header], rows].concat(), &mut Vec::new())
 }
 
-/// Columns two blanks apart, nothing after the last one.
-fn aligned(rows: Vec<Vec<String>>) -> String {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-    let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
+/// Columns two blanks apart, nothing after the last one; no column is narrower than its width so far.
+fn aligned(rows: Vec<Vec<String>>, widths: &mut Vec<usize>) -> String {
+    for row in &rows {
+        widths.resize(widths.len().max(row.len()), 0);
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
     let mut text = String::new();
     for row in rows {
-        let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<_> = row.iter().zip(widths.iter()).map(|(cell, width)| format!("{cell:width$}")).collect();
         text.push_str(cells.join("  ").trim_end());
         text.push('\n');
     }

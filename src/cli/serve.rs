@@ -9,6 +9,7 @@ use crate::{
     app::{App, Reload, StartError},
     config::{self, Loaded, Mistake, Sources},
     directory::BootstrapError,
+    domain::text::printable,
     telemetry::{self, Logging},
 };
 
@@ -110,15 +111,18 @@ pub(super) fn failure(error: &StartError) -> Failure {
 
 /// `keygate health`: done when the running service is ready, else refused.
 pub(super) fn health(global: &GlobalOptions) -> Result<(), Failure> {
-    let socket = super::data_dir(global)?.join("control.sock");
+    let place = super::place(global)?;
+    let (client, url) = (place.http(HEALTH_PATIENCE)?, place.below(&["readyz"])?);
     let ask = async {
-        let client = reqwest::Client::builder().unix_socket(socket.as_path()).no_proxy().timeout(HEALTH_PATIENCE).build()?;
-        let response = client.get("http://control/readyz").send().await?;
+        let response = client.get(url).send().await?;
         Ok::<_, reqwest::Error>((response.status().is_success(), response.text().await?))
     };
     let (ready, detail) = match super::wait_for(async { Ok(ask.await) })? {
-        Ok((ready, text)) => (ready, text.trim().to_owned()),
-        Err(_) => (false, format!("no Keygate answers on {}; start one with `keygate serve`", socket.display())),
+        Ok((ready, text)) => (ready, printable(text.lines().next().unwrap_or_default()).into_owned()),
+        Err(error) if error.is_timeout() => {
+            (false, format!("the Keygate on {place} did not answer in {} seconds; see its log", HEALTH_PATIENCE.as_secs()))
+        }
+        Err(error) => (false, place.explain(&error)),
     };
     if global.json {
         output::json(&serde_json::json!({ "ready": ready, "detail": detail }));

@@ -12,12 +12,14 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make a site
-    #[command(long_about = "\
-Make a site. Its id is what rules of the policy name; its hosts serve rules that find the site by the host.
-
+    #[command(
+        long_about = "\
+Make a site. Its id is what rules of the policy name; its hosts serve rules that find the site by the host.",
+        after_help = "\
 Examples:
   keygate site create shop --name 'The shop' --host shop.example.com --host www.shop.example.com
-  keygate site create 1")]
+  keygate site create 1"
+    )]
     Create {
         /// What rules and access name it by
         id: String,
@@ -36,14 +38,16 @@ Examples:
         id: String,
     },
     /// Change the name of a site, or all of its hosts
-    #[command(long_about = "\
+    #[command(
+        long_about = "\
 Change the name of a site, or all of its hosts: the hosts given are the ones it has from then on. \
-An empty name removes it, and so does an empty host all hosts.
-
+An empty name removes it, and so does an empty host all hosts.",
+        after_help = "\
 Examples:
   keygate site update shop --name 'The new shop'
   keygate site update shop --host shop.example.com --host shop.example.org
-  keygate site update shop --host ''")]
+  keygate site update shop --host ''"
+    )]
     Update {
         /// The site
         id: String,

@@ -20,32 +20,35 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Make a token; it is the only thing on standard output, and shown this once
-    #[command(long_about = "\
+    #[command(
+        long_about = "\
 Make a token. It is the only thing on standard output, and shown this once; only its digest is kept.
 
 Without --access it may do what its account may; with it at most that. Without --from it may come from any network, \
-without --scope it passes rules of any scope.
-
+without --scope it passes rules of any scope. The management API takes only tokens that name the scope `manage`.",
+        after_help = "\
 Examples:
   keygate token create ci --name 'nightly job' --expires 90d > token.txt
   keygate token create vera --name laptop --access view --from 192.0.2.0/24
-  keygate token create ci --name deploy --access shop=write --access blog=view --secure-only")]
+  keygate token create ci --name deploy --access shop=write --access blog=view --secure-only
+  keygate token create vera --name admin-script --scope manage --expires 12h"
+    )]
     Create(create::Arguments),
     /// List tokens, all or of one account
-    #[command(long_about = "\
-List tokens, all or of one account.
-
+    #[command(after_help = "\
 Examples:
   keygate token list
   keygate token list ci
-  keygate token list --expiring 14d")]
+  keygate token list --expiring 14d
+  keygate token list --unused 90d")]
     List {
         /// Only those of this account
         login: Option<String>,
         /// Only tokens that will end within this time
-        #[arg(long, value_name = "DURATION")]
+        #[arg(long, value_name = "DURATION", value_parser = choose::duration)]
         expiring: Option<String>,
-        #[arg(long, value_name = "DURATION", hide = true)]
+        /// Only tokens in force that were not used for this time
+        #[arg(long, value_name = "DURATION", value_parser = choose::duration)]
         unused: Option<String>,
     },
     /// Show one token's record
@@ -54,30 +57,40 @@ Examples:
         #[arg(value_parser = id_of)]
         id: String,
     },
-    /// Revoke tokens: one, or all that a filter finds
-    #[command(long_about = "\
-Revoke tokens, for good: one by its id, or all that are of an account, older than a time, or of a name. \
-A revoked token stays in the lists.
+    /// Revoke tokens: one, or all that the filters find
+    #[command(
+        long_about = "\
+Revoke tokens, for good: one by its id, all of an account, or all that the filters find. Several filters find the \
+tokens that each of them finds. A revoked token stays in the lists.
 
+One that is revoked by its id takes with it what was made by it. --account alone ends every token and session of the \
+account in one write.",
+        after_help = "\
 Examples:
   keygate token revoke AbCdEfGh0123
   keygate token revoke --account ci
   keygate token revoke --older-than 1y
-  keygate token revoke --name 'nightly *'")]
+  keygate token revoke --account ci --unused 90d --dry-run
+  keygate token revoke --name 'nightly *'"
+    )]
     Revoke(choose::Arguments),
     /// Make a successor of a token with the same rights
-    #[command(long_about = "\
+    #[command(
+        long_about = "\
 Make a successor of a token with the same rights and the same end. The successor is the only thing on standard \
-output. The old token lives on until the grace is over; without --grace it is dead at once.
-
-Example:
-  keygate token rotate AbCdEfGh0123 --grace 1h")]
+output. The old token lives on until the grace is over; without --grace it is dead at once. Its use after that is \
+reported as a leak.",
+        after_help = "\
+Examples:
+  keygate token rotate AbCdEfGh0123
+  keygate token rotate AbCdEfGh0123 --grace 1h > token.txt"
+    )]
     Rotate {
         /// The token's id, or the token itself
         #[arg(value_parser = id_of)]
         id: String,
         /// How long the old token lives on
-        #[arg(long, value_name = "DURATION")]
+        #[arg(long, value_name = "DURATION", value_parser = choose::duration)]
         grace: Option<String>,
         #[command(flatten)]
         waiting: Waiting,
@@ -95,8 +108,9 @@ impl Command {
     pub async fn run(self, session: Session) -> Result<(), Failure> {
         match self {
             Self::Create(arguments) => arguments.run(&session).await,
-            Self::List { unused: Some(_), .. } => Err(Failure::not_available("--unused")),
-            Self::List { login, expiring, unused: None } => list(&session, login.as_deref(), expiring.as_deref()).await,
+            Self::List { login, expiring, unused } => {
+                list(&session, &[("account", login), ("expiring", expiring), ("unused", unused)]).await
+            }
             Self::Show { id } => show(&session, &id).await,
             Self::Revoke(arguments) => arguments.run(&session).await,
             Self::Rotate { id, grace, waiting } => {
@@ -127,14 +141,22 @@ fn present(session: &Session, made: &Made) {
     }
 }
 
-async fn list(session: &Session, login: Option<&str>, expiring: Option<&str>) -> Result<(), Failure> {
-    let expiring = expiring.map(choose::duration).transpose()?;
-    let mut tokens = tokens(session, login).await?;
-    if let Some(within) = expiring {
-        tokens = choose::expiring(tokens, within);
-    }
-    let columns = ["ID", "ACCOUNT", "NAME", "ACCESS", "STATE", "EXPIRES", "CREATED", "BY"];
-    session.output.list(&tokens, &columns, |token| {
+async fn list(session: &Session, filters: &[(&str, Option<String>)]) -> Result<(), Failure> {
+    let query: Vec<_> = filters.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+    let mut tokens: Vec<TokenView> = session.client.list(&["tokens"], &query).await?;
+    in_order(&mut tokens);
+    table(session, &tokens);
+    Ok(())
+}
+
+/// By account, the oldest first; by their ids, which are random, nobody finds anything.
+fn in_order(tokens: &mut [TokenView]) {
+    tokens.sort_by(|a, b| (&a.account, a.created_at, &a.id).cmp(&(&b.account, b.created_at, &b.id)));
+}
+
+fn table(session: &Session, tokens: &[TokenView]) {
+    let columns = ["ID", "ACCOUNT", "NAME", "ACCESS", "STATE", "EXPIRES", "LAST USED", "CREATED", "BY"];
+    session.output.list(tokens, &columns, |token| {
         vec![
             token.id.to_string(),
             token.account.to_string(),
@@ -142,16 +164,18 @@ async fn list(session: &Session, login: Option<&str>, expiring: Option<&str>) ->
             access(token),
             state(token),
             or_dash(token.expires_at),
+            last_used(token),
             token.created_at.to_string(),
             token.created_by.clone(),
         ]
     });
-    Ok(())
 }
 
-async fn tokens(session: &Session, login: Option<&str>) -> Result<Vec<TokenView>, Failure> {
-    let query: Vec<_> = login.map(|login| ("account", login)).into_iter().collect();
-    session.client.list(&["tokens"], &query).await
+fn last_used(token: &TokenView) -> String {
+    or_dash(token.last_used.as_ref().map(|last| match &last.address {
+        Some(address) => format!("{} from {address}", last.at),
+        None => last.at.to_string(),
+    }))
 }
 
 async fn show(session: &Session, id: &str) -> Result<(), Failure> {
@@ -167,17 +191,23 @@ async fn show(session: &Session, id: &str) -> Result<(), Failure> {
         ("scopes", listed(token.scopes.iter().map(|scope| scope.as_str().to_owned()).collect())),
         ("networks", listed(token.networks.iter().map(ToString::to_string).collect())),
         ("secure only", if token.secure_only { "yes" } else { "no" }.to_owned()),
+        ("system", if token.system { "yes" } else { "no" }.to_owned()),
         ("created", format!("{} by {}", token.created_at, token.created_by)),
+        ("made with", or_dash(token.created_with.as_ref())),
         ("expires", or_dash(token.expires_at)),
-        (
-            "revoked",
-            token.revoked_at.map_or_else(|| "-".to_owned(), |at| format!("{at} by {}", token.revoked_by.as_deref().unwrap_or("-"))),
-        ),
+        ("last used", last_used(&token)),
+        ("revoked", revoked(&token)),
         ("superseded by", or_dash(token.superseded_by.as_ref())),
         ("version", token.version.to_string()),
     ];
     session.output.object(&token, &fields);
     Ok(())
+}
+
+fn revoked(token: &TokenView) -> String {
+    let by = |at| format!("{at} by {}", token.revoked_by.as_deref().unwrap_or("-"));
+    let because = token.revoked_because.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    token.revoked_at.map_or_else(|| "-".to_owned(), |at| by(at) + &because)
 }
 
 /// What the token itself says; its account may have less.

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{Actor, Directory, DirectoryError, Plan, TokenFilter, TokenInfo, Window, standing::Standing, until_settled};
+use super::{Actor, Directory, DirectoryError, Edit, Plan, TokenFilter, TokenInfo, Window, standing::Standing, until_settled};
 use crate::{
     domain::{
+        account::Account,
         authority::Owner,
         event::Action,
         time::Timestamp,
@@ -84,10 +85,11 @@ impl Directory {
             if old.revoked.is_some() && tokens.is_empty() {
                 return Ok(Some(self.info(old, &owner, standing.now).await?));
             }
+            let owners = self.accounts_by_id(tokens.iter().map(|(token, _)| token.account.clone())).await?;
             let mut edit = standing.edit();
             edit.takes_away();
             for (token, why) in tokens {
-                revoke(&mut edit, &standing, &token, Some(why))?;
+                revoke(&mut edit, &standing, &token, owners.get(&token.account), Some(why))?;
             }
             if is_last {
                 // Nothing may have been minted since the lists were read.
@@ -96,7 +98,7 @@ impl Directory {
                 }
                 let new = match old.revoked {
                     Some(_) => old,
-                    None => revoke(&mut edit, &standing, &old, why.map(str::to_owned))?,
+                    None => revoke(&mut edit, &standing, &old, Some(&owner), why.map(str::to_owned))?,
                 };
                 Plan::Commit(edit, Some(self.info(new, &owner, standing.now).await?))
             } else {
@@ -170,13 +172,20 @@ impl Directory {
 }
 
 /// Revokes one record within an edit.
-fn revoke(edit: &mut super::Edit, standing: &Standing, old: &Token, why: Option<String>) -> Result<Token, StoreError> {
+fn revoke(
+    edit: &mut Edit,
+    standing: &Standing,
+    old: &Token,
+    owner: Option<&Account>,
+    why: Option<String>,
+) -> Result<Token, StoreError> {
     let revoked = Some(Revocation { at: standing.now, by: standing.name(), why: why.clone() });
     let new = Token { revoked, version: old.version + 1, ..old.clone() };
     edit.expect_same(Key::Token(old.id.clone()), old);
     edit.put(Key::Token(new.id.clone()), &new)?;
     let mut event = standing.event(Action::TokenRevoke, old.id.as_str());
-    event.after = why.map(|why| serde_json::Map::from_iter([("revoked_because".to_owned(), why.into())]));
+    let told = [("account", owner.map(|owner| owner.login.to_string())), ("revoked_because", why)];
+    event.after = Some(told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect());
     edit.tell(event);
     Ok(new)
 }

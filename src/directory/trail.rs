@@ -255,7 +255,7 @@ fn bad_cursor() -> Invalid {
 pub(super) fn log(event: &Event) {
     let json = |object: &Option<Map<String, Value>>| object.as_ref().map(|object| Value::Object(object.clone()).to_string());
     tracing::info!(
-        target: "keygate::audit",
+        target: "audit",
         action = event.action,
         outcome = ?event.outcome,
         actor = event.actor.account,

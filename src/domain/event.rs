@@ -148,14 +148,14 @@ impl Event {
         }
     }
 
-    /// With what changed: the members in which the two objects differ, all of one that stands alone.
+    /// With what changed: the members in which the two objects differ, and whose they are; all of one that stands alone.
     #[must_use]
     pub fn changing(mut self, before: Option<&impl Serialize>, after: Option<&impl Serialize>) -> Self {
         let mut before = before.and_then(object);
         let mut after = after.and_then(object);
         if let (Some(before), Some(after)) = (&mut before, &mut after) {
-            let same: Vec<_> =
-                before.iter().filter(|(name, value)| after.get(*name) == Some(*value)).map(|(name, _)| name.clone()).collect();
+            let is_same = |(name, value): &(&String, &Value)| after.get(*name) == Some(*value) && *name != "account";
+            let same: Vec<_> = before.iter().filter(is_same).map(|(name, _)| name.clone()).collect();
             for name in same {
                 before.remove(&name);
                 after.remove(&name);
@@ -201,6 +201,9 @@ mod tests {
             .changing(Some(&json!({ "id": "shop", "name": null, "v": 1 })), Some(&json!({ "id": "shop", "name": "Shop", "v": 1 })));
         assert_eq!(json!(changed.before), json!({ "name": null }));
         assert_eq!(json!(changed.after), json!({ "name": "Shop" }));
+        let token = |name: &str| json!({ "account": "ci", "name": name });
+        let renamed = event.clone().changing(Some(&token("old")), Some(&token("new")));
+        assert_eq!((json!(renamed.before), json!(renamed.after)), (token("old"), token("new")));
         let made = event.changing(None::<&Value>, Some(&json!({ "id": "shop" })));
         assert_eq!((json!(made.before), json!(made.after)), (Value::Null, json!({ "id": "shop" })));
     }

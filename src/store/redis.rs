@@ -14,7 +14,8 @@ use std::{fmt, pin::pin, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, Pipeline, ProtocolVersion, RedisError, ServerErrorKind,
+    Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, Pipeline, ProtocolVersion, RedisError, RedisResult,
+    ServerErrorKind,
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
@@ -98,11 +99,14 @@ impl RedisStore {
         answer
     }
 
-    /// Sends several commands in one round trip. They may succeed and fail one by one; the error is that of the first.
-    async fn ask_all(&self, commands: &Pipeline) -> Result<(), RedisError> {
+    /// Sends several commands in one round trip. They succeed and fail one by one; the error is that of the first to fail.
+    async fn ask_all(&self, mut commands: Pipeline) -> Result<(), RedisError> {
+        // The driver's own error for several is a list of all of them, and has lost their codes.
+        commands.ignore_errors();
         let manager = self.manager.load_full();
         let mut connection = ConnectionManager::clone(&manager);
-        let answer = self.connector.in_runtime(commands.query_async(&mut connection)).await;
+        let answers: Result<Vec<RedisResult<()>>, _> = self.connector.in_runtime(commands.query_async(&mut connection)).await;
+        let answer = answers.and_then(|answers| answers.into_iter().collect());
         self.replace_where_needed(&manager, answer.as_ref().err());
         answer
     }
@@ -226,7 +230,7 @@ impl Store for RedisStore {
         if uses.is_empty() {
             return Ok(());
         }
-        self.ask_all(&uses::note(&self.keys, uses)).await.map_err(|error| store_error(&error))
+        self.ask_all(uses::note(&self.keys, uses)).await.map_err(|error| store_error(&error))
     }
 
     async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {

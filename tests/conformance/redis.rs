@@ -139,6 +139,9 @@ async fn a_busy_redis_is_transient_and_applies_nothing() {
     assert!(error.transient && error.message.contains("BUSY"), "{error}");
     let error = store_error(store.commit(steps([put(&key, 1)])).await);
     assert!(error.transient && !says_that_it_is_open(&error), "{error}");
+    let uses: Vec<_> = (0..100).map(|n| (token(n), at(1, ""))).collect();
+    let error = store.note_uses(&uses).await.unwrap_err();
+    assert!(error.transient && error.message.matches("BUSY").count() == 1, "{error}");
     assert_eq!(server.command(&["SCRIPT", "KILL"]), "+OK");
     script.join().unwrap().unwrap();
     eventually(&store, &key, |stored| stored.is_none().then_some(())).await;

@@ -1,117 +1,111 @@
-//! `keygate token revoke`, and which tokens a filter finds.
+//! `keygate token revoke`: which tokens, and what was done to them.
 
-use std::time::Duration;
+use clap::{ArgGroup, Args};
+use serde::Deserialize;
+use serde_json::json;
 
-use clap::Args;
-
-use super::{Failure, Session, Waiting, tokens};
+use super::{Failure, Session, Waiting, in_order, table};
 use crate::{
     api::dto::TokenView,
-    cli::{account, client::Call},
-    clock::{Clock, SystemClock},
-    domain::{
-        time::{Timestamp, parse_duration},
-        token::TokenState,
-    },
+    cli::{account, client::Call, output::Progress},
+    domain::{time::parse_duration, token::TokenState},
 };
 
+const FILTERS: [&str; 4] = ["account", "older_than", "unused", "name"];
+
 #[derive(Debug, Args)]
-#[group(id = "which", required = true, multiple = false, args = ["id", "account", "older_than", "unused", "name"])]
+#[group(skip)]
+#[command(group = ArgGroup::new("which").required(true).multiple(true).args(["id"]).args(FILTERS))]
 pub(in crate::cli) struct Arguments {
     /// The token's id, or the token itself
-    #[arg(value_parser = super::id_of)]
+    #[arg(value_parser = super::id_of, conflicts_with_all = FILTERS)]
     id: Option<String>,
-    /// Every token and session of this account
+    /// Every token and session of this account; with filters, those of its tokens that they find
     #[arg(long, value_name = "LOGIN")]
     account: Option<String>,
     /// Every token that was made longer ago than this
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     older_than: Option<String>,
-    #[arg(long, value_name = "DURATION", hide = true)]
+    /// Every token that was not used for this time
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
     unused: Option<String>,
     /// Every token of this name; `*` stands for any text
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
+    /// Leave in force what was made by the token
+    #[arg(long, conflicts_with_all = FILTERS)]
+    keep_minted: bool,
+    /// Only list the tokens that would be revoked
+    #[arg(long, conflicts_with = "id")]
+    dry_run: bool,
     #[command(flatten)]
     waiting: Waiting,
 }
 
+/// What one request has revoked, and where the next goes on.
+#[derive(Deserialize)]
+struct Part {
+    revoked: Vec<TokenView>,
+    next: Option<String>,
+}
+
 impl Arguments {
     pub async fn run(self, session: &Session) -> Result<(), Failure> {
-        if self.unused.is_some() {
-            return Err(Failure::not_available("--unused"));
-        }
         if let Some(id) = &self.id {
-            let token = revoke(session, id, self.waiting).await?;
+            let mut query = self.waiting.query().to_vec();
+            query.extend(self.keep_minted.then_some(("keep_minted", "true")));
+            let token: TokenView = session.client.call(Call::delete(&["tokens", id]).query(&query)).await?;
             session.output.done(&token, &format!("revoked token {id} of `{}`", token.account));
             return Ok(());
         }
-        if let Some(login) = &self.account {
-            return account::revoke_all(session, login, self.waiting).await;
+        let filtered = self.older_than.is_some() || self.unused.is_some() || self.name.is_some();
+        match &self.account {
+            Some(login) if !filtered && self.dry_run => {
+                let mut tokens: Vec<TokenView> = session.client.list(&["tokens"], &[("account", login)]).await?;
+                tokens.retain(|token| token.state == TokenState::Active);
+                in_order(&mut tokens);
+                table(session, &tokens);
+                Ok(())
+            }
+            Some(login) if !filtered => account::revoke_all(session, login, self.waiting).await,
+            _ => self.revoke_found(session).await,
         }
-        let age = self.older_than.as_deref().map(duration).transpose()?;
-        let now = SystemClock.now();
-        let chosen = tokens(session, None).await?.into_iter().filter(|token| {
-            token.state != TokenState::Revoked
-                && age.is_none_or(|age| token.created_at.checked_add(age).is_some_and(|end| end <= now))
-                && self.name.as_deref().is_none_or(|pattern| is_like(token.name.as_str(), pattern))
-        });
-        let mut revoked = Vec::new();
-        for token in chosen {
-            revoked.push(revoke(session, token.id.as_str(), self.waiting).await?);
+    }
+
+    /// The service finds and revokes, a part at each request, so that none of them takes long.
+    async fn revoke_found(&self, session: &Session) -> Result<(), Failure> {
+        let mut found: Vec<TokenView> = Vec::new();
+        let mut cursor: Option<String> = None;
+        let mut progress = Progress::new(if self.dry_run { "tokens found" } else { "tokens revoked" });
+        loop {
+            let body = json!({
+                "account": self.account,
+                "older_than": self.older_than,
+                "unused": self.unused,
+                "name": self.name,
+                "cursor": cursor,
+                "dry_run": self.dry_run,
+            });
+            let part: Part = session.client.call(Call::post(&["tokens", "revoke"], body).query(self.waiting.query())).await?;
+            found.extend(part.revoked);
+            progress.at(found.len());
+            cursor = part.next;
+            if cursor.is_none() {
+                break;
+            }
         }
-        session.output.done(&revoked, &format!("revoked {} token{}", revoked.len(), if revoked.len() == 1 { "" } else { "s" }));
+        drop(progress);
+        in_order(&mut found);
+        if self.dry_run {
+            table(session, &found);
+        } else {
+            session.output.done(&found, &format!("revoked {} token{}", found.len(), if found.len() == 1 { "" } else { "s" }));
+        }
         Ok(())
     }
 }
 
-async fn revoke(session: &Session, id: &str, waiting: Waiting) -> Result<TokenView, Failure> {
-    session.client.call(Call::delete(&["tokens", id]).query(waiting.query())).await
-}
-
-/// Tokens that are good now and end within a time.
-pub(super) fn expiring(tokens: Vec<TokenView>, within: Duration) -> Vec<TokenView> {
-    let horizon = SystemClock.now().checked_add(within);
-    let ends = |end: Timestamp| horizon.is_none_or(|horizon| end <= horizon);
-    tokens.into_iter().filter(|token| token.state == TokenState::Active && token.expires_at.is_some_and(ends)).collect()
-}
-
-pub(super) fn duration(text: &str) -> Result<Duration, Failure> {
-    parse_duration(text).ok_or_else(|| Failure::Usage(format!("`{text}` is no duration; write 30s, 15m, 12h, 90d or 1y")))
-}
-
-/// Whether the whole name is the pattern, in which `*` stands for any text.
-fn is_like(name: &str, pattern: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
-        return false;
-    };
-    let mut parts: Vec<_> = parts.collect();
-    let Some(last) = parts.pop() else {
-        return rest.is_empty();
-    };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_stands_for_any_text() {
-        for (name, pattern) in
-            [("a", "a"), ("nightly job", "nightly *"), ("x", "*"), ("aXbYc", "a*b*c"), ("ab", "a*b"), ("aa", "a*a")]
-        {
-            assert!(is_like(name, pattern), "{name} {pattern}");
-        }
-        for (name, pattern) in [("ab", "a"), ("a", "a*a"), ("x nightly", "nightly*"), ("acb", "a*b*c"), ("", "a")] {
-            assert!(!is_like(name, pattern), "{name} {pattern}");
-        }
-    }
+/// Passed on as it is written; refused here where it is none.
+pub(super) fn duration(text: &str) -> Result<String, &'static str> {
+    parse_duration(text).map(|_| text.to_owned()).ok_or("a duration is written 30s, 15m, 12h, 90d or 1y")
 }

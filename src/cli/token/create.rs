@@ -27,8 +27,8 @@ pub(in crate::cli) struct Arguments {
     /// A use it serves, and no others; may be given several times
     #[arg(long = "scope", value_name = "NAME")]
     scopes: Vec<String>,
-    /// When it ends: a time from now such as 90d, or an RFC 3339 time
-    #[arg(long, value_name = "DURATION|TIME")]
+    /// When it ends: a time from now such as 90d, an RFC 3339 time, or never [default: as the service is configured]
+    #[arg(long, value_name = "DURATION|TIME|never")]
     expires: Option<String>,
     /// A network it may come from; may be given several times
     #[arg(long = "from", value_name = "CIDR")]
@@ -36,6 +36,9 @@ pub(in crate::cli) struct Arguments {
     /// Refuse it in URLs
     #[arg(long)]
     secure_only: bool,
+    /// A token of the installation: its account does not see it in lists, superusers do
+    #[arg(long)]
+    system: bool,
 }
 
 impl Arguments {
@@ -52,13 +55,13 @@ impl Arguments {
             put("levels", json!(levels));
         }
         if let Some(expires) = self.expires {
-            if parse_duration(&expires).is_some() {
+            if expires == "never" || parse_duration(&expires).is_some() {
                 put("expires_in", json!(expires));
             } else if Timestamp::parse(&expires).is_some() {
                 put("expires_at", json!(expires));
             } else {
                 return Err(Failure::Usage(format!(
-                    "`{expires}` is neither a duration such as 90d nor a time such as 2030-01-31T12:00:00Z"
+                    "`{expires}` is neither a duration such as 90d, nor a time such as 2030-01-31T12:00:00Z, nor `never`"
                 )));
             }
         }
@@ -68,6 +71,9 @@ impl Arguments {
         put("scopes", json!(self.scopes));
         put("networks", json!(self.networks));
         put("secure_only", json!(self.secure_only));
+        if self.system {
+            put("system", json!(true));
+        }
         Ok(Value::Object(body))
     }
 }

@@ -40,7 +40,6 @@ pub(super) fn note(keys: &Keyspace, uses: &[(TokenId, LastUse)]) -> Pipeline {
             Some(address) => pipeline.arg(address.to_string()),
             None => pipeline.arg(NO_ADDRESS),
         };
-        pipeline.ignore();
     }
     pipeline
 }
