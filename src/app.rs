@@ -9,6 +9,7 @@ mod listen;
 mod reached;
 mod reload;
 mod tasks;
+mod webhook;
 
 use std::{
     fs, io,
@@ -36,7 +37,7 @@ use crate::{
     api::ApiState,
     clock::{Clock, SystemClock},
     config::{self, Portal, Settings},
-    directory::{self, BootstrapError, Directory, TrailRules},
+    directory::{self, BootstrapError, Directory, Notices, TrailRules},
     domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
     gate::{Gate, Parts, hasher::Hasher, signs::Signs},
     metrics::Metrics,
@@ -66,6 +67,8 @@ pub enum StartError {
     Keys(#[from] keys::KeysError),
     #[error("{0}")]
     Bootstrap(BootstrapError),
+    #[error("the webhook cannot be used: {0}; see `notify.webhook`")]
+    Webhook(String),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -126,6 +129,8 @@ impl App {
         let prefixes = settings.credentials.token_prefixes.clone();
         let (signs, leaks) = Signs::new();
         let signs = Arc::new(signs);
+        let webhook = settings.notify.webhook.as_ref().map(|url| webhook::webhook(url, &metrics)).transpose()?;
+        let (webhook, delivery) = webhook.unzip();
         let parts = directory::Parts {
             store: store.clone(),
             clock: clock.clone(),
@@ -133,7 +138,7 @@ impl App {
             prefixes: prefixes.clone(),
             hasher: hasher.clone(),
             signs: signs.clone(),
-            notices: None,
+            notices: webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Notices>),
             token_rules: settings.tokens.clone(),
             trail_rules: TrailRules { keep: settings.audit.keep, refused_entries: settings.audit.refused_entries },
         };
@@ -152,7 +157,7 @@ impl App {
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let reader = CredentialReader { prefixes: prefixes.clone(), query_names: settings.credentials.query_names.clone() };
         let allow_in_url = settings.credentials.allow_in_url;
-        let tasks = Tasks { signs: signs.clone(), leaks };
+        let tasks = Tasks { signs: signs.clone(), leaks, delivery };
         let gate = Gate::new(Parts { store: as_store, clock, keys, hasher, signs, policy: policy.clone(), reader, allow_in_url });
         let wire = Arc::new(Wire::new(WireParts {
             gate: Arc::new(gate),

@@ -31,6 +31,7 @@ pub struct Metrics {
     token_uses_dropped: Counter,
     token_leaks: Counter,
     token_leaks_dropped: Counter,
+    notices: Family<OutcomeLabels, Counter>,
 }
 
 impl Metrics {
@@ -52,8 +53,20 @@ impl Metrics {
         registry.register("token_leaks", "Reports of a rotated token that was used after its grace", token_leaks.clone());
         let token_leaks_dropped = Counter::default();
         registry.register("token_leaks_dropped", "Signs of a leak that found no room to be reported", token_leaks_dropped.clone());
+        let notices = Family::default();
+        registry.register("notices", "Events for the webhook, by outcome", notices.clone());
         registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, checks, store_answers, policy_rules, policy_reloads, token_uses_dropped, token_leaks, token_leaks_dropped }
+        Self {
+            registry,
+            checks,
+            store_answers,
+            policy_rules,
+            policy_reloads,
+            token_uses_dropped,
+            token_leaks,
+            token_leaks_dropped,
+            notices,
+        }
     }
 
     pub fn count_check(&self, dialect: &'static str, decision: &'static str, reason: &'static str) {
@@ -83,6 +96,11 @@ impl Metrics {
 
     pub fn count_dropped_leaks(&self, leaks: u64) {
         self.token_leaks_dropped.inc_by(leaks);
+    }
+
+    /// `outcome` is `delivered`, `failed` or `dropped`.
+    pub fn count_notice(&self, outcome: &'static str) {
+        self.notices.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// The whole of it as text.

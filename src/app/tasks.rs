@@ -1,5 +1,5 @@
-//! What a server does beside answering: it writes down when tokens were last used, reports leaks, and looks after records
-//! whose time has come. How often, and that it ends in order; what is done is the gate's and the
+//! What a server does beside answering: it writes down when tokens were last used, reports leaks, looks after records whose
+//! time has come, and sends notices. How often, and that it ends in order; what is done is the gate's and the
 //! directory's business.
 
 use std::{sync::Arc, time::Duration};
@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::wait_until_stopped;
+use super::{wait_until_stopped, webhook::Delivery};
 use crate::{
     directory::{Directory, DirectoryError},
     gate::signs::{Leak, Signs},
@@ -31,6 +31,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Tasks {
     pub signs: Arc<Signs>,
     pub leaks: mpsc::Receiver<Leak>,
+    pub delivery: Option<Delivery>,
 }
 
 /// Tasks that have been started.
@@ -38,7 +39,7 @@ pub(super) struct Running {
     stop: watch::Sender<bool>,
     /// These have something to finish.
     finishing: [JoinHandle<()>; 2],
-    upkeep: JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
 }
 
 impl Tasks {
@@ -47,14 +48,19 @@ impl Tasks {
         let uses = write_uses(self.signs.clone(), store, metrics.clone(), stopped.clone());
         let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped);
         let upkeep = tokio::spawn(look_after_records(directory.clone()));
-        Running { stop, finishing: [tokio::spawn(uses), tokio::spawn(leaks)], upkeep }
+        let delivery = self.delivery.map(|delivery| tokio::spawn(delivery.run()));
+        Running {
+            stop,
+            finishing: [tokio::spawn(uses), tokio::spawn(leaks)],
+            others: delivery.into_iter().chain([upkeep]).collect(),
+        }
     }
 }
 
 impl Running {
     /// Ends them, after all that could still come has come: what was gathered is written down.
     pub(super) async fn stop(self) {
-        self.upkeep.abort();
+        self.others.iter().for_each(JoinHandle::abort);
         let _all_have_ended = self.stop.send(true);
         for task in self.finishing {
             if let Err(error) = task.await {
