@@ -52,8 +52,6 @@ impl Stored {
 pub enum Expect {
     Absent,
     Version(u64),
-    /// There is a record, of whatever version.
-    Present,
 }
 
 /// One step of a change. All preconditions are checked before the first step is taken.

@@ -212,13 +212,12 @@ async fn every_kind_of_expectation_holds_or_stops_all_of_a_change(store: Arc<dyn
         (&present, Expect::Version(4)),
         (&present, Expect::Version(6)),
         (&present, Expect::Version(0)),
-        (&absent, Expect::Present),
         (&absent, Expect::Version(5)),
         (&absent, Expect::Version(0)),
     ];
     for (key, expect) in failing {
         let change = Change {
-            expect: vec![(victim.clone(), Expect::Present), (key.clone(), expect)],
+            expect: vec![(victim.clone(), Expect::Version(1)), (key.clone(), expect)],
             steps: vec![put(&present, 9), put(&absent, 9), Step::Delete(victim.clone()), add(&index, "new"), remove(&index, "old")],
             ..Change::default()
         };
@@ -229,12 +228,12 @@ async fn every_kind_of_expectation_holds_or_stops_all_of_a_change(store: Arc<dyn
         assert_eq!(members(&*store, &index).await, ["old"], "{expect:?}");
     }
 
-    for (key, expect) in [(&absent, Expect::Absent), (&present, Expect::Version(5)), (&present, Expect::Present)] {
+    for (key, expect) in [(&absent, Expect::Absent), (&present, Expect::Version(5))] {
         let change =
             Change { expect: vec![(key.clone(), expect)], steps: vec![add(&index, &format!("{expect:?}"))], ..Change::default() };
         assert_eq!(store.commit(change).await, Ok(()), "{expect:?}");
     }
-    assert_eq!(members(&*store, &index).await.len(), 4);
+    assert_eq!(members(&*store, &index).await.len(), 3);
 }
 
 async fn the_conflict_names_the_first_key_that_was_not_as_expected(store: Arc<dyn Store>) {
@@ -566,10 +565,7 @@ async fn a_record_of_a_future_format_is_an_error_and_not_absent(store: Arc<dyn S
 async fn a_damaged_record_can_be_replaced(store: Arc<dyn Store>) {
     let key = name("damaged");
     store.commit(steps([Step::Put(key.clone(), Stored { version: 1, json: "not JSON".to_owned() })])).await.unwrap();
-    store
-        .commit(Change { expect: vec![(key.clone(), Expect::Present)], steps: vec![put(&key, 2)], ..Change::default() })
-        .await
-        .unwrap();
+    store.commit(steps([put(&key, 2)])).await.unwrap();
     assert_eq!(version(&*store, &key).await, Some(2));
 }
 
@@ -605,7 +601,6 @@ impl Model {
             let version = self.records.get(&key.name()).map(|stored| stored.version);
             let holds = match expect {
                 Expect::Absent => version.is_none(),
-                Expect::Present => version.is_some(),
                 Expect::Version(expected) => version == Some(*expected),
             };
             if !holds {
@@ -641,9 +636,8 @@ async fn random_changes_agree_with_a_model(store: Arc<dyn Store>) {
         let key = |rng: &mut StdRng| keys[rng.random_range(0..keys.len())].clone();
         let expect = (0..rng.random_range(0..3))
             .map(|_| {
-                let expect = match rng.random_range(0..4) {
+                let expect = match rng.random_range(0..3) {
                     0 => Expect::Absent,
-                    1 => Expect::Present,
                     _ => Expect::Version(rng.random_range(0..3)),
                 };
                 (key(&mut rng), expect)

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::IdempotencyKey;
-use crate::domain::token::PresentedToken;
+use crate::domain::token::{PresentedToken, TokenId};
 
 /// Who asks, and how.
 #[derive(Clone, Debug)]
@@ -66,6 +66,11 @@ impl Actor {
     #[must_use]
     pub fn anew(&self) -> Self {
         self.clone().once(None)
+    }
+
+    /// Whether this is his credential.
+    pub(super) fn comes_with(&self, id: &TokenId) -> bool {
+        matches!(&self.credential, Credential::Token(token) if token.id == *id)
     }
 
     /// Two requests under one idempotency key are the same only when they come from the same one.

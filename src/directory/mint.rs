@@ -63,8 +63,10 @@ impl Directory {
     pub async fn create_token(&self, actor: &Actor, new: NewToken) -> Result<(PlainToken, TokenInfo), DirectoryError> {
         fields::bounded(&new.scopes, "too_many_scopes", "scopes")?;
         fields::bounded(&new.networks, "too_many_networks", "networks")?;
-        self.audited(actor, Action::TokenCreate, "", async { until_settled!(self, self.plan_create_token(actor, &new).await?) })
-            .await
+        self.audited_for(actor, Action::TokenCreate, "", Some(&new.account), async {
+            until_settled!(self, self.plan_create_token(actor, &new).await?)
+        })
+        .await
     }
 
     async fn plan_create_token(&self, actor: &Actor, new: &NewToken) -> Result<Plan<(PlainToken, TokenInfo)>, DirectoryError> {

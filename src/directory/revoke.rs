@@ -81,6 +81,8 @@ impl Directory {
             DirectoryError::unless_seen(seen, old.version)?;
             let Descent { mut tokens, counts } = self.descent(&old, keep_minted, standing.now).await?;
             let is_last = tokens.len() < TOKENS_PER_COMMIT;
+            // What was minted goes before what it was minted with, so that no part leaves anything behind.
+            tokens.reverse();
             tokens.truncate(TOKENS_PER_COMMIT);
             if old.revoked.is_some() && tokens.is_empty() {
                 return Ok(Some(self.info(old, &owner, standing.now).await?));
@@ -107,8 +109,8 @@ impl Directory {
         })
     }
 
-    /// Revokes the tokens of one part of the list that the filter finds and the actor may revoke. With `dry_run` it only
-    /// says which.
+    /// Revokes the tokens of one part of the list that the filter finds and the actor may revoke, but for the one he came
+    /// with: he could not go on. With `dry_run` it only says which.
     pub async fn revoke_tokens(
         &self,
         actor: &Actor,
@@ -118,7 +120,8 @@ impl Directory {
     ) -> Result<Revoked, DirectoryError> {
         let found = self.tokens(actor, filter, window).await?;
         let mut tokens = Vec::new();
-        for info in found.items.into_iter().filter(|info| info.state != TokenState::Revoked) {
+        let is_open = |info: &TokenInfo| info.state != TokenState::Revoked && !actor.comes_with(&info.token.id);
+        for info in found.items.into_iter().filter(is_open) {
             let revoked = if dry_run { Ok(info) } else { self.revoke_token(actor, &info.token.id, false, None).await };
             match revoked {
                 Ok(info) => tokens.push(info),

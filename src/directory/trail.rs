@@ -8,7 +8,7 @@ use crate::{
     domain::{
         decision::Reason,
         event::{Action, By, Event, Outcome},
-        text::Invalid,
+        text::{Invalid, Login},
         time::Timestamp,
     },
     store::{EntryId, Order, StoreError, Trail},
@@ -103,6 +103,18 @@ impl Directory {
         target: &str,
         attempt: impl Future<Output = Result<T, DirectoryError>>,
     ) -> Result<T, DirectoryError> {
+        self.audited_for(actor, action, target, None, attempt).await
+    }
+
+    /// As [`Self::audited`], for something that is not there yet, but would be an account's.
+    pub(super) async fn audited_for<T>(
+        &self,
+        actor: &Actor,
+        action: Action,
+        target: &str,
+        owner: Option<&Login>,
+        attempt: impl Future<Output = Result<T, DirectoryError>>,
+    ) -> Result<T, DirectoryError> {
         let result = attempt.await;
         if let Err(error) = &result
             && let Some(reason) = error.refusal()
@@ -110,6 +122,7 @@ impl Directory {
             let by = self.who(actor).await;
             let event = Event {
                 outcome: Outcome::Refused,
+                after: owner.map(|login| Map::from_iter([("account".to_owned(), login.as_str().into())])),
                 reason: Some(reason),
                 request_id: actor.request_id.clone(),
                 ..Event::done(action, target, self.clock.now(), by)

@@ -35,7 +35,7 @@ pub async fn a_count_that_is_not_so_stops_all_of_a_change(store: Arc<dyn Store>)
 }
 
 pub async fn a_conflict_is_named_before_a_count(store: Arc<dyn Store>) {
-    let change = Change { expect: vec![(name("a"), Expect::Present)], counts: vec![(Index::Sites, 9)], ..Change::default() };
+    let change = Change { expect: vec![(name("a"), Expect::Version(1))], counts: vec![(Index::Sites, 9)], ..Change::default() };
     assert_eq!(store.commit(change).await, Err(CommitError::Conflict(name("a"))));
 }
 

@@ -285,7 +285,7 @@ async fn a_key_of_the_wrong_type_stops_all_of_a_change() {
         assert!(!store.page(&Index::Sites, None, 1).await.unwrap_err().transient);
 
         assert_eq!(server.command(&["HSET", "kg:r:{d}:name:hash", "x", "y"]), ":1");
-        let change = Change { expect: vec![(name("hash"), Expect::Present)], steps: vec![put(&key, 1)], ..Change::default() };
+        let change = Change { expect: vec![(name("hash"), Expect::Version(1))], steps: vec![put(&key, 1)], ..Change::default() };
         assert!(!store_error(store.commit(change).await).transient);
         assert_eq!(version(&store, &key).await, None);
     }

@@ -1,6 +1,6 @@
 //! A client of the management API, over the control socket of a Keygate of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use reqwest::Method;
 use serde_json::Value;
@@ -37,6 +37,13 @@ impl Answer {
     }
 }
 
+/// Speaks HTTP over a Unix socket.
+pub fn client(socket: &Path) -> reqwest::Client {
+    // Whichever test was first has set it.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder().unix_socket(socket.to_owned()).tls_certs_only([]).build().unwrap()
+}
+
 impl Control {
     pub fn start() -> Self {
         Self::with("")
@@ -48,9 +55,7 @@ impl Control {
     }
 
     pub fn of(keygate: Keygate) -> Self {
-        // Whichever test was first has set it.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let client = reqwest::Client::builder().unix_socket(keygate.control()).tls_certs_only([]).build().unwrap();
+        let client = client(&keygate.control());
         Self { keygate, client }
     }
 

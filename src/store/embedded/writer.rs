@@ -237,7 +237,6 @@ fn check(transaction: &Transaction<'_>, change: &Change) -> Outcome {
             statement.query_row([key.name()], |row| row.get(0)).optional().map_err(|error| failed(&error))?;
         let holds = match expect {
             Expect::Absent => version.is_none(),
-            Expect::Present => version.is_some(),
             Expect::Version(expected) => version.is_some_and(|version| u64::try_from(version) == Ok(*expected)),
         };
         if !holds {

@@ -22,7 +22,7 @@ local takes_away = true
 /// KEYS     one per condition, in their order, then one per step, in their order
 /// ARGV[1]  how many conditions there are
 /// ARGV[2i], ARGV[2i + 1]  about KEYS[i]
-///          a condition: "absent" "" | "present" "" | "version" <number> | "count" <number>
+///          a condition: "absent" "" | "version" <number> | "count" <number>
 ///          a step:      "entry" <json> | "put" <json> | "delete" "" | "add" <member> | "remove" <member>
 /// answer   {0, ""} when all steps were taken, or {number of the first condition that does not hold, ""};
 ///          {0, <error>} when all steps but entries were taken: only where rights are taken away
@@ -44,8 +44,6 @@ for i = 1, conditions do
     local record = redis.call('GET', KEYS[i])
     if expected == 'absent' then
       holds = not record
-    elseif expected == 'present' then
-      holds = record
     elseif record then
       local readable, value = pcall(cjson.decode, record)
       if not readable or type(value) ~= 'table' or type(value.version) ~= 'number' then
@@ -169,7 +167,6 @@ fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
     for (_, expect) in &change.expect {
         match expect {
             Expect::Absent => command.arg("absent").arg(""),
-            Expect::Present => command.arg("present").arg(""),
             Expect::Version(version) => command.arg("version").arg(*version),
         };
     }
