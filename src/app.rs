@@ -8,6 +8,8 @@ mod keys;
 mod listen;
 mod reached;
 mod reload;
+mod tasks;
+mod webhook;
 
 use std::{
     fs, io,
@@ -35,9 +37,9 @@ use crate::{
     api::ApiState,
     clock::{Clock, SystemClock},
     config::{self, Portal, Settings},
-    directory::{self, BootstrapError, Directory, TrailRules},
+    directory::{self, BootstrapError, Directory, Notices, TrailRules},
     domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
-    gate::{Gate, Parts, hasher::Hasher},
+    gate::{Gate, Parts, hasher::Hasher, signs::Signs},
     metrics::Metrics,
     store::{
         Store,
@@ -48,6 +50,7 @@ use crate::{
 use http::Health;
 use reached::ReachedStore;
 pub use reload::Reload;
+use tasks::Tasks;
 
 /// Why a server could not start, in one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +67,8 @@ pub enum StartError {
     Keys(#[from] keys::KeysError),
     #[error("{0}")]
     Bootstrap(BootstrapError),
+    #[error("the webhook cannot be used: {0}; see `notify.webhook`")]
+    Webhook(String),
     #[error("{}: {source}", path.display())]
     Io { path: PathBuf, source: io::Error },
 }
@@ -87,6 +92,7 @@ pub struct App {
     wire: Arc<Wire>,
     metrics: Arc<Metrics>,
     policy: Arc<ArcSwap<Policy>>,
+    tasks: Tasks,
     check: TcpListener,
     check_unix: Option<UnixListener>,
     portal: (Portal, TcpListener),
@@ -121,12 +127,18 @@ impl App {
         let store = Arc::new(ReachedStore::new(opened, metrics.clone()));
         let hasher = Arc::new(Hasher::start(settings.password_cost));
         let prefixes = settings.credentials.token_prefixes.clone();
+        let (signs, leaks) = Signs::new();
+        let signs = Arc::new(signs);
+        let webhook = settings.notify.webhook.as_ref().map(|url| webhook::webhook(url, &metrics)).transpose()?;
+        let (webhook, delivery) = webhook.unzip();
         let parts = directory::Parts {
             store: store.clone(),
             clock: clock.clone(),
             keys: keys.clone(),
             prefixes: prefixes.clone(),
             hasher: hasher.clone(),
+            signs: signs.clone(),
+            notices: webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Notices>),
             token_rules: settings.tokens.clone(),
             trail_rules: TrailRules { keep: settings.audit.keep, refused_entries: settings.audit.refused_entries },
         };
@@ -145,7 +157,8 @@ impl App {
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let reader = CredentialReader { prefixes: prefixes.clone(), query_names: settings.credentials.query_names.clone() };
         let allow_in_url = settings.credentials.allow_in_url;
-        let gate = Gate::new(Parts { store: as_store, clock, keys, hasher, policy: policy.clone(), reader, allow_in_url });
+        let tasks = Tasks { signs: signs.clone(), leaks, delivery };
+        let gate = Gate::new(Parts { store: as_store, clock, keys, hasher, signs, policy: policy.clone(), reader, allow_in_url });
         let wire = Arc::new(Wire::new(WireParts {
             gate: Arc::new(gate),
             metrics: metrics.clone(),
@@ -173,7 +186,7 @@ impl App {
         };
         let portal = (settings.portal, portal);
         let api = ApiParts { prefixes, realm: settings.realm.as_str().to_owned() };
-        Ok(Self { addresses, directory, api, store, wire, metrics, policy, check, check_unix, portal, grpc, control })
+        Ok(Self { addresses, directory, api, store, wire, metrics, policy, tasks, check, check_unix, portal, grpc, control })
     }
 
     #[must_use]
@@ -194,6 +207,7 @@ impl App {
         let (stop_grpc, stopped) = watch::channel(false);
         let grpc = serve_grpc(self.grpc, self.wire.clone(), self.store.clone(), stopped)?;
         let _watching = reload.map(|reload| reload.watch(self.policy.clone(), self.metrics.clone()));
+        let tasks = self.tasks.start(&self.directory, self.store, &self.metrics);
         let handles = [check.handle(), portal.handle(), control.handle()];
         let running = [tokio::spawn(check), tokio::spawn(portal), tokio::spawn(control)];
         shutdown.await;
@@ -203,6 +217,7 @@ impl App {
         let [check, portal, control] = handles;
         let grpc = tokio::task::spawn_blocking(move || grpc.join());
         let _stopped = tokio::join!(check.stop(true), portal.stop(true), control.stop(true), grpc);
+        tasks.stop().await;
         for server in running {
             server.await.map_err(io::Error::other)??;
         }

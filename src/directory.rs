@@ -14,7 +14,9 @@ mod edit;
 mod error;
 pub mod fields;
 mod idempotency;
+mod leaks;
 mod mint;
+mod notices;
 mod patch;
 mod revoke;
 pub mod shown;
@@ -23,6 +25,7 @@ mod standing;
 mod strength;
 mod tokens;
 mod trail;
+mod upkeep;
 mod walk;
 
 #[cfg(test)]
@@ -39,6 +42,7 @@ pub use bootstrap::{BootstrapError, verify_keys};
 pub use error::DirectoryError;
 pub use idempotency::IdempotencyKey;
 pub use mint::NewToken;
+pub use notices::Notices;
 pub use patch::FieldPatch;
 pub use revoke::Revoked;
 pub use sites::{NewSite, SitePatch};
@@ -54,6 +58,7 @@ use crate::{
         token_rules::TokenRules,
     },
     gate::hasher::Hasher,
+    gate::signs::Signs,
     store::{CommitError, Index, Key, Record, Store, StoreError},
 };
 use edit::Edit;
@@ -69,6 +74,9 @@ pub struct Parts {
     pub keys: Arc<ServerKeys>,
     pub prefixes: TokenPrefixes,
     pub hasher: Arc<Hasher>,
+    pub signs: Arc<Signs>,
+    /// Who is told, beside the trail, of tokens that need somebody's care.
+    pub notices: Option<Arc<dyn Notices>>,
     pub token_rules: TokenRules,
     pub trail_rules: TrailRules,
 }
@@ -89,6 +97,8 @@ pub struct Directory {
     keys: Arc<ServerKeys>,
     prefixes: TokenPrefixes,
     hasher: Arc<Hasher>,
+    signs: Arc<Signs>,
+    notices: Option<Arc<dyn Notices>>,
     token_rules: TokenRules,
     trail_rules: TrailRules,
 }
@@ -136,8 +146,8 @@ enum Plan<T> {
 impl Directory {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, keys, prefixes, hasher, token_rules, trail_rules } = parts;
-        Self { store, clock, keys, prefixes, hasher, token_rules, trail_rules }
+        let Parts { store, clock, keys, prefixes, hasher, signs, notices, token_rules, trail_rules } = parts;
+        Self { store, clock, keys, prefixes, hasher, signs, notices, token_rules, trail_rules }
     }
 
     /// Commits a plan. `None` when somebody else was faster, and the plan has to be made anew.

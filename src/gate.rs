@@ -4,8 +4,10 @@
 pub mod explain;
 pub mod hasher;
 mod remembered;
+pub mod signs;
+mod usage;
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 
@@ -24,6 +26,7 @@ use crate::{
         request::{CheckRequest, Described},
         site::{Site, SiteName},
         text::fold,
+        time::Timestamp,
         token::{PresentedToken, Token},
     },
     store::{
@@ -33,6 +36,7 @@ use crate::{
 };
 use hasher::Hasher;
 use remembered::Remembered;
+use signs::Signs;
 
 /// What a gate is made of.
 pub struct Parts {
@@ -40,6 +44,7 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub keys: Arc<ServerKeys>,
     pub hasher: Arc<Hasher>,
+    pub signs: Arc<Signs>,
     pub policy: Arc<ArcSwap<Policy>>,
     pub reader: CredentialReader,
     pub allow_in_url: bool,
@@ -58,6 +63,13 @@ pub struct Verdict<'a> {
     pub rule: Option<&'a str>,
     /// Where the credential stood; `None` when nobody was asked.
     pub credentials: Option<&'a Credentials>,
+}
+
+/// A token that was presented, with the right secret.
+struct Seen<'a> {
+    token: &'a Token,
+    now: Timestamp,
+    client: Option<IpAddr>,
 }
 
 /// The records of one check.
@@ -88,13 +100,35 @@ impl Gate {
     }
 
     /// Judges one request and hands the verdict to `render`, which sees the records it is about.
-    ///
-    /// The way of a check: one reading of the request, the rule, the credential, the records, the decision.
     pub async fn check<T>(&self, described: Result<Described<'_>, Reason>, render: impl FnOnce(&Verdict<'_>) -> T) -> T {
+        self.judge(described, |verdict, seen| {
+            if let Some(seen) = seen {
+                self.tell(verdict, &seen);
+            }
+            render(verdict)
+        })
+        .await
+    }
+
+    /// Hands over what a check tells of a token.
+    fn tell(&self, verdict: &Verdict<'_>, seen: &Seen<'_>) {
+        match verdict.decision.reason() {
+            None => self.parts.signs.used(&seen.token.id, seen.now, seen.client),
+            Some(Reason::Superseded) => self.parts.signs.leaked(&seen.token.id, seen.now, seen.client),
+            Some(_) => {}
+        }
+    }
+
+    /// The way of a check: one reading of the request, the rule, the credential, the records, the decision.
+    async fn judge<T>(
+        &self,
+        described: Result<Described<'_>, Reason>,
+        then: impl FnOnce(&Verdict<'_>, Option<Seen<'_>>) -> T,
+    ) -> T {
         let refuse = |reason| Verdict { decision: Decision::Deny(reason), rule: None, credentials: None };
         let request = match described.and_then(CheckRequest::parse) {
             Ok(request) => request,
-            Err(reason) => return render(&refuse(reason)),
+            Err(reason) => return then(&refuse(reason), None),
         };
         let policy = self.parts.policy.load_full();
         let rule = policy.find(&request);
@@ -111,7 +145,9 @@ impl Gate {
         let via = credentials.as_ref().map_or(Via::None, |credentials| credentials.presented.via());
         let snapshot = self.snapshot(rule, via, &gathered, &verification, asked.as_ref());
         let decision = decide(&request, &snapshot);
-        render(&Verdict { decision, rule: rule.ok().map(|rule| rule.name.as_str()), credentials: credentials.as_ref() })
+        let verdict = Verdict { decision, rule: rule.ok().map(|rule| rule.name.as_str()), credentials: credentials.as_ref() };
+        let seen = gathered.token.as_ref().map(|token| Seen { token, now: snapshot.now, client: request.client });
+        then(&verdict, seen)
     }
 
     fn snapshot<'a>(

@@ -17,7 +17,7 @@ struct CheckLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReloadLabels {
+struct OutcomeLabels {
     outcome: &'static str,
 }
 
@@ -27,7 +27,11 @@ pub struct Metrics {
     checks: Family<CheckLabels, Counter>,
     store_answers: Gauge,
     policy_rules: Gauge,
-    policy_reloads: Family<ReloadLabels, Counter>,
+    policy_reloads: Family<OutcomeLabels, Counter>,
+    token_uses_dropped: Counter,
+    token_leaks: Counter,
+    token_leaks_dropped: Counter,
+    notices: Family<OutcomeLabels, Counter>,
 }
 
 impl Metrics {
@@ -42,8 +46,27 @@ impl Metrics {
         registry.register("policy_rules", "Rules of the policy in force", policy_rules.clone());
         let policy_reloads = Family::default();
         registry.register("policy_reloads", "Readings of a changed configuration file, by outcome", policy_reloads.clone());
+        let token_uses_dropped = Counter::default();
+        let help = "Last uses of tokens that were not written down, as the store did not take them";
+        registry.register("token_uses_dropped", help, token_uses_dropped.clone());
+        let token_leaks = Counter::default();
+        registry.register("token_leaks", "Reports of a rotated token that was used after its grace", token_leaks.clone());
+        let token_leaks_dropped = Counter::default();
+        registry.register("token_leaks_dropped", "Signs of a leak that found no room to be reported", token_leaks_dropped.clone());
+        let notices = Family::default();
+        registry.register("notices", "Events for the webhook, by outcome", notices.clone());
         registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        Self { registry, checks, store_answers, policy_rules, policy_reloads }
+        Self {
+            registry,
+            checks,
+            store_answers,
+            policy_rules,
+            policy_reloads,
+            token_uses_dropped,
+            token_leaks,
+            token_leaks_dropped,
+            notices,
+        }
     }
 
     pub fn count_check(&self, dialect: &'static str, decision: &'static str, reason: &'static str) {
@@ -60,7 +83,24 @@ impl Metrics {
 
     /// `outcome` is `done` or `mistakes`.
     pub fn count_reload(&self, outcome: &'static str) {
-        self.policy_reloads.get_or_create(&ReloadLabels { outcome }).inc();
+        self.policy_reloads.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    pub fn count_dropped_uses(&self, uses: u64) {
+        self.token_uses_dropped.inc_by(uses);
+    }
+
+    pub fn count_leaks(&self, leaks: u64) {
+        self.token_leaks.inc_by(leaks);
+    }
+
+    pub fn count_dropped_leaks(&self, leaks: u64) {
+        self.token_leaks_dropped.inc_by(leaks);
+    }
+
+    /// `outcome` is `delivered`, `failed` or `dropped`.
+    pub fn count_notice(&self, outcome: &'static str) {
+        self.notices.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
     /// The whole of it as text.

@@ -28,7 +28,7 @@ use keygate::{
         token::{TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{Gate, Parts, hasher::Hasher},
+    gate::{Gate, Parts, hasher::Hasher, signs::Signs},
     store::embedded::EmbeddedStore,
 };
 use proptest::{prelude::*, sample::select};
@@ -86,12 +86,15 @@ fn house() -> &'static House {
         let keys = Arc::new(ServerKeys::parse(&ServerKeys::generate_file(&mut rng)).unwrap());
         let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
         let clock = Arc::new(SystemClock);
+        let signs = Arc::new(Signs::new().0);
         let directory = Directory::new(directory::Parts {
             store: store.clone(),
             clock: clock.clone(),
             keys: keys.clone(),
             prefixes: prefixes(),
             hasher: hasher.clone(),
+            signs: signs.clone(),
+            notices: None,
             token_rules: TokenRules::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
         });
@@ -111,7 +114,7 @@ fn house() -> &'static House {
         });
         let reader = CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()] };
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let gate = Gate::new(Parts { store, clock, keys, hasher, policy, reader, allow_in_url: true });
+        let gate = Gate::new(Parts { store, clock, keys, hasher, signs, policy, reader, allow_in_url: true });
         House { gate, token, runtime, _data: data }
     })
 }

@@ -98,9 +98,10 @@ pub(super) async fn serve_until_told(app: App, reload: Option<Reload>, logging: 
 pub(super) fn failure(error: &StartError) -> Failure {
     let sentence = error.to_string();
     match error {
-        StartError::Keys(_) | StartError::Io { .. } | StartError::Bootstrap(BootstrapError::OtherServerKey { .. }) => {
-            Failure::Usage(sentence)
-        }
+        StartError::Keys(_)
+        | StartError::Io { .. }
+        | StartError::Webhook(_)
+        | StartError::Bootstrap(BootstrapError::OtherServerKey { .. }) => Failure::Usage(sentence),
         StartError::Listen { .. }
         | StartError::DataDirectoryHeld(_)
         | StartError::Embedded(_)

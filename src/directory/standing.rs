@@ -2,6 +2,8 @@
 //! each attempt, and its change holds only if these records are still the same then: what was taken from him while he
 //! asked, he does not have.
 
+use std::net::IpAddr;
+
 use super::{
     Actor, Directory, DirectoryError, Edit,
     actor::Credential,
@@ -49,7 +51,7 @@ impl Directory {
                 let (account, access) = self.owner(&token).await?.ok_or(Reason::Unknown)?;
                 let by =
                     By { account: Some(account.login.to_string()), credential: Some(token.id.to_string()), address: actor.address };
-                (Authority::of_token(account, access, token, actor.address, now)?, by)
+                (self.authority(account, access, token, actor.address, now)?, by)
             }
         };
         if let Some(key) = &actor.idempotency {
@@ -57,6 +59,25 @@ impl Directory {
         }
         let idempotency = actor.idempotency.as_ref().map(|key| key.of(actor));
         Ok(Standing { authority, by, now, request_id: actor.request_id.clone(), idempotency })
+    }
+
+    /// What the bearer of a token may do. The token was used by that; or somebody has one that should be forgotten.
+    fn authority(
+        &self,
+        account: Account,
+        access: Option<AccessRows>,
+        token: Token,
+        client: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Authority, Reason> {
+        let id = token.id.clone();
+        let authority = Authority::of_token(account, access, token, client, now);
+        match &authority {
+            Ok(_) => self.signs.used(&id, now, client),
+            Err(Reason::Superseded) => self.signs.leaked(&id, now, client),
+            Err(_) => {}
+        }
+        authority
     }
 
     /// As [`Self::standing`], for what only superusers may.

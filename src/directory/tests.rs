@@ -1,8 +1,10 @@
 //! The rules of the directory, on the embedded store in a directory of its own.
 
 mod descent;
+mod leaks;
 mod races;
 mod rules;
+mod upkeep;
 
 use std::{
     collections::BTreeMap,
@@ -18,11 +20,12 @@ use crate::{
     domain::{
         access::Level,
         account::AccountKind,
+        event::{Event, Outcome},
         password::Cost,
         site::Site,
         text::Email,
         time::Timestamp,
-        token::{TokenId, TokenPrefix, TokenState},
+        token::{PlainToken, Scope, TokenId, TokenPrefix, TokenState},
     },
     store::embedded::EmbeddedStore,
 };
@@ -53,10 +56,24 @@ pub(super) const KEY_1: &str = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 pub(super) const KEY_2: &str = "k2:HwECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 
 pub(super) fn directory_on(store: Arc<dyn Store>, clock: Arc<TestClock>, keys: Arc<ServerKeys>) -> Arc<Directory> {
-    let prefixes = TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap();
+    directory_by(store, clock, keys, TokenRules::default(), None)
+}
+
+pub(super) fn prefixes() -> TokenPrefixes {
+    TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap()
+}
+
+fn directory_by(
+    store: Arc<dyn Store>,
+    clock: Arc<TestClock>,
+    keys: Arc<ServerKeys>,
+    token_rules: TokenRules,
+    notices: Option<Arc<dyn Notices>>,
+) -> Arc<Directory> {
     let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
     let trail_rules = TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 };
-    Arc::new(Directory::new(Parts { store, clock, keys, prefixes, hasher, token_rules: TokenRules::default(), trail_rules }))
+    let (signs, prefixes) = (Arc::new(Signs::new().0), prefixes());
+    Arc::new(Directory::new(Parts { store, clock, keys, prefixes, hasher, signs, notices, token_rules, trail_rules }))
 }
 
 pub(super) async fn fixture() -> Fixture {
@@ -131,6 +148,56 @@ impl Fixture {
     pub async fn members(&self, index: Index) -> Vec<String> {
         self.store.page(&index, None, 1000).await.unwrap().members
     }
+}
+
+/// What somebody was told, beside the trail.
+#[derive(Default)]
+pub(super) struct Told(std::sync::Mutex<Vec<Recorded>>);
+
+impl Notices for Told {
+    fn tell(&self, recorded: Recorded) {
+        self.0.lock().unwrap().push(recorded);
+    }
+}
+
+impl Told {
+    /// What was told since this was last asked: action and token.
+    pub fn take(&self) -> Vec<String> {
+        let told = std::mem::take(&mut *self.0.lock().unwrap());
+        assert!(told.iter().all(|recorded| recorded.id.starts_with('c')), "{told:?}");
+        told.into_iter().map(|recorded| format!("{} {}", recorded.event.action, recorded.event.target.id)).collect()
+    }
+}
+
+impl Fixture {
+    /// The same store under other rules, and what is told there.
+    pub fn by(&self, rules: TokenRules) -> (Arc<Directory>, Arc<Told>) {
+        let told = Arc::new(Told::default());
+        (directory_by(self.store.clone(), self.clock.clone(), keys(KEY_1), rules, Some(told.clone())), told)
+    }
+
+    /// A token that is made by another.
+    pub async fn minted_with(&self, minter: &PlainToken, name: &str) -> TokenInfo {
+        let presented = prefixes().parse(minter.expose_secret().as_bytes()).unwrap();
+        let new = NewToken { scopes: vec![manage()], ..NewToken::new(login(name), fields::token_name("minted").unwrap()) };
+        self.directory.create_token(&Actor::bearer(presented), new).await.unwrap().1
+    }
+
+    pub async fn manager(&self, name: &str) -> (PlainToken, TokenInfo) {
+        let new = NewToken { scopes: vec![manage()], ..NewToken::new(login(name), fields::token_name("manager").unwrap()) };
+        self.directory.create_token(&ADMIN, new).await.unwrap()
+    }
+
+    /// The actions in the trail of what was done, with their targets, from a time on.
+    pub async fn done_since(&self, since: Timestamp) -> Vec<Event> {
+        let filter = TrailFilter { since: Some(since), outcome: Some(Outcome::Done), ..TrailFilter::default() };
+        let listing = self.directory.trail(&ADMIN, &filter, &Window { after: None, limit: 1000 }).await.unwrap();
+        listing.items.into_iter().map(|recorded| recorded.event).collect()
+    }
+}
+
+fn manage() -> Scope {
+    Scope::parse(Scope::MANAGE).unwrap()
 }
 
 /// The code of a refusal.

@@ -141,8 +141,9 @@ impl Directory {
 
     /// Adds an event that no change goes with.
     pub(super) async fn tell(&self, event: &Event) -> Result<(), StoreError> {
+        self.store.append(Trail::Changes, edit::entry(event)?, u64::MAX >> 1).await?;
         log(event);
-        self.store.append(Trail::Changes, edit::entry(event)?, u64::MAX >> 1).await
+        Ok(())
     }
 
     /// As far as it can be said of somebody who was refused.
@@ -247,7 +248,7 @@ fn trail_of(outcome: Outcome) -> Trail {
     }
 }
 
-fn name(trail: Trail, id: EntryId) -> String {
+pub(super) fn name(trail: Trail, id: EntryId) -> String {
     match trail {
         Trail::Changes => format!("c{id}"),
         Trail::Refused => format!("r{id}"),

@@ -72,7 +72,7 @@ pub struct Explanation {
 }
 
 impl Gate {
-    /// Judges a request as [`Gate::check`] does, and says why.
+    /// Judges a request as [`Gate::check`] does, and says why. Nobody has used a token by that.
     pub async fn explain(&self, described: Described<'_>, request_id: String) -> Explanation {
         let read = CheckRequest::parse(described).ok();
         let rules = read.as_ref().map_or_else(Vec::new, |request| {
@@ -80,7 +80,7 @@ impl Gate {
             policy.explain(request).into_iter().map(|(rule, verdict)| RuleLine { rule: rule.name.clone(), verdict }).collect()
         });
         let (summary, because) = self
-            .check(Ok(described), |verdict| {
+            .judge(Ok(described), |verdict, _| {
                 let because = match verdict.decision.reason() {
                     Some(reason) => reason.explanation().to_owned(),
                     None => because_allowed(verdict),

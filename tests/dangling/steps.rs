@@ -13,8 +13,8 @@ use futures_util::future::join_all;
 use keygate::{
     clock::SystemClock,
     directory::{
-        self, AccountPatch, Actor, Directory, DirectoryError, FieldPatch, IdempotencyKey, NewAccount, NewSite, NewToken, SitePatch,
-        TokenFilter, TrailRules, Window, fields,
+        self, AccountPatch, Actor, Directory, DirectoryError, Expiry, FieldPatch, IdempotencyKey, NewAccount, NewSite, NewToken,
+        SitePatch, TokenFilter, TrailRules, Window, fields,
     },
     domain::{
         access::Level,
@@ -27,7 +27,7 @@ use keygate::{
         token::{LastUse, PresentedToken, Scope, TokenId, TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::hasher::Hasher,
+    gate::{hasher::Hasher, signs::Signs},
     store::{
         Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Store, StoreError, Stored, Trail,
         embedded::EmbeddedStore,
@@ -158,7 +158,10 @@ fn directory_on(store: Arc<dyn Store>) -> Directory {
         keys: Arc::new(ServerKeys::parse(KEY).unwrap()),
         prefixes: prefixes(),
         hasher: Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap())),
-        token_rules: TokenRules::default(),
+        signs: Arc::new(Signs::new().0),
+        notices: None,
+        // What has ended may go at once.
+        token_rules: TokenRules { keep_ended: Duration::ZERO, ..TokenRules::default() },
         trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
     })
 }
@@ -168,6 +171,8 @@ struct House {
     /// vera's, which has minted one that has minted another, and was itself made by a rotation.
     minter: PresentedToken,
     plain: TokenId,
+    /// The predecessor of `minter`.
+    first: TokenId,
 }
 
 /// `many` tokens of vera's: more than fit one commit, or only a few.
@@ -199,7 +204,7 @@ async fn furnish(directory: &Directory, many: usize) -> House {
     let child = prefixes().parse(text.expose_secret().as_bytes()).unwrap();
     directory.create_token(&Actor::bearer(child), manage("grandchild")).await.unwrap();
     let plain = directory.create_token(&ROOT, manage("plain")).await.unwrap().1.token.id;
-    House { minter, plain }
+    House { minter, plain, first: first.token.id }
 }
 
 /// Each takes something, and may be asked for again.
@@ -223,6 +228,8 @@ const USE_CASES: &[&str] = &[
     "revoke one",
     "revoke with what it minted",
     "revoke what is named so",
+    "warn of one",
+    "let go of what has ended",
 ];
 
 async fn perform(name: &str, directory: &Directory, house: &House) -> Result<(), DirectoryError> {
@@ -275,6 +282,20 @@ async fn perform(name: &str, directory: &Directory, house: &House) -> Result<(),
         "revoke what is named so" => {
             let filter = TokenFilter { name: Some("minte*".to_owned()), ..TokenFilter::default() };
             directory.revoke_tokens(&ROOT, &filter, false, &Window { after: None, limit: 3 }).await.map(drop)
+        }
+        "warn of one" => {
+            let expires = Some(Expiry::After(Duration::from_hours(1)));
+            directory.create_token(&ROOT, NewToken { expires, ..new_token() }).await?;
+            Ok(directory.look_after_tokens(None).await.map(drop)?)
+        }
+        "let go of what has ended" => {
+            directory.revoke_token(&ROOT, &house.first, true, None).await?;
+            directory.rotate_token(&ROOT, &house.minter.id, Duration::ZERO).await?;
+            // The predecessor first, and then what has minted others.
+            for _ in 0..2 {
+                directory.look_after_tokens(None).await?;
+            }
+            Ok(())
         }
         other => panic!("{other}"),
     }

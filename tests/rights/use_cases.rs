@@ -27,7 +27,7 @@ use keygate::{
         token::{PresentedToken, Scope, TokenId, TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::hasher::Hasher,
+    gate::{hasher::Hasher, signs::Signs},
     store::{Store, embedded::EmbeddedStore},
 };
 
@@ -83,6 +83,8 @@ impl UseCases {
             keys: Arc::new(ServerKeys::parse(KEY).unwrap()),
             prefixes: prefixes(),
             hasher: Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap())),
+            signs: Arc::new(Signs::new().0),
+            notices: None,
             token_rules: TokenRules::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
         });

@@ -23,6 +23,7 @@ pub struct Asked {
     /// Method and target.
     pub line: String,
     pub authorization: Option<String>,
+    pub content_type: Option<String>,
     /// `null` without one.
     pub body: Value,
 }
@@ -90,6 +91,7 @@ fn serve(stream: &TcpStream, log: &Mutex<Vec<Asked>>, answer: &impl Fn(&Asked) -
     let asked = Asked {
         line: line.trim_end_matches(" HTTP/1.1").to_owned(),
         authorization: header("authorization"),
+        content_type: header("content-type"),
         body: serde_json::from_slice(&body).unwrap_or_default(),
     };
     let (status, more, body) = answer(&asked);

@@ -1,0 +1,168 @@
+//! What a server does beside answering: it writes down when tokens were last used, reports leaks, looks after records whose
+//! time has come, and sends notices. How often, and that it ends in order; what is done is the gate's and the
+//! directory's business.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use super::{wait_until_stopped, webhook::Delivery};
+use crate::{
+    directory::{Directory, DirectoryError},
+    gate::signs::{Leak, Signs},
+    metrics::Metrics,
+    store::Store,
+};
+
+/// Between two writings of last uses: what a crash may lose, and how late they may be seen.
+const WRITE_USES: Duration = Duration::from_secs(10);
+/// From the start to the first sweep. The checks come first.
+const FIRST_SWEEP: Duration = Duration::from_secs(5);
+const BETWEEN_SWEEPS: Duration = Duration::from_hours(1);
+/// Between two parts of a sweep, so that it takes little of the store at any time.
+const BETWEEN_PARTS: Duration = Duration::from_millis(50);
+/// Before something is tried again that the store could not do for the moment.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the tasks work on.
+pub(super) struct Tasks {
+    pub signs: Arc<Signs>,
+    pub leaks: mpsc::Receiver<Leak>,
+    pub delivery: Option<Delivery>,
+}
+
+/// Tasks that have been started.
+pub(super) struct Running {
+    stop: watch::Sender<bool>,
+    /// These have something to finish.
+    finishing: [JoinHandle<()>; 2],
+    others: Vec<JoinHandle<()>>,
+}
+
+impl Tasks {
+    pub(super) fn start(self, directory: &Arc<Directory>, store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Running {
+        let (stop, stopped) = watch::channel(false);
+        let uses = write_uses(self.signs.clone(), store, metrics.clone(), stopped.clone());
+        let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped);
+        let upkeep = tokio::spawn(look_after_records(directory.clone()));
+        let delivery = self.delivery.map(|delivery| tokio::spawn(delivery.run()));
+        Running {
+            stop,
+            finishing: [tokio::spawn(uses), tokio::spawn(leaks)],
+            others: delivery.into_iter().chain([upkeep]).collect(),
+        }
+    }
+}
+
+impl Running {
+    /// Ends them, after all that could still come has come: what was gathered is written down.
+    pub(super) async fn stop(self) {
+        self.others.iter().for_each(JoinHandle::abort);
+        let _all_have_ended = self.stop.send(true);
+        for task in self.finishing {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task in the background has failed");
+            }
+        }
+    }
+}
+
+async fn write_uses(signs: Arc<Signs>, store: Arc<dyn Store>, metrics: Arc<Metrics>, stopped: watch::Receiver<bool>) {
+    let mut every = tokio::time::interval(WRITE_USES);
+    let mut told = false;
+    loop {
+        let last = tokio::select! {
+            _ = every.tick() => false,
+            () = signs.usage.filling() => false,
+            () = wait_until_stopped(stopped.clone()) => true,
+        };
+        if let Err(error) = signs.usage.write(store.as_ref()).await {
+            tracing::debug!(%error, "the last uses of tokens could not be written");
+        }
+        let dropped = signs.usage.take_dropped();
+        metrics.count_dropped_uses(dropped);
+        if dropped > 0 && !told {
+            told = true;
+            tracing::warn!(
+                "the last uses of some tokens are lost, as the store does not take them; this is said once, and counted"
+            );
+        }
+        if last {
+            return;
+        }
+    }
+}
+
+async fn report_leaks(
+    directory: Arc<Directory>,
+    signs: Arc<Signs>,
+    mut leaks: mpsc::Receiver<Leak>,
+    metrics: Arc<Metrics>,
+    stopped: watch::Receiver<bool>,
+) {
+    loop {
+        // Those that wait are reported before the end.
+        let leak = tokio::select! {
+            biased;
+            leak = leaks.recv() => leak,
+            () = wait_until_stopped(stopped.clone()) => None,
+        };
+        let Some(leak) = leak else { return };
+        let mut told = false;
+        loop {
+            match directory.report_leak(&leak).await {
+                Ok(reported) => break metrics.count_leaks(reported.into()),
+                Err(error) if !may_pass(&error) => break tracing::error!(token = %leak.token, %error, "a leak cannot be reported"),
+                Err(error) if !told => tracing::warn!(token = %leak.token, %error, "a leak waits to be reported"),
+                Err(_) => {}
+            }
+            told = true;
+            tokio::select! {
+                () = tokio::time::sleep(AGAIN) => {}
+                () = wait_until_stopped(stopped.clone()) => return,
+            }
+        }
+        metrics.count_dropped_leaks(signs.take_dropped_leaks());
+    }
+}
+
+fn may_pass(error: &DirectoryError) -> bool {
+    match error {
+        DirectoryError::Store(error) => error.transient,
+        error => matches!(error, DirectoryError::Contended),
+    }
+}
+
+async fn look_after_records(directory: Arc<Directory>) {
+    let mut pause = FIRST_SWEEP;
+    loop {
+        tokio::time::sleep(pause).await;
+        sweep(&directory).await;
+        pause = BETWEEN_SWEEPS;
+    }
+}
+
+async fn sweep(directory: &Directory) {
+    let mut after = None;
+    loop {
+        let pause = match directory.look_after_tokens(after.clone()).await {
+            Ok(None) => break,
+            Ok(next) => {
+                after = next;
+                BETWEEN_PARTS
+            }
+            Err(error) if error.transient => AGAIN,
+            Err(error) => {
+                tracing::error!(%error, "not all tokens could be looked after");
+                break;
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+    if let Err(error) = directory.look_after_the_rest().await {
+        tracing::warn!(%error, "old events and idempotency keys stay until the next time");
+    }
+}
