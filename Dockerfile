@@ -6,6 +6,10 @@ COPY . .
 RUN cargo build --locked --profile dist --bin keygate
 
 FROM debian:bookworm-slim
+# By these a store or a webhook behind TLS is known.
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends ca-certificates \
+    && rm -rf /var/lib/apt/lists/*
 RUN useradd --system --uid 10001 --no-create-home keygate \
     && install --directory --owner=keygate --group=keygate --mode=0700 /var/lib/keygate
 COPY --from=build /src/target/dist/keygate /usr/local/bin/keygate

@@ -44,7 +44,7 @@ pub use idempotency::IdempotencyKey;
 pub use mint::NewToken;
 pub use notices::Notices;
 pub use patch::FieldPatch;
-pub use revoke::Revoked;
+pub use revoke::{Found, Revoked};
 pub use sites::{NewSite, SitePatch};
 pub use strength::{CeilingAsk, Expiry};
 pub use tokens::{TokenFilter, TokenInfo, TokenPatch};

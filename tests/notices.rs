@@ -10,6 +10,7 @@ use crate::support::http::Request;
 use crate::support::keygate::Keygate;
 use crate::support::portal::Portal;
 use crate::support::programs::wait_for;
+use crate::support::redis::{Program, Server};
 use crate::support::shop::{CONFIG, Shop, bearing};
 
 /// As some services have it: whoever knows the URL may post.
@@ -25,7 +26,10 @@ fn receiver(answers: &'static [u16]) -> Portal {
 }
 
 fn config(receiver: &Portal, tokens: &str) -> String {
-    format!("{CONFIG}\n[tokens]\n{tokens}\n[notify]\nwebhook = \"{}/hook/{SECRET}?key={SECRET}\"\n", receiver.url())
+    format!(
+        "{CONFIG}\n[tokens]\n{tokens}\n[log]\nlevel = \"trace\"\n[notify]\nwebhook = \"{}/hook/{SECRET}?key={SECRET}\"\n",
+        receiver.url()
+    )
 }
 
 fn id(token: &str) -> &str {
@@ -54,7 +58,16 @@ fn told(receiver: &Portal, action: &str) -> Vec<Value> {
 #[test]
 fn a_leak_is_reported_once_and_ends_the_family() {
     let receiver = receiver(&[500, 204]);
-    let shop = Shop::start(&config(&receiver, "leak = \"revoke_family\""));
+    one_report(&Shop::start(&config(&receiver, "leak = \"revoke_family\"")), &receiver);
+}
+
+#[test]
+fn a_leak_is_reported_from_redis_too() {
+    let (receiver, server) = (receiver(&[500, 204]), Server::start(Program::Redis));
+    one_report(&Shop::on_redis(&config(&receiver, "leak = \"revoke_family\""), &server), &receiver);
+}
+
+fn one_report(shop: &Shop, receiver: &Portal) {
     let keygate = &shop.keygate;
     let other = keygate.must(&["token", "create", "robot", "--name", "other"]);
     let successor = keygate.must(&["token", "rotate", id(&shop.token)]);
@@ -112,7 +125,7 @@ fn a_leak_at_the_api_is_one_too_and_a_receiver_that_refuses_is_asked_once() {
     assert_eq!(events[0]["after"]["revoked_family"], json!(false));
     let log = keygate.log();
     assert!(log.contains("a notice could not be delivered") && log.contains("it answered 307"), "{log}");
-    assert!(!log.contains(SECRET) && !log.contains("/hook"), "{log}");
+    assert!(!log.contains(SECRET) && !log.contains("/hook"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     directory::{
-        Actor, CeilingAsk, DirectoryError, Expiry, FieldPatch, Made, NewToken, TokenFilter, TokenInfo, TokenPatch, fields,
+        Actor, CeilingAsk, DirectoryError, Expiry, FieldPatch, Found, Made, NewToken, TokenFilter, TokenInfo, TokenPatch, fields,
     },
     domain::{
         access::Level,
@@ -60,10 +60,10 @@ struct CreateToken {
     #[serde(default)]
     #[schema(value_type = Vec<NetworkText>, max_items = 100)]
     networks: Vec<String>,
-    /// Only over https.
+    /// Refused in URLs.
     #[serde(default)]
     secure_only: bool,
-    /// Not in the owner's list.
+    /// For the needs of the installation: not in the owner's list. Superusers only.
     #[serde(default)]
     system: bool,
     #[schema(value_type = Option<Timestamp>)]
@@ -200,6 +200,9 @@ struct RevokeQuery {
     #[serde(default)]
     #[param(required = false)]
     keep_minted: bool,
+    /// Why, for whoever looks at the record.
+    #[param(value_type = Option<Label>)]
+    reason: Option<String>,
 }
 
 /// Revoke a token
@@ -214,7 +217,9 @@ async fn revoke(
     seen: Seen,
     Query(query): Query<RevokeQuery>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(shown(state.directory.revoke_token(&caller.0, &token_id(&path)?, query.keep_minted, seen.0).await?))
+    let why = query.reason.as_deref().map(fields::reason).transpose()?;
+    let id = token_id(&path)?;
+    Ok(shown(state.directory.revoke_token_because(&caller.0, &id, query.keep_minted, why.as_ref(), seen.0).await?))
 }
 
 /// At least one of `older_than`, `unused` and `name`; all that are given must fit.
@@ -231,6 +236,9 @@ struct RevokeTokens {
     /// `*` stands for any characters.
     #[schema(max_length = 128)]
     name: Option<String>,
+    /// Why, for whoever looks at the records.
+    #[schema(value_type = Option<Label>)]
+    reason: Option<String>,
     /// Only say which.
     #[serde(default)]
     dry_run: bool,
@@ -268,8 +276,12 @@ async fn revoke_many(
         return Err(Invalid::new("filter_missing", "older_than", detail).into());
     }
     let window = window(None, body.cursor.as_ref())?;
+    let found = match body.dry_run {
+        true => Found::OnlyTell,
+        false => Found::Revoke(body.reason.as_deref().map(fields::reason).transpose()?),
+    };
     // Done again it finds nothing more to do, so it needs no note of having been done.
-    let revoked = state.directory.revoke_tokens(&actor.anew(), &filter, body.dry_run, &window).await?;
+    let revoked = state.directory.revoke_tokens(&actor.anew(), &filter, &found, &window).await?;
     let tokens = revoked.tokens.into_iter().map(TokenView::from).collect();
     Ok(HttpResponse::Ok().json(RevokedTokens { revoked: tokens, next: encoded(revoked.next) }))
 }
@@ -287,7 +299,6 @@ struct MadeToken<'a> {
 /// By a successor with the same rights and the same end.
 #[utoipa::path(post, path = "/v1/tokens/{id}/rotate", params(("id" = TokenId, Path), Once, WaitQuery), request_body = RotateToken,
     responses((status = 201, body = MadeToken), (status = 409)))]
-
 async fn rotate(
     state: web::Data<ApiState>,
     path: web::Path<String>,

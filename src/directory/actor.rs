@@ -1,6 +1,6 @@
 //! On whose behalf records are changed: what a request says of its author, before anything of it is believed.
 
-use std::net::IpAddr;
+use std::{fmt, net::IpAddr};
 
 use super::IdempotencyKey;
 use crate::domain::token::{PresentedToken, TokenId};
@@ -72,13 +72,16 @@ impl Actor {
     pub(super) fn comes_with(&self, id: &TokenId) -> bool {
         matches!(&self.credential, Credential::Token(token) if token.id == *id)
     }
+}
 
-    /// Two requests under one idempotency key are the same only when they come from the same one.
-    pub(super) fn identity(&self) -> String {
+/// As the trail has him: `control:UID`, `system:NAME`; `token:ID` as long as nobody has looked whose it is. Two requests
+/// under one idempotency key are the same only when they come from the same one.
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.credential {
-            Credential::Control { uid } => format!("control:{uid}"),
-            Credential::System(name) => format!("system:{name}"),
-            Credential::Token(token) => format!("token:{}", token.id),
+            Credential::Control { uid } => write!(f, "control:{uid}"),
+            Credential::System(name) => write!(f, "system:{name}"),
+            Credential::Token(token) => write!(f, "token:{}", token.id),
         }
     }
 }

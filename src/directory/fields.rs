@@ -26,6 +26,10 @@ pub fn device(text: &str) -> Result<Label, Invalid> {
     Label::parse(text, "device", ["device_empty", "device_too_long", "device_characters"])
 }
 
+pub fn reason(text: &str) -> Result<Label, Invalid> {
+    Label::parse(text, "reason", ["reason_empty", "reason_too_long", "reason_characters"])
+}
+
 /// A network in CIDR notation; a bare address is the network of that address alone. Host bits are dropped, and an
 /// IPv4-mapped IPv6 network is the IPv4 network.
 pub fn network(text: &str) -> Result<IpNet, Invalid> {

@@ -42,7 +42,7 @@ impl IdempotencyKey {
 
     /// The key as this actor's.
     pub(super) fn of(&self, actor: &Actor) -> Self {
-        let digest = hash(&[actor.identity().as_bytes(), self.digest.as_bytes()]);
+        let digest = hash(&[actor.to_string().as_bytes(), self.digest.as_bytes()]);
         Self { digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(), request: self.request }
     }
 }

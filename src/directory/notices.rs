@@ -7,8 +7,8 @@ use crate::{
     store::{Order, StoreError, Trail},
 };
 
-/// How far back an event is looked for that was recorded just now.
-const LOOK_BACK: usize = 1_000;
+/// How far back an event is looked for that was recorded just now: near at first, as few others come in between.
+const LOOK_BACK: [usize; 3] = [10, 100, 1_000];
 
 /// Who is told. It must not wait: it takes the word and sends it later, or drops it.
 pub trait Notices: Send + Sync + 'static {
@@ -29,8 +29,12 @@ impl Directory {
     /// The store names an entry when it is written, and says so to those who read the trail.
     async fn id_in_the_trail(&self, event: &Event) -> Result<Option<String>, StoreError> {
         let json = edit::entry(event)?.json;
-        let latest = self.store.entries(Trail::Changes, None, Order::NewestFirst, LOOK_BACK).await?;
-        let found = latest.into_iter().find(|(_, entry)| *entry == json);
-        Ok(found.map(|(id, _)| trail::name(Trail::Changes, id)))
+        for limit in LOOK_BACK {
+            let latest = self.store.entries(Trail::Changes, None, Order::NewestFirst, limit).await?;
+            if let Some((id, _)) = latest.into_iter().find(|(_, entry)| *entry == json) {
+                return Ok(Some(trail::name(Trail::Changes, id)));
+            }
+        }
+        Ok(None)
     }
 }

@@ -9,6 +9,7 @@ use crate::{
         account::Account,
         authority::Owner,
         event::Action,
+        text::Label,
         time::Timestamp,
         token::{Revocation, Token, TokenId, TokenState},
     },
@@ -24,6 +25,14 @@ pub struct Revoked {
     pub tokens: Vec<TokenInfo>,
     /// Where the following part begins; without it, this was the last.
     pub next: Option<String>,
+}
+
+/// What to do with the tokens that a filter finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Revoke them, with a word on why.
+    Revoke(Option<Label>),
+    OnlyTell,
 }
 
 /// What ends with a token.
@@ -44,10 +53,22 @@ impl Directory {
         keep_minted: bool,
         seen: Option<u64>,
     ) -> Result<TokenInfo, DirectoryError> {
-        self.audited(actor, Action::TokenRevoke, id.as_str(), self.revoke(actor, id, keep_minted, None, seen)).await
+        self.revoke_token_because(actor, id, keep_minted, None, seen).await
     }
 
     /// As [`Self::revoke_token`], with a word on why.
+    pub async fn revoke_token_because(
+        &self,
+        actor: &Actor,
+        id: &TokenId,
+        keep_minted: bool,
+        why: Option<&Label>,
+        seen: Option<u64>,
+    ) -> Result<TokenInfo, DirectoryError> {
+        let revoke = self.revoke(actor, id, keep_minted, why.map(Label::as_str), seen);
+        self.audited(actor, Action::TokenRevoke, id.as_str(), revoke).await
+    }
+
     pub(super) async fn revoke(
         &self,
         actor: &Actor,
@@ -110,19 +131,22 @@ impl Directory {
     }
 
     /// Revokes the tokens of one part of the list that the filter finds and the actor may revoke, but for the one he came
-    /// with: he could not go on. With `dry_run` it only says which.
+    /// with: he could not go on.
     pub async fn revoke_tokens(
         &self,
         actor: &Actor,
         filter: &TokenFilter,
-        dry_run: bool,
+        found: &Found,
         window: &Window,
     ) -> Result<Revoked, DirectoryError> {
-        let found = self.tokens(actor, filter, window).await?;
+        let listing = self.tokens(actor, filter, window).await?;
         let mut tokens = Vec::new();
         let is_open = |info: &TokenInfo| info.state != TokenState::Revoked && !actor.comes_with(&info.token.id);
-        for info in found.items.into_iter().filter(is_open) {
-            let revoked = if dry_run { Ok(info) } else { self.revoke_token(actor, &info.token.id, false, None).await };
+        for info in listing.items.into_iter().filter(is_open) {
+            let revoked = match found {
+                Found::OnlyTell => Ok(info),
+                Found::Revoke(why) => self.revoke_token_because(actor, &info.token.id, false, why.as_ref(), None).await,
+            };
             match revoked {
                 Ok(info) => tokens.push(info),
                 // It has gone meanwhile, or is not all his.
@@ -130,7 +154,7 @@ impl Directory {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Revoked { tokens, next: found.next })
+        Ok(Revoked { tokens, next: listing.next })
     }
 
     async fn descent(&self, root: &Token, keep_minted: bool, now: Timestamp) -> Result<Descent, StoreError> {

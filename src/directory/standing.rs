@@ -41,7 +41,7 @@ impl Directory {
         let now = self.clock.now();
         let above = |name: String| (Authority::Above, By { account: Some(name), credential: None, address: actor.address });
         let (authority, by) = match &actor.credential {
-            Credential::Control { .. } | Credential::System(_) => above(actor.identity()),
+            Credential::Control { .. } | Credential::System(_) => above(actor.to_string()),
             Credential::Token(presented) => {
                 let token: Option<Token> = self.get(Key::Token(presented.id.clone())).await?;
                 let token = token.ok_or(Reason::Unknown)?;

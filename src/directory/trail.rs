@@ -154,7 +154,7 @@ impl Directory {
         };
         let account = match &actor.credential {
             Credential::Token(token) => self.login_behind(token).await,
-            Credential::Control { .. } | Credential::System(_) => Some(actor.identity()),
+            Credential::Control { .. } | Credential::System(_) => Some(actor.to_string()),
         };
         By { account, credential, address: actor.address }
     }

@@ -13,8 +13,8 @@ use futures_util::future::join_all;
 use keygate::{
     clock::SystemClock,
     directory::{
-        self, AccountPatch, Actor, Directory, DirectoryError, Expiry, FieldPatch, IdempotencyKey, NewAccount, NewSite, NewToken,
-        SitePatch, TokenFilter, TrailRules, Window, fields,
+        self, AccountPatch, Actor, Directory, DirectoryError, Expiry, FieldPatch, Found, IdempotencyKey, NewAccount, NewSite,
+        NewToken, SitePatch, TokenFilter, TrailRules, Window, fields,
     },
     domain::{
         access::Level,
@@ -281,7 +281,7 @@ async fn perform(name: &str, directory: &Directory, house: &House) -> Result<(),
         "revoke with what it minted" => directory.revoke_token(&ROOT, &house.minter.id, false, None).await.map(drop),
         "revoke what is named so" => {
             let filter = TokenFilter { name: Some("minte*".to_owned()), ..TokenFilter::default() };
-            directory.revoke_tokens(&ROOT, &filter, false, &Window { after: None, limit: 3 }).await.map(drop)
+            directory.revoke_tokens(&ROOT, &filter, &Found::Revoke(None), &Window { after: None, limit: 3 }).await.map(drop)
         }
         "warn of one" => {
             let expires = Some(Expiry::After(Duration::from_hours(1)));

@@ -35,6 +35,9 @@ pub(in crate::cli) struct Arguments {
     /// Leave in force what was made by the token
     #[arg(long, conflicts_with_all = FILTERS)]
     keep_minted: bool,
+    /// Why, for whoever looks at the record
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
     /// Only list the tokens that would be revoked
     #[arg(long, conflicts_with = "id")]
     dry_run: bool,
@@ -54,11 +57,15 @@ impl Arguments {
         if let Some(id) = &self.id {
             let mut query = self.waiting.query().to_vec();
             query.extend(self.keep_minted.then_some(("keep_minted", "true")));
+            query.extend(self.reason.as_deref().map(|reason| ("reason", reason)));
             let token: TokenView = session.client.call(Call::delete(&["tokens", id]).query(&query)).await?;
             session.output.done(&token, &format!("revoked token {id} of `{}`", token.account));
             return Ok(());
         }
         let filtered = self.older_than.is_some() || self.unused.is_some() || self.name.is_some();
+        if self.reason.is_some() && !filtered {
+            return Err(Failure::Usage("--reason goes with an id, --older-than, --unused or --name".to_owned()));
+        }
         match &self.account {
             Some(login) if !filtered && self.dry_run => {
                 let mut tokens: Vec<TokenView> = session.client.list(&["tokens"], &[("account", login)]).await?;
@@ -83,6 +90,7 @@ impl Arguments {
                 "older_than": self.older_than,
                 "unused": self.unused,
                 "name": self.name,
+                "reason": self.reason,
                 "cursor": cursor,
                 "dry_run": self.dry_run,
             });
