@@ -1,0 +1,185 @@
+//! Fills an empty store with service accounts and their tokens, through the store's own trait and in big changes: with
+//! the records, index members, events and last uses that the directory would write.
+//! `tests/bench/directory` compares what is filled with what the service makes.
+//!
+//! `fill redis://… | DIRECTORY  KEY-FILE ACCOUNTS CREATOR` prints a line for each account, in the order of the logins
+//! `client-0`, `client-1` …: its id and those of its tokens.
+
+use std::{error::Error, fs, io::Write as _, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
+
+use keygate::{
+    clock::{Clock as _, SystemClock},
+    directory::{
+        TokenInfo, fields,
+        shown::{AccountView, TokenView},
+    },
+    domain::{
+        account::{Account, AccountKind, Format},
+        event::{Action, By, Event},
+        id::AccountId,
+        key::ServerKeys,
+        text::Login,
+        time::Timestamp,
+        token::{Ceiling, LastUse, Token, TokenId, TokenKind, TokenPrefix, TokenPrefixes, TokenState, Warned},
+    },
+    store::{
+        Change, Entry, Index, Key, Record as _, Step, Store,
+        embedded::EmbeddedStore,
+        record::NameClaim,
+        redis::{RedisOptions, RedisStore},
+    },
+};
+use rand::{rand_core::UnwrapErr, rngs::SysRng};
+use serde::Serialize;
+
+const TOKENS_EACH: usize = 10;
+/// Accounts in one change. Redis takes a million arguments. In the embedded store a change in the order of the tables writes
+/// each page once, so a few big ones write many times less than many small ones.
+const AT_ONCE_IN_REDIS: usize = 1000;
+const AT_ONCE_EMBEDDED: usize = 20_000;
+/// A big change keeps a busy Redis for a while.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [store, key_file, accounts, creator] = &arguments[..] else {
+        return Err("usage: fill REDIS-URL|DIRECTORY KEY-FILE ACCOUNTS CREATOR".into());
+    };
+    let (store, at_once): (Arc<dyn Store>, _) = if store.starts_with("redis://") {
+        let options = RedisOptions { url: store.as_str().into(), prefix: "kg:".to_owned(), timeout: PATIENCE };
+        (Arc::new(RedisStore::new(&options)?), AT_ONCE_IN_REDIS)
+    } else {
+        (Arc::new(EmbeddedStore::open(Path::new(store))?), AT_ONCE_EMBEDDED)
+    };
+    let maker = Maker {
+        keys: ServerKeys::parse(&fs::read_to_string(key_file)?)?,
+        prefixes: TokenPrefixes::new(vec![TokenPrefix::parse("kg")?]).ok_or("no prefix")?,
+        now: SystemClock.now(),
+        by: By { account: Some(creator.clone()), ..By::default() },
+    };
+    let numbers: Vec<usize> = (0..accounts.parse()?).collect();
+    let mut out = std::io::stdout().lock();
+    for numbers in numbers.chunks(at_once) {
+        let Part { change, uses, lines } = maker.part(numbers)?;
+        store.commit(change).await?;
+        store.note_uses(&uses).await?;
+        for line in lines {
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Some accounts with all that is theirs.
+#[derive(Default)]
+struct Part {
+    change: Change,
+    uses: Vec<(TokenId, LastUse)>,
+    lines: Vec<String>,
+}
+
+struct Maker {
+    keys: ServerKeys,
+    prefixes: TokenPrefixes,
+    now: Timestamp,
+    by: By,
+}
+
+impl Maker {
+    fn part(&self, numbers: &[usize]) -> Result<Part, Failure> {
+        let mut part = Part::default();
+        for number in numbers {
+            let account = self.account(*number)?;
+            let mut line = account.id.to_string();
+            self.add_account(&mut part.change, &account)?;
+            for number in 0..TOKENS_EACH {
+                let token = self.token(&account, number)?;
+                line = format!("{line} {}", token.id);
+                part.uses.push((token.id.clone(), LastUse { at: self.now, address: Some(Ipv4Addr::new(192, 0, 2, 7).into()) }));
+                self.add_token(&mut part.change, &account, token)?;
+            }
+            part.lines.push(line);
+        }
+        part.change.steps.sort_by_cached_key(place);
+        part.uses.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(part)
+    }
+
+    fn account(&self, number: usize) -> Result<Account, Failure> {
+        Ok(Account {
+            id: AccountId::generate(&mut UnwrapErr(SysRng)),
+            login: Login::parse(&format!("client-{number}"))?,
+            kind: AccountKind::Service,
+            may_mint_tokens: true,
+            ..Account::anonymous(self.now)
+        })
+    }
+
+    fn token(&self, account: &Account, number: usize) -> Result<Token, Failure> {
+        let minted = self.prefixes.mint(TokenKind::Service, &self.keys, &mut UnwrapErr(SysRng));
+        Ok(Token {
+            v: Format,
+            id: minted.id,
+            account: account.id.clone(),
+            kind: TokenKind::Service,
+            generation: account.generation,
+            digest: minted.digest,
+            key: minted.key,
+            name: fields::token_name(&format!("job {number}"))?,
+            device: None,
+            ceiling: Ceiling::Owner,
+            scopes: Vec::new(),
+            networks: Vec::new(),
+            secure_only: false,
+            created_at: self.now,
+            created_by: self.by.as_creator(),
+            expires_at: None,
+            revoked: None,
+            superseded: None,
+            rotated_from: None,
+            minted_with: Vec::new(),
+            system: false,
+            warned: Warned::default(),
+            version: 1,
+        })
+    }
+
+    fn add_account(&self, change: &mut Change, account: &Account) -> Result<(), Failure> {
+        let folded = account.login.folded();
+        let claim = NameClaim { v: Format, account: account.id.clone(), version: 1 };
+        change.steps.push(Step::Put(Key::Name(folded.clone()), claim.encode()?));
+        change.steps.push(Step::Put(Key::Account(account.id.clone()), account.encode()?));
+        change.steps.push(Step::AddTo(Index::Accounts, folded));
+        let view = AccountView::from(account.clone());
+        change.entries.push(self.event(Action::AccountCreate, account.login.as_str(), &view)?);
+        Ok(())
+    }
+
+    fn add_token(&self, change: &mut Change, account: &Account, token: Token) -> Result<(), Failure> {
+        change.steps.push(Step::Put(Key::Token(token.id.clone()), token.encode()?));
+        change.steps.push(Step::AddTo(Index::Tokens, token.id.to_string()));
+        change.steps.push(Step::AddTo(Index::TokensOf(account.id.clone()), token.id.to_string()));
+        let id = token.id.clone();
+        let (login, kind, state) = (account.login.clone(), account.kind, TokenState::Active);
+        let view = TokenView::from(TokenInfo { token, login, kind, state, revoked: None, last_used: None });
+        change.entries.push(self.event(Action::TokenCreate, id.as_str(), &view)?);
+        Ok(())
+    }
+
+    fn event(&self, action: Action, target: &str, after: &impl Serialize) -> Result<Entry, Failure> {
+        let event = Event::done(action, target, self.now, self.by.clone()).changing(None::<&()>, Some(after));
+        let event = Event { request_id: Some("0123456789abcdef".to_owned()), ..event };
+        Ok(Entry { at: self.now, json: serde_json::to_string(&event)? })
+    }
+}
+
+fn place(step: &Step) -> (String, String) {
+    match step {
+        Step::Put(key, _) | Step::Delete(key) => (String::new(), key.name()),
+        Step::AddTo(index, member) | Step::RemoveFrom(index, member) => (index.name(), member.clone()),
+        Step::Clear(index) => (index.name(), String::new()),
+    }
+}
