@@ -276,10 +276,8 @@ async fn revoke_many(
         return Err(Invalid::new("filter_missing", "older_than", detail).into());
     }
     let window = window(None, body.cursor.as_ref())?;
-    let found = match body.dry_run {
-        true => Found::OnlyTell,
-        false => Found::Revoke(body.reason.as_deref().map(fields::reason).transpose()?),
-    };
+    let why = body.reason.as_deref().map(fields::reason).transpose()?;
+    let found = if body.dry_run { Found::OnlyTell } else { Found::Revoke(why) };
     // Done again it finds nothing more to do, so it needs no note of having been done.
     let revoked = state.directory.revoke_tokens(&actor.anew(), &filter, &found, &window).await?;
     let tokens = revoked.tokens.into_iter().map(TokenView::from).collect();

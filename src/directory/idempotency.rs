@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: a request that is sent again, because its answer was lost, does nothing twice. The note of it is
 //! written with the change itself, and refers to what was made; secrets are not in it, so they cannot be had again.
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
 
 use super::{Actor, Directory, DirectoryError, Edit};
@@ -43,7 +44,7 @@ impl IdempotencyKey {
     /// The key as this actor's.
     pub(super) fn of(&self, actor: &Actor) -> Self {
         let digest = hash(&[actor.to_string().as_bytes(), self.digest.as_bytes()]);
-        Self { digest: digest.iter().map(|byte| format!("{byte:02x}")).collect(), request: self.request }
+        Self { digest: URL_SAFE_NO_PAD.encode(digest), request: self.request }
     }
 }
 

@@ -48,16 +48,11 @@ impl Directory {
             let (members, next) = self.members(&Index::TokensOf(account.id), window).await?;
             return Ok((read(members), next));
         }
-        match (his, standing.authority.bearer()) {
-            (Some(sites), Some(bearer)) => {
-                let (members, next) = self.walk(&bearer.account.id, &sites, window).await?;
-                Ok((read(members), next))
-            }
-            _ => {
-                let (members, next) = self.members(&Index::Tokens, window).await?;
-                Ok((read(members), next))
-            }
-        }
+        let (members, next) = match (his, standing.authority.bearer()) {
+            (Some(sites), Some(bearer)) => self.walk(&bearer.account.id, &sites, window).await?,
+            _ => self.members(&Index::Tokens, window).await?,
+        };
+        Ok((read(members), next))
     }
 
     async fn walk(

@@ -317,9 +317,8 @@ fn is_service(account: &Account) -> bool {
 fn below(lower: &Ceiling, upper: &Ceiling) -> bool {
     match (lower, upper) {
         (_, Ceiling::Owner) => true,
-        (Ceiling::Owner, _) => false,
         (Ceiling::EverySite(lower), Ceiling::EverySite(upper)) => lower <= upper,
-        (Ceiling::EverySite(_), Ceiling::PerSite(_)) => false,
+        (Ceiling::Owner, _) | (Ceiling::EverySite(_), Ceiling::PerSite(_)) => false,
         (Ceiling::PerSite(rows), upper) => rows.iter().all(|(site, row)| upper.clamp(site, row.level) == row.level),
     }
 }

@@ -103,7 +103,7 @@ fn rounds(mut keygate: Keygate, rounds: u32, mut kill: impl FnMut(&mut Keygate),
         for writer in writers {
             runtime.block_on(writer).unwrap();
         }
-        assert_eq!(contents(&keygate).dangling(), [String::new(); 0], "round {round}");
+        assert_eq!(contents(&keygate).dangling(), [""; 0], "round {round}");
     }
     assert!(contents(&keygate).count("token") > 0, "something was made");
 }

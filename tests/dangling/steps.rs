@@ -65,9 +65,8 @@ impl Dying {
     fn fate(&self) -> Fate {
         let left = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).unwrap_or(0);
         match left {
-            0 => Fate::Dead,
             1 if self.carried_out => Fate::LastWords,
-            1 => Fate::Dead,
+            0 | 1 => Fate::Dead,
             _ => Fate::Lives,
         }
     }
@@ -199,8 +198,8 @@ async fn furnish(directory: &Directory, many: usize) -> House {
     let (text, _) = directory.rotate_token(&ROOT, &first.token.id, Duration::from_hours(1)).await.unwrap();
     let minter = prefixes().parse(text.expose_secret().as_bytes()).unwrap();
     let actor = Actor::bearer(minter.clone());
-    let minted = join_all((0..many).map(|_| directory.create_token(&actor, manage("minted")))).await;
-    let (text, _) = minted.into_iter().next().unwrap().unwrap();
+    let made = join_all((0..many).map(|_| directory.create_token(&actor, manage("minted")))).await;
+    let (text, _) = made.into_iter().next().unwrap().unwrap();
     let child = prefixes().parse(text.expose_secret().as_bytes()).unwrap();
     directory.create_token(&Actor::bearer(child), manage("grandchild")).await.unwrap();
     let plain = directory.create_token(&ROOT, manage("plain")).await.unwrap().1.token.id;
@@ -312,15 +311,15 @@ async fn die_at_each_step<S>(
     for calls in 1.. {
         let (medium, store) = new().await;
         let house = furnish(&directory_on(store.clone()), many).await;
-        assert_eq!(contents(&medium).dangling(), [String::new(); 0], "before {name}");
+        assert_eq!(contents(&medium).dangling(), [""; 0], "before {name}");
         let dying = Dying { store: store.clone(), left: AtomicUsize::new(calls), carried_out, of_changes: many > 100 };
         let outcome = perform(name, &directory_on(Arc::new(dying)), &house).await;
-        assert_eq!(contents(&medium).dangling(), [String::new(); 0], "{name}, dead at call {calls}, {carried_out}");
+        assert_eq!(contents(&medium).dangling(), [""; 0], "{name}, dead at call {calls}, {carried_out}");
         // Asked again it is done, or was done already.
         let again = perform(name, &directory_on(store.clone()), &house).await;
         let was_done = |error: &DirectoryError| !matches!(error, DirectoryError::Store(_) | DirectoryError::Contended);
         assert!(again.as_ref().err().is_none_or(was_done), "{name}, dead at call {calls}: {again:?}");
-        assert_eq!(contents(&medium).dangling(), [String::new(); 0], "{name}, again after call {calls}, {carried_out}");
+        assert_eq!(contents(&medium).dangling(), [""; 0], "{name}, again after call {calls}, {carried_out}");
         if outcome.is_ok() {
             assert!(calls > 2, "{name} asks the store more than once");
             return;

@@ -44,13 +44,13 @@ async fn what_was_minted_ends_with_its_minter() {
 async fn what_was_minted_stays_where_that_is_asked_for() {
     let fixture = fixture().await;
     fixture.account("ada").await;
-    let (minter, by_minter) = manager(&fixture, &ADMIN, "ada").await;
-    let (minted, _) = manager(&fixture, &by_minter, "ada").await;
-    fixture.directory.revoke_token(&ADMIN, &minter, true, None).await.unwrap();
-    assert_eq!(fixture.state(&minted).await, TokenState::Active);
+    let (parent, by_parent) = manager(&fixture, &ADMIN, "ada").await;
+    let (child, _) = manager(&fixture, &by_parent, "ada").await;
+    fixture.directory.revoke_token(&ADMIN, &parent, true, None).await.unwrap();
+    assert_eq!(fixture.state(&child).await, TokenState::Active);
     // Asked again without that, it goes too.
-    fixture.directory.revoke_token(&ADMIN, &minter, false, None).await.unwrap();
-    assert_eq!(fixture.state(&minted).await, TokenState::Revoked);
+    fixture.directory.revoke_token(&ADMIN, &parent, false, None).await.unwrap();
+    assert_eq!(fixture.state(&child).await, TokenState::Revoked);
 }
 
 #[tokio::test]
