@@ -218,7 +218,7 @@ fn filters_of_tokens_are_the_services_work() {
         let filter = |text: &str| if dry_run { Value::Null } else { json!(text) };
         json!({
             "account": "ci", "older_than": "1y", "unused": filter("90d"), "name": filter("ci*"),
-            "cursor": cursor, "dry_run": dry_run
+            "cursor": cursor, "dry_run": dry_run, "reason": null
         })
     };
     let revoke = || "POST /api/v1/tokens/revoke?wait=true".to_owned();
