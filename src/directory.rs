@@ -2,8 +2,8 @@
 //!
 //! Each takes the actor and checks that he may, reads what it needs, and ends in one commit that holds whole
 //! or not at all, and only if nothing it read has changed; the event that tells of it is a part of that commit.
-//! It knows the domain, the store's trait and the clock; it refuses to know HTTP, the command line, and which
-//! store it is.
+//! It knows the domain, the store's trait and the clock, and of the gate the pool that hashes passwords and the
+//! signs that checks leave behind; it refuses to know HTTP, the command line, and which store it is.
 
 mod access;
 mod accounts;
@@ -62,6 +62,9 @@ use crate::{
     store::{CommitError, Index, Key, Record, Store, StoreError},
 };
 use edit::Edit;
+
+/// How many records are read in one call, so that none of them takes long.
+const READ_AT_ONCE: usize = 500;
 
 /// How often a use case starts again when somebody else was faster.
 const ATTEMPTS: usize = 16;
@@ -143,6 +146,10 @@ enum Plan<T> {
     Nothing(T),
 }
 
+/// A record is there, and cannot be read.
+#[derive(Clone, Copy, Debug)]
+struct Damaged;
+
 impl Directory {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
@@ -177,8 +184,29 @@ impl Directory {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        let stored = self.store.read(keys).await?;
-        keys.iter().zip(&stored).map(|(key, one)| one.as_ref().map(|stored| R::decode(key, stored)).transpose()).collect()
+        let mut records = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(READ_AT_ONCE) {
+            let stored = self.store.read(keys).await?;
+            for (key, stored) in keys.iter().zip(&stored) {
+                records.push(stored.as_ref().map(|stored| R::decode(key, stored)).transpose()?);
+            }
+        }
+        Ok(records)
+    }
+
+    /// The records under `keys`. One that cannot be read is no reason not to look at the others; the log has it.
+    async fn readable<R: Record>(&self, keys: Vec<Key>) -> Result<Vec<Result<Option<R>, Damaged>>, StoreError> {
+        let mut records = Vec::with_capacity(keys.len());
+        for keys in keys.chunks(READ_AT_ONCE) {
+            let stored = self.store.read(keys).await?;
+            for (key, stored) in keys.iter().zip(&stored) {
+                records.push(stored.as_ref().map(|stored| R::decode(key, stored)).transpose().map_err(|error| {
+                    tracing::error!(%error, "a record is passed over");
+                    Damaged
+                }));
+            }
+        }
+        Ok(records)
     }
 
     async fn accounts_by_id(&self, ids: impl IntoIterator<Item = AccountId>) -> Result<BTreeMap<AccountId, Account>, StoreError> {

@@ -88,15 +88,33 @@ pub struct StoreError {
     /// damaged record or a store that refuses.
     pub transient: bool,
     pub message: String,
+    /// What whoever asked has to know.
+    pub trouble: Trouble,
+}
+
+/// The kinds of trouble with a store that call for different things to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Nothing was done.
+    Plain,
+    /// Of a change: nobody knows whether the whole of it was applied.
+    Open,
+    /// This record is damaged, or of a later version.
+    Damaged(String),
 }
 
 impl StoreError {
     pub fn transient(message: impl Into<String>) -> Self {
-        Self { transient: true, message: message.into() }
+        Self { transient: true, message: message.into(), trouble: Trouble::Plain }
     }
 
     pub fn permanent(message: impl Into<String>) -> Self {
-        Self { transient: false, message: message.into() }
+        Self { transient: false, message: message.into(), trouble: Trouble::Plain }
+    }
+
+    #[must_use]
+    pub fn with(self, trouble: Trouble) -> Self {
+        Self { trouble, ..self }
     }
 }
 

@@ -6,8 +6,21 @@
 
 use std::{io::IsTerminal as _, time::Duration};
 
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{filter::Targets, fmt, prelude::*};
+use tracing_subscriber::{
+    filter::Targets,
+    fmt::{
+        self, FmtContext, FormatEvent,
+        format::{Format, Json, JsonFields, Writer},
+        time::{FormatTime as _, SystemTime},
+    },
+    prelude::*,
+    registry::LookupSpan,
+};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
@@ -41,13 +54,43 @@ pub fn init(log: Log) -> Logging {
     let (writer, worker) = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(WAITING_LINES).finish(std::io::stderr());
     let lost = writer.error_counter();
     let lines = fmt::layer().with_writer(writer).with_ansi(std::io::stderr().is_terminal());
+    let json = JsonLines(fmt::format().json().flatten_event(true));
     let registry = tracing_subscriber::registry().with(filter);
     // A second call, in a test, changes nothing.
     let _already_installed = match log.format {
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+        LogFormat::Json => registry.with(lines.fmt_fields(JsonFields::new()).event_format(json)).try_init(),
         LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
     };
     Logging { _worker: worker, lost }
+}
+
+/// One object a line. An event of the audit trail stands in its line as the object it is.
+struct JsonLines(Format<Json>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> FormatEvent<S, JsonFields> for JsonLines {
+    fn format_event(&self, context: &FmtContext<'_, S, JsonFields>, mut writer: Writer<'_>, event: &Event<'_>) -> std::fmt::Result {
+        if event.metadata().target() != "audit" {
+            return self.0.format_event(context, writer, event);
+        }
+        let mut audit = AuditEvent(String::new());
+        event.record(&mut audit);
+        write!(writer, "{{\"timestamp\":\"")?;
+        SystemTime.format_time(&mut writer)?;
+        writeln!(writer, "\",\"level\":\"{}\",\"target\":\"audit\",\"event\":{}}}", event.metadata().level(), audit.0)
+    }
+}
+
+/// The JSON of an event of the audit trail.
+struct AuditEvent(String);
+
+impl Visit for AuditEvent {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "event" {
+            value.clone_into(&mut self.0);
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
 impl Logging {

@@ -9,7 +9,7 @@ use super::{
     ApiState, Problem, answer,
     decode::given,
     dto::{AccountView, ListBody},
-    extract::{Body, Caller, ListQuery, NoBody, NoQuery, Once, Posted, Query, Seen, WaitQuery},
+    extract::{Body, Caller, ListQuery, NoQuery, Once, Posted, Query, Seen, WaitQuery},
     operations::Operations,
     schema,
     values::login,
@@ -184,16 +184,31 @@ async fn delete(
     Ok(HttpResponse::NoContent().finish())
 }
 
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "reason": "the laptop is lost" }))]
+struct RevokeAll {
+    /// Why, for whoever looks at the records.
+    #[schema(value_type = Option<Label>)]
+    reason: Option<String>,
+    /// Leave alone what the tokens have made for others.
+    #[serde(default)]
+    keep_minted: bool,
+}
+
 /// Revoke all tokens of an account
+///
+/// In one write; what they have made for others follows.
 #[utoipa::path(post, path = "/v1/accounts/{login}/revoke-all", params(("login" = Login, Path), Once, WaitQuery),
-    request_body = NoBody, responses((status = 200, body = AccountView), (status = 409)))]
+    request_body = RevokeAll, responses((status = 200, body = AccountView), (status = 409)))]
 async fn revoke_all(
     state: web::Data<ApiState>,
     path: web::Path<String>,
     _: Query<WaitQuery>,
-    Posted { actor, body: NoBody {} }: Posted<NoBody>,
+    Posted { actor, body }: Posted<RevokeAll>,
 ) -> Result<HttpResponse, Problem> {
-    let (account, replayed) = match state.directory.revoke_all(&actor, &login(&path)?).await {
+    let why = body.reason.as_deref().map(fields::reason).transpose()?;
+    let (account, replayed) = match state.directory.revoke_all(&actor, &login(&path)?, body.keep_minted, why.as_ref()).await {
         Err(DirectoryError::Replayed(Made::Account(id))) => (state.directory.account_by_id(&actor.anew(), &id).await?, true),
         done => (done?, false),
     };

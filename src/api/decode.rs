@@ -14,13 +14,21 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { bytes };
     let mut reader = serde_json::Deserializer::from_slice(text);
     let read = serde_path_to_error::deserialize(&mut reader);
+    // Serde would take a list for an object without its names.
+    let is_list = text.trim_ascii_start().first() == Some(&b'[');
     let is_json = || std::str::from_utf8(text).is_ok() && serde_json::from_slice::<IgnoredAny>(text).is_ok();
     match read.map(|value| (value, reader.end())) {
+        Ok((_, Ok(()))) if is_list => Err(not_an_object()),
         Ok((value, Ok(()))) => Ok(value),
         Ok((_, Err(error))) => Err(malformed(&error)),
+        Err(_) if is_list && is_json() => Err(not_an_object()),
         Err(error) if is_json() => Err(invalid("body_invalid", &error)),
         Err(error) => Err(malformed(error.inner())),
     }
+}
+
+fn not_an_object() -> Problem {
+    Problem::new(422, "body_invalid", "the body is a JSON object")
 }
 
 fn malformed(error: &serde_json::Error) -> Problem {
@@ -87,6 +95,7 @@ mod tests {
             (r#"{"colour":"hunter2"}"#, 422, Some("colour")),
             (r#"{"loud":true,"loud":true}"#, 422, Some("loud")),
             (r#"["hunter2"]"#, 422, None),
+            (r#" [true, ["hunter2"]]"#, 422, None),
             (r#"{"loud":true} x"#, 400, None),
             (r#"{"loud":1e999}"#, 422, Some("loud")),
             (r#"{"names":["#, 400, None),

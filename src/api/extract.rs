@@ -13,7 +13,7 @@ use actix_web::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use utoipa::{
-    IntoParams, ToSchema,
+    IntoParams,
     openapi::path::{Parameter, ParameterIn},
 };
 
@@ -201,12 +201,6 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoQuery {}
-
-/// Takes no members.
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = Nothing)]
-pub(super) struct NoBody {}
 
 /// `?wait=true` on what takes away. A change already holds everywhere when it is acknowledged, because each check
 /// asks the store.

@@ -6,7 +6,7 @@ use actix_web::{
     Error,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
-    http::Method,
+    http::{Method, StatusCode},
 };
 use tracing::{Span, field::Empty};
 use tracing_actix_web::RootSpanBuilder;
@@ -39,7 +39,8 @@ impl RootSpanBuilder for RequestSpan {
             Err(error) => error.as_response_error().status_code(),
         };
         span.record("status", status.as_u16());
-        if status.is_server_error() {
+        // A store that is away says so itself.
+        if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
             tracing::error!("a request to the API failed");
         } else {
             tracing::debug!("answered");

@@ -219,7 +219,7 @@ async fn revoke(
 ) -> Result<HttpResponse, Problem> {
     let why = query.reason.as_deref().map(fields::reason).transpose()?;
     let id = token_id(&path)?;
-    Ok(shown(state.directory.revoke_token_because(&caller.0, &id, query.keep_minted, why.as_ref(), seen.0).await?))
+    Ok(shown(state.directory.revoke_token(&caller.0, &id, query.keep_minted, why.as_ref(), seen.0).await?))
 }
 
 /// At least one of `older_than`, `unused` and `name`; all that are given must fit.

@@ -120,7 +120,8 @@ pub(super) fn control(state: ApiState, gate: Arc<Gate>, health: &Health, socket:
             .configure(health_endpoints)
             .configure(api::configure)
     })
-    .workers(1)
+    // One is left for who has to stop what the other does.
+    .workers(2)
     .disable_signals()
     .shutdown_timeout(STOP_WITHIN.as_secs())
     .on_connect(api::note_peer)

@@ -130,6 +130,9 @@ Example:
     RevokeAll {
         /// The account
         login: String,
+        /// Why, for whoever looks at the records
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[command(flatten)]
         waiting: Waiting,
     },
@@ -187,7 +190,7 @@ impl Command {
                 let body = json!({ "password": *password()? });
                 patch(&session, &login, body, Some(waiting), &format!("`{login}` has a new password")).await
             }
-            Self::RevokeAll { login, waiting } => revoke_all(&session, &login, waiting).await,
+            Self::RevokeAll { login, reason, waiting } => revoke_all(&session, &login, reason.as_deref(), waiting).await,
         }
     }
 }
@@ -242,9 +245,9 @@ async fn patch(session: &Session, login: &str, body: Value, waiting: Option<Wait
     Ok(())
 }
 
-pub(super) async fn revoke_all(session: &Session, login: &str, waiting: Waiting) -> Result<(), Failure> {
+pub(super) async fn revoke_all(session: &Session, login: &str, reason: Option<&str>, waiting: Waiting) -> Result<(), Failure> {
     let path = ["accounts", login, "revoke-all"];
-    let call = Call::post(&path, json!({})).query(waiting.query());
+    let call = Call::post(&path, json!({ "reason": reason })).query(waiting.query());
     let account: AccountView = session.client.call(call).await?;
     session.output.done(&account, &format!("revoked every token of `{login}`"));
     Ok(())

@@ -20,6 +20,8 @@ use crate::{
     },
 };
 
+/// Events that are shown where nothing else is said.
+const RECENT: usize = 1000;
 /// Between two looks at what was written since.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How much of the past a follower begins with, unless told.
@@ -51,7 +53,7 @@ pub(super) struct Audit {
     /// Only what was done
     #[arg(long)]
     done: bool,
-    /// Only the last so many
+    /// Only the last so many [default: 1000, or all from --since on]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: Option<u32>,
 }
@@ -63,7 +65,8 @@ impl Audit {
         let limit = self.limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
         let trail = Trail { session: &session, account: self.account.as_deref(), outcome };
         if !self.follow {
-            let events = match limit {
+            // A trail goes back for a year; who wants all of it says since when.
+            let events = match limit.or_else(|| since.is_none().then_some(RECENT)) {
                 Some(limit) => trail.last(since.as_deref(), limit).await?,
                 None => trail.all(since.as_deref()).await?,
             };

@@ -128,13 +128,15 @@ impl Directory {
         }
     }
 
-    /// The rows of an account on sites that exist.
-    pub(super) async fn living_rows(&self, account: &Account) -> Result<Vec<AccessEntry>, StoreError> {
+    /// The rows of an account on sites that exist, as far as they are wanted.
+    pub(super) async fn living_rows(
+        &self,
+        account: &Account,
+        wanted: impl Fn(&SiteId) -> bool,
+    ) -> Result<Vec<AccessEntry>, StoreError> {
         let Some(mut rows) = self.get::<AccessRows>(Key::Access(account.id.clone())).await? else { return Ok(Vec::new()) };
-        for dead in self.dead_sites(&rows.rows).await? {
-            rows.rows.remove(&dead);
-        }
-        let mut rows: Vec<_> = rows.rows.into_values().collect();
+        self.drop_dead_sites(&mut rows).await?;
+        let mut rows: Vec<_> = rows.rows.into_iter().filter(|(site, _)| wanted(site)).map(|(_, row)| row).collect();
         rows.sort_by(|a, b| a.site.cmp(&b.site));
         let entry = |row: SiteLevel| AccessEntry { login: account.login.clone(), site: row.site, level: row.level };
         Ok(rows.into_iter().map(entry).collect())
@@ -147,24 +149,20 @@ impl Directory {
         only: Option<&SiteName>,
         window: &Window,
     ) -> Result<Listing<AccessEntry>, DirectoryError> {
-        let account = self.account_by_login(login).await?;
-        let his = standing.authority.administered();
+        let account = self.known_account(standing, login).await?;
         let own = standing.authority.is(&account.id);
-        let sees = |site: &SiteName| own || his.as_ref().is_none_or(|his| his.iter().any(|(_, row)| row.site == *site));
-        if his.as_ref().is_some_and(Vec::is_empty) && !own {
-            return Err(Self::not_an_account(login));
-        }
+        let sees = |site: &SiteId| own || standing.authority.administers(site);
         if let Some(site) = only {
-            self.site_by_name(site).await?;
-            if !sees(site) {
-                return Err(Self::not_a_site(site));
+            let site = self.site_by_name(site).await?;
+            if !sees(&site.id) {
+                return Err(Self::not_a_site(&site.site));
             }
         }
         let limit = window.limit.clamp(1, Window::MAX_LIMIT);
-        let rows = self.living_rows(&account).await?;
+        let rows = self.living_rows(&account, sees).await?;
         let mut items: Vec<_> = rows
             .into_iter()
-            .filter(|row| only.is_none_or(|site| row.site == *site) && sees(&row.site))
+            .filter(|row| only.is_none_or(|site| row.site == *site))
             .filter(|row| window.after.as_deref().is_none_or(|after| row.site.as_str() > after))
             .take(limit + 1)
             .collect();
@@ -239,6 +237,14 @@ impl Directory {
             Some(site) => self.get(Key::Site(site)).await,
             None => Ok(None),
         }
+    }
+
+    /// Leaves the rows of sites that exist.
+    pub(super) async fn drop_dead_sites(&self, rows: &mut AccessRows) -> Result<(), StoreError> {
+        for dead in self.dead_sites(&rows.rows).await? {
+            rows.rows.remove(&dead);
+        }
+        Ok(())
     }
 
     /// Which of these sites are no more, or are others under the same name.

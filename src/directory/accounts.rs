@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    AccessEntry, Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, TokenInfo, Window, rng, shown::AccountView,
-    standing::Standing, until_settled,
+    AccessEntry, Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, TokenInfo, Window, fields, rng,
+    shown::AccountView, standing::Standing, until_settled,
 };
 use crate::{
     domain::{
@@ -57,6 +57,8 @@ pub struct AccountPatch {
 
 impl Directory {
     pub async fn create_account(&self, actor: &Actor, new: NewAccount) -> Result<Account, DirectoryError> {
+        let texts = [("login", Some(new.login.as_str())), ("name", new.name.as_ref().map(Label::as_str))];
+        fields::without_tokens(&self.prefixes, texts)?;
         match new.kind {
             AccountKind::Human => {}
             AccountKind::Service => service_has_no(new.password.is_some(), new.email.is_some())?,
@@ -93,7 +95,7 @@ impl Directory {
             disabled: false,
             may_mint_tokens: new.may_mint_tokens,
             generation: 0,
-            revoked_all: None,
+            revoked_all: Vec::new(),
             password,
             created_at: standing.now,
             version: 1,
@@ -130,7 +132,7 @@ impl Directory {
         let Some(bearer) = standing.authority.bearer() else { return Ok(None) };
         let account = bearer.account.clone();
         let info = self.info(bearer.token.clone(), &account, standing.now).await?;
-        let access = self.living_rows(&account).await?;
+        let access = self.living_rows(&account, |_| true).await?;
         Ok(Some((account, info, access)))
     }
 
@@ -147,7 +149,7 @@ impl Directory {
         let claims = self.get_all::<NameClaim>(&keys).await?;
         let keys: Vec<_> = claims.into_iter().flatten().map(|claim| Key::Account(claim.account)).collect();
         // An account that went between two of these reads is left out.
-        let items = self.get_all::<Account>(&keys).await?.into_iter().flatten().collect();
+        let items = self.readable::<Account>(keys).await?.into_iter().filter_map(Result::ok).flatten().collect();
         Ok(Listing { items, next })
     }
 
@@ -159,6 +161,8 @@ impl Directory {
         patch: AccountPatch,
         seen: Option<u64>,
     ) -> Result<Account, DirectoryError> {
+        let name = if let FieldPatch::Set(name) = &patch.name { Some(name.as_str()) } else { None };
+        fields::without_tokens(&self.prefixes, [("login", patch.login.as_ref().map(Login::as_str)), ("name", name)])?;
         self.audited(actor, Action::AccountUpdate, login.as_str(), async {
             self.superuser(actor).await?;
             let password = self.hash(patch.password.clone()).await?;
@@ -226,27 +230,50 @@ impl Directory {
         Ok(Plan::Commit(edit, new))
     }
 
-    /// Ends every token and session of the account in one write. Everybody may do that to himself.
-    pub async fn revoke_all(&self, actor: &Actor, login: &Login) -> Result<Account, DirectoryError> {
+    /// Ends every token and session of the account in one write; and then, unless `keep_minted`, what its tokens have minted
+    /// for others. Everybody may do that to himself.
+    pub async fn revoke_all(
+        &self,
+        actor: &Actor,
+        login: &Login,
+        keep_minted: bool,
+        why: Option<&Label>,
+    ) -> Result<Account, DirectoryError> {
+        fields::without_tokens(&self.prefixes, [("reason", why.map(Label::as_str))])?;
         self.audited(actor, Action::AccountRevokeAll, login.as_str(), async {
-            until_settled!(self, {
-                let standing = self.standing(actor).await?;
-                let old = self.seen_account(&standing, login).await?;
-                refuse_built_in(&old)?;
-                let mut new = old.clone();
-                new.generation += 1;
-                new.revoked_all = Some(Revocation { at: standing.now, by: standing.name(), why: None });
-                new.version += 1;
-                let mut edit = standing.edit();
-                edit.expect_same(Key::Account(old.id.clone()), &old);
-                edit.put(Key::Account(new.id.clone()), &new)?;
-                edit.takes_away();
-                edit.tell(standing.event(Action::AccountRevokeAll, old.login.as_str()));
-                standing.made(&mut edit, self, Made::Account(new.id.clone()))?;
-                Plan::Commit(edit, new)
-            })
+            let (account, standing) = self.end_generation(actor, login, keep_minted, why).await?;
+            if !keep_minted {
+                self.revoke_minted_by(&standing.after_the_deed(), &account.id).await?;
+            }
+            Ok(account)
         })
         .await
+    }
+
+    async fn end_generation(
+        &self,
+        actor: &Actor,
+        login: &Login,
+        keeps_minted: bool,
+        why: Option<&Label>,
+    ) -> Result<(Account, Standing), DirectoryError> {
+        until_settled!(self, {
+            let standing = self.standing(actor).await?;
+            let old = self.seen_account(&standing, login).await?;
+            refuse_built_in(&old)?;
+            let mut new = old.clone();
+            new.revoke_all(Revocation { keeps_minted, ..standing.revocation(why.map(Label::as_str)) });
+            new.version += 1;
+            let mut edit = standing.edit();
+            edit.expect_same(Key::Account(old.id.clone()), &old);
+            edit.put(Key::Account(new.id.clone()), &new)?;
+            edit.takes_away();
+            let mut event = standing.event(Action::AccountRevokeAll, old.login.as_str());
+            event.after = why.map(|why| serde_json::Map::from_iter([("revoked_because".to_owned(), why.as_str().into())]));
+            edit.tell(event);
+            standing.made(&mut edit, self, Made::Account(new.id.clone()))?;
+            Plan::Commit(edit, (new, standing))
+        })
     }
 
     /// The account of this login, where the actor sees it.

@@ -1,14 +1,21 @@
-//! Deleting an account, with everything that is its own: names, access, tokens. All in one commit; where there are too many
-//! tokens for one, the account is disabled first and goes last, so that it can be deleted again from any point.
+//! Deleting an account, with everything that is its own: names, access, tokens; and what those have minted for others. An
+//! account with tokens is disabled first and goes last, so that it can be deleted again from any point.
 
 use super::{
     Actor, Directory, DirectoryError, Edit, Plan,
     accounts::{claims, counts_as_superuser, refuse_built_in},
     shown::AccountView,
+    standing::Standing,
     until_settled,
 };
 use crate::{
-    domain::{account::Account, event::Action, id::AccountId, text::Login, token::TokenId},
+    domain::{
+        account::Account,
+        event::Action,
+        id::AccountId,
+        text::Login,
+        token::{Token, TokenId},
+    },
     store::{Index, Key},
 };
 
@@ -19,27 +26,54 @@ impl Directory {
     /// Deletes the account; its tokens and sessions die with it. `seen` is the version the caller has read, if he minds.
     pub async fn delete_account(&self, actor: &Actor, login: &Login, seen: Option<u64>) -> Result<(), DirectoryError> {
         self.audited(actor, Action::AccountDelete, login.as_str(), async {
-            let mut seen = seen;
+            let Prepared { id, has_tokens, mut standing } = self.prepare_deletion(actor, login, seen).await?;
+            if has_tokens {
+                // He may be deleting himself; what follows is a part of what he was allowed to do.
+                standing = standing.after_the_deed();
+                self.revoke_minted_by(&standing, &id).await?;
+            }
             loop {
-                let Part { tokens, last } = self.delete_part(actor, login, seen).await?;
+                let Part { tokens, last } = self.delete_part(&standing, login, &id).await?;
                 self.forget_uses(&tokens).await;
                 if last {
                     return Ok(());
                 }
-                // From here on the versions are our own.
-                seen = None;
             }
         })
         .await
     }
 
-    /// Deletes as much as fits one commit.
-    async fn delete_part(&self, actor: &Actor, login: &Login, seen: Option<u64>) -> Result<Part, DirectoryError> {
+    /// Disables an account that has tokens, so that nothing is made with them any more.
+    async fn prepare_deletion(&self, actor: &Actor, login: &Login, seen: Option<u64>) -> Result<Prepared, DirectoryError> {
         until_settled!(self, {
             let standing = self.superuser(actor).await?;
             let account = self.account_by_login(login).await?;
             refuse_built_in(&account)?;
             DirectoryError::unless_seen(seen, account.version)?;
+            let id = account.id.clone();
+            let has_tokens = !self.store.page(&Index::TokensOf(id.clone()), None, 1).await?.members.is_empty();
+            if !has_tokens || account.disabled {
+                return Ok(Prepared { id, has_tokens, standing });
+            }
+            let mut edit = standing.edit();
+            edit.takes_away();
+            if counts_as_superuser(&account) {
+                self.expect_another_superuser(&mut edit, &account.id).await?;
+            }
+            let disabled = Account { disabled: true, version: account.version + 1, ..account.clone() };
+            edit.expect_same(Key::Account(id.clone()), &account);
+            edit.put(Key::Account(id.clone()), &disabled)?;
+            let event = standing.event(Action::AccountUpdate, account.login.as_str());
+            edit.tell(event.changing(Some(&AccountView::from(account)), Some(&AccountView::from(disabled))));
+            Plan::Commit(edit, Prepared { id, has_tokens, standing })
+        })
+    }
+
+    /// Deletes as much as fits one commit.
+    async fn delete_part(&self, standing: &Standing, login: &Login, id: &AccountId) -> Result<Part, DirectoryError> {
+        until_settled!(self, {
+            let account: Option<Account> = self.get(Key::Account(id.clone())).await?;
+            let account = account.ok_or_else(|| Self::not_an_account(login))?;
             let mut edit = standing.edit();
             edit.takes_away();
             if counts_as_superuser(&account) {
@@ -49,31 +83,34 @@ impl Directory {
             let index = Index::TokensOf(account.id.clone());
             let page = self.store.page(&index, None, TOKENS_PER_COMMIT).await?;
             let tokens: Vec<_> = page.members.iter().filter_map(|id| TokenId::parse(id)).collect();
-            if page.more && !account.disabled {
-                let disabled = Account { disabled: true, version: account.version + 1, ..account.clone() };
-                edit.put(Key::Account(account.id.clone()), &disabled)?;
-                let event = standing.event(Action::AccountUpdate, account.login.as_str());
-                edit.tell(event.changing(Some(&AccountView::from(account)), Some(&AccountView::from(disabled))));
-                Plan::Commit(edit, Part { tokens: Vec::new(), last: false })
-            } else {
-                drop_tokens(&mut edit, &account.id, &tokens);
-                if !page.more {
-                    // A token that is being made now must not be missed.
-                    edit.expect_count(index, page.members.len());
-                    edit.delete(Key::Account(account.id.clone()));
-                    for folded in claims(&account) {
-                        edit.delete(Key::Name(folded));
-                    }
-                    edit.remove_from(Index::Accounts, &account.login.folded());
-                    edit.remove_from(Index::Superusers, &account.id);
-                    self.drop_access(&mut edit, &account.id).await?;
-                    let event = standing.event(Action::AccountDelete, account.login.as_str());
-                    edit.tell(event.changing(Some(&AccountView::from(account)), None::<&AccountView>));
-                }
-                Plan::Commit(edit, Part { tokens, last: !page.more })
+            let records = self.readable::<Token>(tokens.iter().cloned().map(Key::Token).collect()).await?;
+            for (id, record) in tokens.iter().zip(records) {
+                let minted_with = record.ok().flatten().map(|token| token.minted_with).unwrap_or_default();
+                drop_token(&mut edit, &account.id, id, &minted_with);
             }
+            if !page.more {
+                // A token that is being made now must not be missed.
+                edit.expect_count(index, page.members.len());
+                edit.delete(Key::Account(account.id.clone()));
+                for folded in claims(&account) {
+                    edit.delete(Key::Name(folded));
+                }
+                edit.remove_from(Index::Accounts, &account.login.folded());
+                edit.remove_from(Index::Superusers, &account.id);
+                self.drop_access(&mut edit, &account.id).await?;
+                let event = standing.event(Action::AccountDelete, account.login.as_str());
+                edit.tell(event.changing(Some(&AccountView::from(account)), None::<&AccountView>));
+            }
+            Plan::Commit(edit, Part { tokens, last: !page.more })
         })
     }
+}
+
+/// An account that is ready to go.
+struct Prepared {
+    id: AccountId,
+    has_tokens: bool,
+    standing: Standing,
 }
 
 /// A part of a deletion.
@@ -83,13 +120,13 @@ struct Part {
     last: bool,
 }
 
-/// Removes the records of an account's tokens, and their places in its lists. In the lists of those they were minted with
-/// they stay: who has counted such a list must not be misled.
-pub(super) fn drop_tokens(edit: &mut Edit, owner: &AccountId, tokens: &[TokenId]) {
-    for id in tokens {
-        edit.delete(Key::Token(id.clone()));
-        edit.remove_from(Index::Tokens, id);
-        edit.remove_from(Index::TokensOf(owner.clone()), id);
-        edit.clear(Index::MintedBy(id.clone()));
+/// Removes the record of an account's token, and its places in the lists.
+pub(super) fn drop_token(edit: &mut Edit, owner: &AccountId, id: &TokenId, minted_with: &[TokenId]) {
+    edit.delete(Key::Token(id.clone()));
+    edit.remove_from(Index::Tokens, id);
+    edit.remove_from(Index::TokensOf(owner.clone()), id);
+    edit.clear(Index::MintedBy(id.clone()));
+    for minter in minted_with {
+        edit.remove_from(Index::MintedBy(minter.clone()), id);
     }
 }

@@ -73,6 +73,11 @@ impl Edit {
         self.change.takes_away = true;
     }
 
+    /// Whether nothing is to be done.
+    pub(super) fn is_empty(&self) -> bool {
+        self.change.steps.is_empty()
+    }
+
     pub(super) fn into_change(mut self) -> Result<(Change, Vec<Event>), StoreError> {
         self.change.entries = self.events.iter().map(entry).collect::<Result<_, _>>()?;
         Ok((self.change, self.events))

@@ -3,7 +3,7 @@
 use crate::{
     domain::{authority::Denied, decision::Reason, text::Invalid},
     gate::hasher::Busy,
-    store::{StoreError, record::Made},
+    store::{StoreError, Trouble, record::Made},
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum DirectoryError {
     /// Too many passwords are waiting to be hashed.
     #[error("too many passwords are being hashed; try again in a moment")]
     Busy,
-    #[error("the store did not answer as it should; the log says more")]
+    #[error("{}", trouble(.0))]
     Store(#[from] StoreError),
 }
 
@@ -53,6 +53,18 @@ impl DirectoryError {
             Some(version) if version != current => Err(Self::Precondition { current }),
             _ => Ok(()),
         }
+    }
+}
+
+/// What is to be done about the store.
+fn trouble(error: &StoreError) -> String {
+    match (&error.trouble, error.transient) {
+        (Trouble::Open, _) => {
+            "the store's answer was lost, so this may or may not have been done; look before you ask for it again".to_owned()
+        }
+        (Trouble::Damaged(record), _) => format!("the record {record} in the store cannot be read; the log says why"),
+        (Trouble::Plain, true) => "the store cannot be reached at the moment, and nothing was done; try again".to_owned(),
+        (Trouble::Plain, false) => "the store did not answer as it should; the log says more".to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 
 use crate::domain::{
     text::{Invalid, Label},
+    token::TokenPrefixes,
     trust::canonical_network,
 };
 
@@ -41,6 +42,24 @@ pub fn network(text: &str) -> Result<IpNet, Invalid> {
             format!("`{text}` is no network: write 192.0.2.0/24, 2001:db8::/32 or an address"),
         )
     })
+}
+
+/// Refuses texts that hold a token: they are shown to others, and written down.
+pub(super) fn without_tokens<'a>(
+    prefixes: &TokenPrefixes,
+    texts: impl IntoIterator<Item = (&'static str, Option<&'a str>)>,
+) -> Result<(), Invalid> {
+    for (field, text) in texts {
+        let mut words = text.unwrap_or_default().split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        if words.any(|word| prefixes.parse(word.as_bytes()).is_some()) {
+            return Err(Invalid::new(
+                "holds_a_token",
+                field,
+                "this text holds a token, which is a secret; revoke it, and leave it out",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses a list that would make its record too large.

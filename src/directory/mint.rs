@@ -61,6 +61,12 @@ impl NewToken {
 impl Directory {
     /// Makes a token. Its text is in the answer and nowhere else, ever.
     pub async fn create_token(&self, actor: &Actor, new: NewToken) -> Result<(PlainToken, TokenInfo), DirectoryError> {
+        let texts = [
+            ("account", Some(new.account.as_str())),
+            ("name", Some(new.name.as_str())),
+            ("device", new.device.as_ref().map(Label::as_str)),
+        ];
+        fields::without_tokens(&self.prefixes, texts)?;
         fields::bounded(&new.scopes, "too_many_scopes", "scopes")?;
         fields::bounded(&new.networks, "too_many_networks", "networks")?;
         self.audited_for(actor, Action::TokenCreate, "", Some(&new.account), async {
@@ -79,7 +85,7 @@ impl Directory {
         // Its generation is copied, so he must not have "revoked all" in between; and who may make it, depends on both.
         edit.expect_same(Key::Account(owner.id.clone()), &owner);
         edit.expect_as_read(Key::Access(owner.id.clone()), access.as_ref());
-        let ceiling = self.ceiling(&mut edit, &new.ceiling).await?;
+        let ceiling = self.ceiling(&mut edit, &new.ceiling, &standing.authority, as_owner).await?;
         let ceiling = ceiling.unwrap_or_else(|| standing.authority.ceiling_for(as_owner));
         let (scopes, networks) = (distinct(&new.scopes), distinct(&new.networks));
         let (secure_only, system) = (new.secure_only, new.system);

@@ -1,14 +1,19 @@
 //! Revoking tokens: one, with what it has minted, or all that a filter finds. A revoked record stays for a while, and says
 //! who ended it, when and why.
+//!
+//! The token itself ends in the first commit, with as much of what hangs on it as fits: nothing that it does meanwhile may
+//! hold off its end. From then on nothing more can come to hang on it, and the rest follows from the top down. Who dies in
+//! between has left a task to the upkeep.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
-use super::{Actor, Directory, DirectoryError, Edit, Plan, TokenFilter, TokenInfo, Window, standing::Standing, until_settled};
+use super::{Actor, Directory, DirectoryError, Edit, Plan, TokenFilter, TokenInfo, Window, fields, standing::Standing};
 use crate::{
     domain::{
         account::Account,
         authority::Owner,
         event::Action,
+        id::AccountId,
         text::Label,
         time::Timestamp,
         token::{Revocation, Token, TokenId, TokenState},
@@ -18,6 +23,10 @@ use crate::{
 
 /// How many tokens end in one commit.
 const TOKENS_PER_COMMIT: usize = 500;
+/// How often a revocation is tried: more often than somebody can be faster who would rather not be revoked.
+const ATTEMPTS: usize = 256;
+/// After so many of these it is tried with the token alone: what hangs on it may be what keeps changing.
+const ATTEMPTS_WITH_OTHERS: usize = 3;
 
 /// A part of a revocation by filter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,13 +44,8 @@ pub enum Found {
     OnlyTell,
 }
 
-/// What ends with a token.
-struct Descent {
-    /// Its predecessors and what was minted, as far as it is alive; without the token itself.
-    tokens: Vec<(Token, String)>,
-    /// The lists that this was read from, with their lengths.
-    counts: Vec<(Index, usize)>,
-}
+/// A token that ends because another one does, and why.
+type Hanging = (Token, String);
 
 impl Directory {
     /// Revokes one token, for good, with its predecessors that are still in their grace; and, unless `keep_minted`, what was
@@ -51,20 +55,10 @@ impl Directory {
         actor: &Actor,
         id: &TokenId,
         keep_minted: bool,
-        seen: Option<u64>,
-    ) -> Result<TokenInfo, DirectoryError> {
-        self.revoke_token_because(actor, id, keep_minted, None, seen).await
-    }
-
-    /// As [`Self::revoke_token`], with a word on why.
-    pub async fn revoke_token_because(
-        &self,
-        actor: &Actor,
-        id: &TokenId,
-        keep_minted: bool,
         why: Option<&Label>,
         seen: Option<u64>,
     ) -> Result<TokenInfo, DirectoryError> {
+        fields::without_tokens(&self.prefixes, [("reason", why.map(Label::as_str))])?;
         let revoke = self.revoke(actor, id, keep_minted, why.map(Label::as_str), seen);
         self.audited(actor, Action::TokenRevoke, id.as_str(), revoke).await
     }
@@ -77,57 +71,171 @@ impl Directory {
         why: Option<&str>,
         seen: Option<u64>,
     ) -> Result<TokenInfo, DirectoryError> {
-        let mut seen = seen;
-        loop {
-            if let Some(info) = self.revoke_part(actor, id, keep_minted, why, seen).await? {
-                return Ok(info);
-            }
-            seen = None;
-        }
+        let (info, standing) = self.revoke_first(actor, id, keep_minted, why, seen).await?;
+        // He may have revoked what he came with; what follows is a part of what he was allowed to do.
+        self.revoke_the_rest(&standing.after_the_deed(), &info.token, keep_minted).await?;
+        Ok(info)
     }
 
-    /// Revokes as much as fits one commit, the token itself last. `None` while it is not.
-    async fn revoke_part(
+    /// Ends the token.
+    async fn revoke_first(
         &self,
         actor: &Actor,
         id: &TokenId,
         keep_minted: bool,
         why: Option<&str>,
         seen: Option<u64>,
-    ) -> Result<Option<TokenInfo>, DirectoryError> {
-        until_settled!(self, {
+    ) -> Result<(TokenInfo, Standing), DirectoryError> {
+        for attempt in 0..ATTEMPTS {
             let standing = self.standing(actor).await?;
             let (old, owner, access) = self.seen_token(&standing, id).await?;
             standing.authority.may_change_token(&old, Owner { account: &owner, access: access.as_ref() })?;
             DirectoryError::unless_seen(seen, old.version)?;
-            let Descent { mut tokens, counts } = self.descent(&old, keep_minted, standing.now).await?;
-            let is_last = tokens.len() < TOKENS_PER_COMMIT;
-            // What was minted goes before what it was minted with, so that no part leaves anything behind.
-            tokens.reverse();
-            tokens.truncate(TOKENS_PER_COMMIT);
-            if old.revoked.is_some() && tokens.is_empty() {
-                return Ok(Some(self.info(old, &owner, standing.now).await?));
-            }
-            let owners = self.accounts_by_id(tokens.iter().map(|(token, _)| token.account.clone())).await?;
             let mut edit = standing.edit();
             edit.takes_away();
-            for (token, why) in tokens {
-                revoke(&mut edit, &standing, &token, owners.get(&token.account), Some(why))?;
+            let new = match &old.revoked {
+                Some(done) if done.keeps_minted <= keep_minted => old.clone(),
+                done => end(
+                    &mut edit,
+                    &standing,
+                    &old,
+                    Some(&owner),
+                    done.clone().unwrap_or_else(|| standing.revocation(why)),
+                    keep_minted,
+                )?,
+            };
+            if attempt < ATTEMPTS_WITH_OTHERS {
+                let hanging = self.hanging_on(&old, keep_minted, standing.now).await?;
+                self.end_all(&mut edit, &standing, &hanging).await?;
             }
-            if is_last {
-                // Nothing may have been minted since the lists were read.
-                for (index, members) in counts {
-                    edit.expect_count(index, members);
+            let info = self.info(new, &owner, standing.now).await?;
+            let plan = if edit.is_empty() { Plan::Nothing(info) } else { Plan::Commit(edit, info) };
+            if let Some(info) = self.settle(plan).await? {
+                return Ok((info, standing));
+            }
+        }
+        Err(DirectoryError::Contended)
+    }
+
+    /// What hangs on a token and is alive, from the top down, as far as it fits one commit.
+    async fn hanging_on(&self, root: &Token, keep_minted: bool, now: Timestamp) -> Result<Vec<Hanging>, StoreError> {
+        let mut known = BTreeSet::from([root.id.clone()]);
+        let (mut open, mut found) = (VecDeque::from([root.clone()]), Vec::new());
+        while let Some(token) = open.pop_front() {
+            let mut after = None;
+            loop {
+                let (page, next) = self.hanging_directly(&token, keep_minted, after).await?;
+                for (one, why) in page {
+                    if known.insert(one.id.clone()) {
+                        open.push_back(one.clone());
+                        if one.lives(now) {
+                            found.push((one, why));
+                        }
+                    }
                 }
-                let new = match old.revoked {
-                    Some(_) => old,
-                    None => revoke(&mut edit, &standing, &old, Some(&owner), why.map(str::to_owned))?,
-                };
-                Plan::Commit(edit, Some(self.info(new, &owner, standing.now).await?))
-            } else {
-                Plan::Commit(edit, None)
+                if known.len() >= TOKENS_PER_COMMIT {
+                    found.truncate(TOKENS_PER_COMMIT);
+                    return Ok(found);
+                }
+                after = next;
+                if after.is_none() {
+                    break;
+                }
             }
-        })
+        }
+        Ok(found)
+    }
+
+    /// Ends all that hangs on a token that has ended. Each goes before what hangs on it in turn is looked for.
+    async fn revoke_the_rest(&self, standing: &Standing, root: &Token, keep_minted: bool) -> Result<(), DirectoryError> {
+        let mut known = BTreeSet::from([root.id.clone()]);
+        let mut open = VecDeque::from([root.clone()]);
+        while let Some(token) = open.pop_front() {
+            let mut after = None;
+            loop {
+                let next = self.revoke_page(standing, &token, keep_minted, after.clone(), |one| {
+                    if known.insert(one.id.clone()) {
+                        open.push_back(one);
+                    }
+                });
+                after = next.await?;
+                if after.is_none() {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends what the tokens of an account have minted, for whomever.
+    pub(super) async fn revoke_minted_by(&self, standing: &Standing, account: &AccountId) -> Result<(), DirectoryError> {
+        let mut window = Window { after: None, limit: TOKENS_PER_COMMIT };
+        loop {
+            let (members, next) = self.members(&Index::TokensOf(account.clone()), &window).await?;
+            for id in members.iter().filter_map(|id| TokenId::parse(id)) {
+                // Most have minted nothing.
+                if self.store.page(&Index::MintedBy(id.clone()), None, 1).await?.members.is_empty() {
+                    continue;
+                }
+                let token = self.readable::<Token>(vec![Key::Token(id)]).await?.pop().and_then(Result::ok).flatten();
+                if let Some(token) = token {
+                    self.revoke_the_rest(standing, &token, false).await?;
+                }
+            }
+            window.after = next;
+            if window.after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Ends one page of what hangs on a token, and hands out all of it. Where the next page begins.
+    async fn revoke_page(
+        &self,
+        standing: &Standing,
+        token: &Token,
+        keep_minted: bool,
+        after: Option<String>,
+        mut hand_out: impl FnMut(Token),
+    ) -> Result<Option<String>, DirectoryError> {
+        for _ in 0..ATTEMPTS {
+            let (page, next) = self.hanging_directly(token, keep_minted, after.clone()).await?;
+            let alive: Vec<_> = page.iter().filter(|(one, _)| one.lives(standing.now)).cloned().collect();
+            let mut edit = standing.edit();
+            edit.takes_away();
+            self.end_all(&mut edit, standing, &alive).await?;
+            if edit.is_empty() || self.settle(Plan::Commit(edit, ())).await?.is_some() {
+                for (one, _) in page {
+                    hand_out(one);
+                }
+                return Ok(next);
+            }
+        }
+        Err(DirectoryError::Contended)
+    }
+
+    /// The predecessor of a token, with the first page, and a page of what was minted with it.
+    async fn hanging_directly(
+        &self,
+        token: &Token,
+        keep_minted: bool,
+        after: Option<String>,
+    ) -> Result<(Vec<Hanging>, Option<String>), StoreError> {
+        let mut ids: Vec<(TokenId, String)> = Vec::new();
+        if let (Some(predecessor), None) = (&token.rotated_from, &after) {
+            ids.push((predecessor.clone(), format!("its successor {} was revoked", token.id)));
+        }
+        let mut next = None;
+        if !keep_minted {
+            let window = Window { after, limit: TOKENS_PER_COMMIT };
+            let (members, cursor) = self.members(&Index::MintedBy(token.id.clone()), &window).await?;
+            next = cursor;
+            let minted = members.iter().filter_map(|member| TokenId::parse(member));
+            ids.extend(minted.map(|id| (id, minted_with_revoked(&token.id))));
+        }
+        let records = self.readable::<Token>(ids.iter().map(|(id, _)| Key::Token(id.clone())).collect()).await?;
+        let found = records.into_iter().zip(ids).filter_map(|(record, (_, why))| Some((record.ok()??, why)));
+        Ok((found.collect(), next))
     }
 
     /// Revokes the tokens of one part of the list that the filter finds and the actor may revoke, but for the one he came
@@ -145,7 +253,7 @@ impl Directory {
         for info in listing.items.into_iter().filter(is_open) {
             let revoked = match found {
                 Found::OnlyTell => Ok(info),
-                Found::Revoke(why) => self.revoke_token_because(actor, &info.token.id, false, why.as_ref(), None).await,
+                Found::Revoke(why) => self.revoke_token(actor, &info.token.id, false, why.as_ref(), None).await,
             };
             match revoked {
                 Ok(info) => tokens.push(info),
@@ -155,35 +263,6 @@ impl Directory {
             }
         }
         Ok(Revoked { tokens, next: listing.next })
-    }
-
-    async fn descent(&self, root: &Token, keep_minted: bool, now: Timestamp) -> Result<Descent, StoreError> {
-        let mut descent = Descent { tokens: Vec::new(), counts: Vec::new() };
-        let mut known = BTreeSet::from([root.id.clone()]);
-        let mut open = vec![root.clone()];
-        while let Some(token) = open.pop() {
-            let mut further: Vec<(TokenId, String)> = Vec::new();
-            if let Some(predecessor) = &token.rotated_from {
-                further.push((predecessor.clone(), format!("its successor {} was revoked", token.id)));
-            }
-            if !keep_minted {
-                let index = Index::MintedBy(token.id.clone());
-                let members = self.all_members(&index).await?;
-                let ids = members.iter().filter_map(|member| TokenId::parse(member));
-                further.extend(ids.map(|id| (id, format!("it was minted with {}, which was revoked", token.id))));
-                descent.counts.push((index, members.len()));
-            }
-            further.retain(|(id, _)| known.insert(id.clone()));
-            let keys: Vec<_> = further.iter().map(|(id, _)| Key::Token(id.clone())).collect();
-            for (token, (_, why)) in self.get_all::<Token>(&keys).await?.into_iter().zip(further) {
-                let Some(token) = token else { continue };
-                if token.revoked.is_none() && token.ends_at().is_none_or(|end| now < end) {
-                    descent.tokens.push((token.clone(), why));
-                }
-                open.push(token);
-            }
-        }
-        Ok(descent)
     }
 
     pub(super) async fn all_members(&self, index: &Index) -> Result<Vec<String>, StoreError> {
@@ -196,23 +275,36 @@ impl Directory {
             }
         }
     }
+
+    async fn end_all(&self, edit: &mut Edit, standing: &Standing, tokens: &[Hanging]) -> Result<(), StoreError> {
+        let owners = self.accounts_by_id(tokens.iter().map(|(token, _)| token.account.clone())).await?;
+        for (token, why) in tokens {
+            end(edit, standing, token, owners.get(&token.account), standing.revocation(Some(why)), false)?;
+        }
+        Ok(())
+    }
 }
 
 /// Revokes one record within an edit.
-fn revoke(
+fn end(
     edit: &mut Edit,
     standing: &Standing,
     old: &Token,
     owner: Option<&Account>,
-    why: Option<String>,
+    revocation: Revocation,
+    keeps_minted: bool,
 ) -> Result<Token, StoreError> {
-    let revoked = Some(Revocation { at: standing.now, by: standing.name(), why: why.clone() });
-    let new = Token { revoked, version: old.version + 1, ..old.clone() };
+    let told = [("account", owner.map(|owner| owner.login.to_string())), ("revoked_because", revocation.why.clone())];
+    let new = Token { revoked: Some(Revocation { keeps_minted, ..revocation }), version: old.version + 1, ..old.clone() };
     edit.expect_same(Key::Token(old.id.clone()), old);
     edit.put(Key::Token(new.id.clone()), &new)?;
     let mut event = standing.event(Action::TokenRevoke, old.id.as_str());
-    let told = [("account", owner.map(|owner| owner.login.to_string())), ("revoked_because", why)];
     event.after = Some(told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect());
     edit.tell(event);
     Ok(new)
+}
+
+/// Why something ends that was minted with a token.
+pub(super) fn minted_with_revoked(minter: &TokenId) -> String {
+    format!("it was minted with {minter}, which was revoked")
 }

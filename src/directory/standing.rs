@@ -17,7 +17,7 @@ use crate::{
         decision::Reason,
         event::{Action, By, Event},
         time::Timestamp,
-        token::Token,
+        token::{Revocation, Token},
     },
     store::{Key, StoreError, record::Made},
 };
@@ -48,7 +48,11 @@ impl Directory {
                 if !presented.verifies(&token, &self.keys) {
                     return Err(Reason::Mismatch.into());
                 }
-                let (account, access) = self.owner(&token).await?.ok_or(Reason::Unknown)?;
+                let (account, mut access) = self.owner(&token).await?.ok_or(Reason::Unknown)?;
+                // Who administered a site that has gone administers nothing by that.
+                if let Some(access) = access.as_mut().filter(|_| !account.superuser) {
+                    self.drop_dead_sites(access).await?;
+                }
                 let by =
                     By { account: Some(account.login.to_string()), credential: Some(token.id.to_string()), address: actor.address };
                 (self.authority(account, access, token, actor.address, now)?, by)
@@ -102,6 +106,21 @@ impl Standing {
     /// As records name him: a login, `control:UID` or `system:NAME`.
     pub fn name(&self) -> String {
         self.by.account.clone().unwrap_or_default()
+    }
+
+    /// For the rest of what he was allowed to begin: as himself, and whatever has become of him.
+    pub fn after_the_deed(&self) -> Self {
+        Self {
+            authority: Authority::Above,
+            by: self.by.clone(),
+            now: self.now,
+            request_id: self.request_id.clone(),
+            idempotency: None,
+        }
+    }
+
+    pub fn revocation(&self, why: Option<&str>) -> Revocation {
+        Revocation { at: self.now, by: self.name(), why: why.map(str::to_owned), keeps_minted: false }
     }
 
     /// A change on his behalf.

@@ -6,6 +6,8 @@ use super::{Directory, DirectoryError, Edit, fields};
 use crate::{
     domain::{
         access::{Level, SiteLevel},
+        authority::{Authority, Owner},
+        id::SiteId,
         site::{Site, SiteName},
         text::Invalid,
         time::Timestamp,
@@ -32,8 +34,16 @@ pub enum Expiry {
 }
 
 impl Directory {
-    /// The ceiling by the ids of its sites, which must exist when the token is written; `None` where none is asked for.
-    pub(super) async fn ceiling(&self, edit: &mut Edit, ask: &CeilingAsk) -> Result<Option<Ceiling>, DirectoryError> {
+    /// The ceiling by the ids of its sites, which must exist when the token is written; `None` where none is asked for. A
+    /// site with which neither the actor nor the owner has to do does not exist for them.
+    pub(super) async fn ceiling(
+        &self,
+        edit: &mut Edit,
+        ask: &CeilingAsk,
+        actor: &Authority,
+        owner: Owner<'_>,
+    ) -> Result<Option<Ceiling>, DirectoryError> {
+        let known = |site: &SiteId| actor.level(site) > Level::None || owner.level(site) > Level::None;
         let names = match ask {
             CeilingAsk::Owner => return Ok(None),
             CeilingAsk::EverySite(level) => return Ok(Some(Ceiling::EverySite(some(*level)?))),
@@ -45,7 +55,7 @@ impl Directory {
         let sites = self.get_all::<Site>(&keys).await?;
         let mut rows = BTreeMap::new();
         for ((name, level), site) in names.iter().zip(sites) {
-            let site = site.ok_or_else(|| Self::not_a_site(name))?;
+            let site = site.filter(|site| known(&site.id)).ok_or_else(|| Self::not_a_site(name))?;
             edit.expect_same(Key::Site(name.clone()), &site);
             rows.insert(site.id, SiteLevel { site: site.site, level: some(*level)? });
         }

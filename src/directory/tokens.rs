@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Actor, Directory, DirectoryError, FieldPatch, Listing, Plan, Window, shown::TokenView, standing::Standing, until_settled,
+    Actor, Directory, DirectoryError, FieldPatch, Listing, Plan, Window, fields, shown::TokenView, standing::Standing,
+    until_settled,
 };
 use crate::{
     domain::{
@@ -33,8 +34,7 @@ pub struct TokenInfo {
 impl TokenInfo {
     pub(super) fn new(token: Token, owner: &Account, last_used: Option<LastUse>, now: Timestamp) -> Self {
         let state = token.state(owner.generation, now);
-        let with_all = || owner.revoked_all.clone().filter(|_| token.generation != owner.generation);
-        let revoked = token.revoked.clone().or_else(with_all);
+        let revoked = token.revoked.clone().or_else(|| owner.end_of(token.generation).cloned());
         Self { token, login: owner.login.clone(), kind: owner.kind, state, revoked, last_used }
     }
 }
@@ -101,7 +101,8 @@ impl Directory {
     pub async fn token(&self, actor: &Actor, id: &TokenId) -> Result<TokenInfo, DirectoryError> {
         let standing = self.standing(actor).await?;
         let (token, owner, _) = self.seen_token(&standing, id).await?;
-        Ok(self.info(token, &owner, standing.now).await?)
+        let ceiling = standing.authority.shown_ceiling(&token);
+        Ok(self.info(Token { ceiling, ..token }, &owner, standing.now).await?)
     }
 
     /// The tokens of one account, or all that the actor sees. The limit is for those that are looked at: with a filter a part
@@ -119,7 +120,7 @@ impl Directory {
     ) -> Result<Listing<TokenInfo>, DirectoryError> {
         let (ids, next) = self.token_ids(standing, filter.login.as_ref(), window).await?;
         let keys: Vec<_> = ids.iter().cloned().map(Key::Token).collect();
-        let tokens: Vec<Token> = self.get_all(&keys).await?.into_iter().flatten().collect();
+        let tokens: Vec<Token> = self.readable(keys).await?.into_iter().filter_map(Result::ok).flatten().collect();
         let owners = self.accounts_by_id(tokens.iter().map(|token| token.account.clone())).await?;
         let access = self.access_to_judge(standing, owners.keys()).await?;
         let ids: Vec<_> = tokens.iter().map(|token| token.id.clone()).collect();
@@ -128,7 +129,10 @@ impl Directory {
         let items = tokens.into_iter().zip(uses).filter_map(|(token, last_used)| {
             let owner = owners.get(&token.account)?;
             let seen = standing.authority.sees_token(&token, Owner { account: owner, access: access.get(&owner.id) });
-            seen.then(|| TokenInfo::new(token, owner, last_used, standing.now))
+            seen.then(|| {
+                let ceiling = standing.authority.shown_ceiling(&token);
+                TokenInfo::new(Token { ceiling, ..token }, owner, last_used, standing.now)
+            })
         });
         let items = items.filter(|info| filter.takes(info, standing.now)).collect();
         Ok(Listing { items, next })
@@ -142,6 +146,9 @@ impl Directory {
         patch: TokenPatch,
         seen: Option<u64>,
     ) -> Result<TokenInfo, DirectoryError> {
+        let device = if let FieldPatch::Set(device) = &patch.device { Some(device.as_str()) } else { None };
+        let texts = [("name", patch.name.as_ref().map(Label::as_str)), ("device", device)];
+        fields::without_tokens(&self.prefixes, texts)?;
         self.audited(actor, Action::TokenUpdate, id.as_str(), async {
             until_settled!(self, {
                 let standing = self.standing(actor).await?;

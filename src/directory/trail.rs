@@ -1,9 +1,9 @@
 //! The audit trail: every change has its event in the same commit, and every refused attempt one in a stream of its own.
 //! Both are read here as one list.
 
-use serde_json::{Map, Value};
+use serde_json::Map;
 
-use super::{Actor, Directory, DirectoryError, Listing, Window, actor::Credential, edit};
+use super::{Actor, Directory, DirectoryError, Listing, Window, actor::Credential, edit, fields};
 use crate::{
     domain::{
         decision::Reason,
@@ -59,9 +59,11 @@ impl Directory {
                     return Ok(Listing { items, next: None });
                 }
                 *position.of(trail) = Some(id);
-                let event = read(trail, id, &json)?;
-                if filter.takes(&event) {
-                    items.push(Recorded { id: name(trail, id), event });
+                // One that is damaged is no reason to keep the others back.
+                match read(trail, id, &json) {
+                    Ok(event) if filter.takes(&event) => items.push(Recorded { id: name(trail, id), event }),
+                    Ok(_) => {}
+                    Err(error) => tracing::error!(%error, "an event is passed over"),
                 }
                 if items.len() >= limit || looked_at >= LINES_PER_PAGE {
                     return Ok(Listing { items, next: Some(position.to_string()) });
@@ -120,6 +122,9 @@ impl Directory {
             && let Some(reason) = error.refusal()
         {
             let by = self.who(actor).await;
+            // Somebody may have put a token in the place of a name.
+            let target = fields::without_tokens(&self.prefixes, [("", Some(target))]).map_or("", |()| target);
+            let owner = owner.filter(|login| fields::without_tokens(&self.prefixes, [("", Some(login.as_str()))]).is_ok());
             let event = Event {
                 outcome: Outcome::Refused,
                 after: owner.map(|login| Map::from_iter([("account".to_owned(), login.as_str().into())])),
@@ -264,22 +269,12 @@ fn bad_cursor() -> Invalid {
     Invalid::new("query_invalid", "cursor", "this is no cursor of ours")
 }
 
-/// One line in the log for each event, whatever becomes of the store's.
+/// One line in the log for each event, whatever becomes of the store's. Records that go when their time has come are many.
 pub(super) fn log(event: &Event) {
-    let json = |object: &Option<Map<String, Value>>| object.as_ref().map(|object| Value::Object(object.clone()).to_string());
-    tracing::info!(
-        target: "audit",
-        action = event.action,
-        outcome = event.outcome.as_str(),
-        actor = event.actor.account,
-        credential = event.actor.credential,
-        address = event.actor.address.map(|address| address.to_string()),
-        target_type = event.target.kind,
-        target_id = event.target.id,
-        before = json(&event.before),
-        after = json(&event.after),
-        reason = event.reason,
-        request_id = event.request_id,
-        "audit"
-    );
+    let json = serde_json::to_string(event).unwrap_or_default();
+    if event.action == Action::TokenPurge.as_str() {
+        tracing::debug!(target: "audit", event = json, "audit");
+    } else {
+        tracing::info!(target: "audit", event = json, "audit");
+    }
 }

@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::{Actor, Directory, DirectoryError, Plan, TokenInfo, Window, idempotency, tokens::last_sign, until_settled};
+use super::{
+    Actor, Damaged, Directory, DirectoryError, Plan, TokenInfo, Window, idempotency, revoke::minted_with_revoked,
+    tokens::last_sign, until_settled,
+};
 use crate::{
     domain::{
         account::Account,
@@ -16,7 +19,7 @@ use crate::{
         time::Timestamp,
         token::{Token, TokenId, TokenState},
     },
-    store::{CommitError, Index, Key, Record, StoreError, Trail, record::IdempotencyRecord},
+    store::{CommitError, Index, Key, StoreError, Trail, record::IdempotencyRecord},
 };
 
 /// Tokens that are looked at together.
@@ -55,6 +58,7 @@ impl Directory {
             uses => uses?,
         };
         let now = self.clock.now();
+        self.finish_revocations(&tokens, now).await?;
         let mut purged = Vec::new();
         for ((token, owner), last_used) in tokens.into_iter().zip(owners).zip(uses) {
             let id = token.id.clone();
@@ -94,19 +98,28 @@ impl Directory {
         Ok(())
     }
 
-    /// The records under `keys`. One that cannot be read is no reason not to look at the others.
-    async fn readable<R: Record>(&self, keys: Vec<Key>) -> Result<Vec<Result<Option<R>, Damaged>>, StoreError> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
+    /// Ends what a revocation has left behind that was not carried out to its end.
+    async fn finish_revocations(&self, tokens: &[Token], now: Timestamp) -> Result<(), StoreError> {
+        for token in tokens.iter().filter(|token| token.lives(now)) {
+            let successor = token.superseded.as_ref().map(|superseded| superseded.by.clone());
+            let above: Vec<_> = token.minted_with.iter().cloned().chain(successor.clone()).collect();
+            let records = self.readable::<Token>(above.into_iter().map(Key::Token).collect()).await?;
+            let above: Vec<_> = records.into_iter().filter_map(Result::ok).flatten().collect();
+            let owners = self.accounts_by_id(above.iter().map(|above| above.account.clone())).await?;
+            let ends = |above: &&Token| {
+                let is_successor = Some(&above.id) == successor.as_ref();
+                let with_all = owners.get(&above.account).and_then(|owner| owner.end_of(above.generation));
+                above.revoked.as_ref().or(with_all).is_some_and(|revoked| is_successor || !revoked.keeps_minted)
+            };
+            let Some(above) = above.iter().find(ends) else { continue };
+            let why = minted_with_revoked(&above.id);
+            match self.revoke(&UPKEEP, &token.id, false, Some(&why), None).await {
+                Ok(_) | Err(DirectoryError::NotFound { .. } | DirectoryError::Contended) => {}
+                Err(DirectoryError::Store(error)) if error.transient => return Err(error),
+                Err(error) => tracing::error!(%error, token = %token.id, "a revocation cannot be finished"),
+            }
         }
-        let stored = self.store.read(&keys).await?;
-        let read = |(key, stored): (&Key, &Option<_>)| {
-            stored.as_ref().map(|stored| R::decode(key, stored)).transpose().map_err(|error| {
-                tracing::error!(%error, "upkeep");
-                Damaged
-            })
-        };
-        Ok(keys.iter().zip(&stored).map(read).collect())
+        Ok(())
     }
 
     fn due(&self, info: &TokenInfo, owner: &Account, now: Timestamp) -> Due {
@@ -224,12 +237,12 @@ impl Directory {
     }
 }
 
-/// A record is there, and cannot be read.
-struct Damaged;
-
 /// When the token ended, if it has: the first of its ends.
 fn ended_at(token: &Token, owner: &Account, now: Timestamp) -> Option<Timestamp> {
-    let with_all = owner.revoked_all.as_ref().filter(|_| token.generation != owner.generation).map(|revoked| revoked.at);
+    let with_all = (token.generation != owner.generation).then(|| {
+        // Nobody knows any more when that was.
+        owner.end_of(token.generation).map_or(token.created_at, |revoked| revoked.at)
+    });
     let revoked = token.revoked.as_ref().map(|revoked| revoked.at);
     [token.ends_at(), revoked, with_all].into_iter().flatten().min().filter(|end| *end <= now)
 }

@@ -7,7 +7,8 @@ use super::{Directory, DirectoryError, Window, accounts::account_id, standing::S
 use crate::{
     domain::{
         access::{AccessRows, Level, SiteLevel},
-        account::AccountKind,
+        account::{Account, AccountKind},
+        authority::Owner,
         id::{AccountId, SiteId},
         text::Login,
         token::TokenId,
@@ -41,22 +42,40 @@ impl Directory {
         let read = |members: Vec<String>| members.iter().filter_map(|id| TokenId::parse(id)).collect();
         let his = standing.authority.administered();
         if let Some(login) = of {
-            let account = self.account_by_login(login).await?;
-            if !standing.authority.sees_account(&account.id) && his.as_ref().is_some_and(Vec::is_empty) {
-                return Err(Self::not_an_account(login));
+            let account = self.known_account(standing, login).await?;
+            if !self.has_visible_tokens(standing, &account.id).await? {
+                return Ok((Vec::new(), None));
             }
             let (members, next) = self.members(&Index::TokensOf(account.id), window).await?;
             return Ok((read(members), next));
         }
         let (members, next) = match (his, standing.authority.bearer()) {
-            (Some(sites), Some(bearer)) => self.walk(&bearer.account.id, &sites, window).await?,
+            (Some(sites), Some(bearer)) => self.walk(standing, &bearer.account.id, &sites, window).await?,
             _ => self.members(&Index::Tokens, window).await?,
         };
         Ok((read(members), next))
     }
 
+    /// The account of this login, where the actor has to do with it.
+    pub(super) async fn known_account(&self, standing: &Standing, login: &Login) -> Result<Account, DirectoryError> {
+        let account = self.account_by_login(login).await?;
+        let access = self.get::<AccessRows>(Key::Access(account.id.clone())).await?;
+        let known = standing.authority.has_to_do_with(Owner { account: &account, access: access.as_ref() });
+        if known { Ok(account) } else { Err(Self::not_an_account(login)) }
+    }
+
+    /// Whether there may be tokens of the account that the actor sees. A cursor says which account it is about, so it is
+    /// not believed.
+    async fn has_visible_tokens(&self, standing: &Standing, id: &AccountId) -> Result<bool, StoreError> {
+        let found = self.account_with_access(id).await?;
+        Ok(found.is_some_and(|(account, access)| {
+            standing.authority.sees_tokens_of(Owner { account: &account, access: access.as_ref() })
+        }))
+    }
+
     async fn walk(
         &self,
+        standing: &Standing,
         own: &AccountId,
         sites: &[(&SiteId, &SiteLevel)],
         window: &Window,
@@ -67,7 +86,9 @@ impl Directory {
         let mut looks = 0;
         let limit = window.limit.clamp(1, Window::MAX_LIMIT);
         loop {
-            if let Some(account) = account_id(&step.account).filter(|_| step.token != NOTHING_MORE) {
+            if let Some(account) = account_id(&step.account).filter(|_| step.token != NOTHING_MORE)
+                && self.has_visible_tokens(standing, &account).await?
+            {
                 let room = limit - members.len();
                 let after = Some(step.token.as_str()).filter(|token| !token.is_empty());
                 let page = self.store.page(&Index::TokensOf(account), after, room).await?;

@@ -63,6 +63,14 @@ impl fmt::Display for AccountKind {
     }
 }
 
+/// The end of all tokens of one generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokedAll {
+    pub generation: u64,
+    #[serde(flatten)]
+    pub revocation: Revocation,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     pub v: Format,
@@ -76,15 +84,34 @@ pub struct Account {
     pub may_mint_tokens: bool,
     /// Copied into each token and session when it is made; unequal is dead. "Revoke all" adds one.
     pub generation: u64,
-    /// The last "revoke all": who, when. Tokens of a generation before have ended by it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revoked_all: Option<Revocation>,
+    /// The last times that all was revoked, the latest last: by which generation, and who, when and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked_all: Vec<RevokedAll>,
     pub password: Option<PasswordHash>,
     pub created_at: Timestamp,
     pub version: u64,
 }
 
 impl Account {
+    /// How many times are kept; who revokes all more often loses the first of them.
+    const TIMES_KEPT: usize = 50;
+
+    /// Ends every token and session there is.
+    pub fn revoke_all(&mut self, revocation: Revocation) {
+        if self.revoked_all.len() >= Self::TIMES_KEPT {
+            self.revoked_all.remove(0);
+        }
+        self.revoked_all.push(RevokedAll { generation: self.generation, revocation });
+        self.generation += 1;
+    }
+
+    /// How the tokens of a generation ended; `None` as long as they have not.
+    #[must_use]
+    pub fn end_of(&self, generation: u64) -> Option<&Revocation> {
+        let ended = generation < self.generation;
+        self.revoked_all.iter().filter(|_| ended).find(|all| all.generation >= generation).map(|all| &all.revocation)
+    }
+
     /// The built-in `anonymous` account, as it stands in a new store.
     #[must_use]
     pub fn anonymous(created_at: Timestamp) -> Self {
@@ -99,7 +126,7 @@ impl Account {
             disabled: false,
             may_mint_tokens: false,
             generation: 0,
-            revoked_all: None,
+            revoked_all: Vec::new(),
             password: None,
             created_at,
             version: 1,

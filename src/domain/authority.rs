@@ -91,7 +91,9 @@ pub struct Owner<'a> {
 }
 
 impl Owner<'_> {
-    fn level(&self, site: &SiteId) -> Level {
+    /// What he may do on the site.
+    #[must_use]
+    pub fn level(&self, site: &SiteId) -> Level {
         Held { account: self.account, access: self.access, token: None }.on(site)
     }
 
@@ -211,6 +213,27 @@ impl Authority {
             || (is_service(owner.account) && owner.rows().any(|(site, _)| held.on(site) > Level::None && self.administers(site)))
     }
 
+    /// The ceiling of a token as he sees it: of somebody else's only what is on sites that he administers.
+    #[must_use]
+    pub fn shown_ceiling(&self, token: &Token) -> Ceiling {
+        match &token.ceiling {
+            Ceiling::PerSite(rows) if !self.is_superuser() && !self.is(&token.account) => {
+                let his = rows.iter().filter(|(site, _)| self.administers(site));
+                Ceiling::PerSite(his.map(|(site, row)| (site.clone(), row.clone())).collect())
+            }
+            ceiling => ceiling.clone(),
+        }
+    }
+
+    /// Whether there are such tokens or such access at all, as far as he may know: of himself, and of who has to do with
+    /// his sites.
+    #[must_use]
+    pub fn has_to_do_with(&self, owner: Owner<'_>) -> bool {
+        self.is_superuser()
+            || self.is(&owner.account.id)
+            || owner.rows().any(|(site, row)| row.level > Level::None && self.administers(site))
+    }
+
     /// Whether he may rename or revoke a token that he sees.
     ///
     /// # Errors
@@ -261,6 +284,11 @@ impl Authority {
         if !own && !self.is_superuser() && !self.is_service_of_his(owner) {
             return Err(Denied::other_account());
         }
+        if !own && !self.is_superuser() && wanted.scopes.iter().any(|scope| scope.as_str() == Scope::MANAGE) {
+            let detail =
+                "a token for management acts as its account, also elsewhere; only a superuser may make one for another account";
+            return Err(Denied::too_strong("scopes", detail));
+        }
         let levels_pass = if own { below(wanted.ceiling, &bearer.token.ceiling) } else { self.may_give_all(wanted.ceiling) };
         if !levels_pass {
             let detail = "a token cannot make one with more access than it has itself; ask for levels within its own";
@@ -284,6 +312,12 @@ impl Authority {
             return Err(Denied::too_strong("secure_only", "a token that is refused in URLs can only make ones that are, too"));
         }
         Ok(())
+    }
+
+    /// Whether it can have tokens that he sees: himself, and services on his sites.
+    #[must_use]
+    pub fn sees_tokens_of(&self, owner: Owner<'_>) -> bool {
+        self.is_superuser() || self.is(&owner.account.id) || self.is_service_of_his(owner)
     }
 
     fn is_service_of_his(&self, owner: Owner<'_>) -> bool {

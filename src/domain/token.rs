@@ -332,6 +332,9 @@ pub struct Revocation {
     /// Why, where that is not said by who did it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What was minted with the token stays.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub keeps_minted: bool,
 }
 
 /// That its owner was told of a token's coming end, or of its rest. Once each.
@@ -406,6 +409,12 @@ pub enum TokenState {
 }
 
 impl Token {
+    /// Neither revoked nor at an end by itself. Its account may have ended it otherwise.
+    #[must_use]
+    pub fn lives(&self, now: Timestamp) -> bool {
+        self.revoked.is_none() && self.ends_at().is_none_or(|end| now < end)
+    }
+
     /// The instant at which it ends by itself, if there is one.
     #[must_use]
     pub fn ends_at(&self) -> Option<Timestamp> {

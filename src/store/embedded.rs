@@ -249,5 +249,6 @@ fn store_error(doing: &str, error: &rusqlite::Error) -> StoreError {
                 | ErrorCode::FileLockingProtocolFailed
         )
     );
-    StoreError { transient, message: format!("the embedded store cannot {doing}: {error}") }
+    let message = format!("the embedded store cannot {doing}: {error}");
+    if transient { StoreError::transient(message) } else { StoreError::permanent(message) }
 }

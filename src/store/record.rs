@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{StoreError, Stored};
+use super::{StoreError, Stored, Trouble};
 use crate::domain::{
     access::AccessRows,
     account::{Account, Format},
@@ -154,7 +154,8 @@ pub trait Record: Serialize + DeserializeOwned {
     /// `key`, under which it was read: for who has to mend it.
     fn decode(key: &Key, stored: &Stored) -> Result<Self, StoreError> {
         serde_json::from_str(&stored.json).map_err(|error| {
-            StoreError::permanent(format!("the record {} cannot be read as {}: {error}", key.name(), short_name::<Self>()))
+            let message = format!("the record {} cannot be read as {}: {error}", key.name(), short_name::<Self>());
+            StoreError::permanent(message).with(Trouble::Damaged(key.name()))
         })
     }
 

@@ -208,7 +208,7 @@ impl UseCases {
             "disable" => patch(AccountPatch { disabled: Some(true), ..AccountPatch::default() }).await,
             "promote" => patch(AccountPatch { superuser: Some(true), ..AccountPatch::default() }).await,
             "delete-account" => self.directory.delete_account(actor, &login(target), None).await,
-            "revoke-all" => self.directory.revoke_all(actor, &login(target)).await.map(drop),
+            "revoke-all" => self.directory.revoke_all(actor, &login(target), false, None).await.map(drop),
             "access" => {
                 let words = ask.words();
                 self.directory.set_access(actor, &login(target), &site(words[0]), Level::parse(words[1]).unwrap()).await.map(drop)
@@ -225,7 +225,7 @@ impl UseCases {
                 let patch = TokenPatch { name: Some(fields::token_name("new").unwrap()), device: FieldPatch::Keep };
                 self.directory.update_token(actor, &id.unwrap(), patch, None).await.map(drop)
             }
-            "revoke" => self.directory.revoke_token(actor, &id.unwrap(), false, None).await.map(drop),
+            "revoke" => self.directory.revoke_token(actor, &id.unwrap(), false, None, None).await.map(drop),
             "rotate" => {
                 let (_, info) = self.directory.rotate_token(actor, &id.unwrap(), Duration::ZERO).await?;
                 // So that it is told apart from its predecessor.

@@ -63,9 +63,6 @@ impl Arguments {
             return Ok(());
         }
         let filtered = self.older_than.is_some() || self.unused.is_some() || self.name.is_some();
-        if self.reason.is_some() && !filtered {
-            return Err(Failure::Usage("--reason goes with an id, --older-than, --unused or --name".to_owned()));
-        }
         match &self.account {
             Some(login) if !filtered && self.dry_run => {
                 let mut tokens: Vec<TokenView> = session.client.list(&["tokens"], &[("account", login)]).await?;
@@ -74,7 +71,7 @@ impl Arguments {
                 table(session, &tokens);
                 Ok(())
             }
-            Some(login) if !filtered => account::revoke_all(session, login, self.waiting).await,
+            Some(login) if !filtered => account::revoke_all(session, login, self.reason.as_deref(), self.waiting).await,
             _ => self.revoke_found(session).await,
         }
     }

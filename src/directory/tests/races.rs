@@ -37,7 +37,7 @@ async fn a_description_that_races_a_revocation_leaves_it_revoked() {
             let patch = AccountPatch { login: Some(login(if round % 2 == 0 { "ADA" } else { "ada" })), ..AccountPatch::default() };
             directory.update_account(&ADMIN, &login("ada"), patch, None).await.unwrap();
         });
-        let revoke = fixture.directory.revoke_token(&ADMIN, &of, false, None).await;
+        let revoke = fixture.directory.revoke_token(&ADMIN, &of, false, None, None).await;
         describe.await.unwrap();
         rename.await.unwrap();
         revoke.unwrap();
@@ -83,7 +83,7 @@ async fn a_token_made_beside_revoke_all_or_a_deletion_is_dead_or_newer() {
                 async move { directory.create_token(&ADMIN, NewToken::new(owner, fields::token_name("x").unwrap())).await },
             );
         if round % 2 == 0 {
-            fixture.directory.revoke_all(&ADMIN, &login(&name)).await.unwrap();
+            fixture.directory.revoke_all(&ADMIN, &login(&name), false, None).await.unwrap();
             let info = mint.await.unwrap().unwrap().1;
             let alive = fixture.state(&info.token.id).await == TokenState::Active;
             assert_eq!(alive, info.token.generation == 1);

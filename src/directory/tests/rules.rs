@@ -236,15 +236,15 @@ async fn a_revoked_token_stays_to_be_seen() {
     let fixture = fixture().await;
     fixture.account("ada").await;
     let (one, other) = (fixture.token("ada").await.token.id, fixture.token("ada").await.token.id);
-    let first = fixture.directory.revoke_token(&ADMIN, &one, false, None).await.unwrap();
+    let first = fixture.directory.revoke_token(&ADMIN, &one, false, None, None).await.unwrap();
     fixture.pass(Duration::from_secs(1));
-    let second = fixture.directory.revoke_token(&Actor::system("test"), &one, false, None).await.unwrap();
+    let second = fixture.directory.revoke_token(&Actor::system("test"), &one, false, None, None).await.unwrap();
     assert_eq!(first, second);
     assert_eq!(first.token.revoked.unwrap().by, "control:1000");
     assert_eq!(code(fixture.directory.rotate_token(&ADMIN, &one, Duration::ZERO).await), "token_revoked");
     assert_eq!(fixture.state(&other).await, TokenState::Active);
 
-    fixture.directory.revoke_all(&ADMIN, &login("ada")).await.unwrap();
+    fixture.directory.revoke_all(&ADMIN, &login("ada"), false, None).await.unwrap();
     assert_eq!(fixture.state(&other).await, TokenState::Revoked);
     let third = fixture.token("ada").await;
     assert_eq!((third.token.generation, third.state), (1, TokenState::Active));

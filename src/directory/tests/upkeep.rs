@@ -163,9 +163,9 @@ async fn the_record_of_an_ended_token_goes_in_time() {
     let rotated = fixture.token("ada").await.token.id;
     let alive = fixture.token("ada").await.token.id;
     fixture.is_used(&expired).await;
-    directory.revoke_token(&ADMIN, &revoked, false, None).await.unwrap();
+    directory.revoke_token(&ADMIN, &revoked, false, None, None).await.unwrap();
     let successor = directory.rotate_token(&ADMIN, &rotated, DAY).await.unwrap().1.token.id;
-    directory.revoke_all(&ADMIN, &login("eve")).await.unwrap();
+    directory.revoke_all(&ADMIN, &login("eve"), false, None).await.unwrap();
 
     fixture.pass(DAY * 9 + ALMOST_A_DAY);
     directory.sweep().await;
@@ -190,7 +190,7 @@ async fn the_record_of_an_ended_token_goes_in_time() {
     assert_eq!(fixture.members(Index::Tokens).await.len(), 2);
     assert_eq!(fixture.store.uses(&[expired]).await.unwrap(), [None]);
     // Its predecessor is gone, and that is no reason to fail.
-    directory.revoke_token(&ADMIN, &successor, false, None).await.unwrap();
+    directory.revoke_token(&ADMIN, &successor, false, None, None).await.unwrap();
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn what_a_purged_token_has_minted_ends_with_its_successor() {
     let (text, old) = fixture.manager("ada").await;
     let minted = fixture.minted_with(&text, "ada").await.token.id;
     let dead = fixture.minted_with(&text, "ada").await.token.id;
-    directory.revoke_token(&ADMIN, &dead, false, None).await.unwrap();
+    directory.revoke_token(&ADMIN, &dead, false, None, None).await.unwrap();
     let new = directory.rotate_token(&ADMIN, &old.token.id, Duration::ZERO).await.unwrap().1.token.id;
     fixture.pass(DAY);
     directory.sweep().await;
@@ -211,7 +211,7 @@ async fn what_a_purged_token_has_minted_ends_with_its_successor() {
     assert_eq!(fixture.members(Index::MintedBy(new.clone())).await, [minted.to_string()]);
     // Also when it is rotated only now.
     let rotated = directory.rotate_token(&ADMIN, &minted, Duration::from_hours(1)).await.unwrap().1.token.id;
-    directory.revoke_token(&ADMIN, &new, false, None).await.unwrap();
+    directory.revoke_token(&ADMIN, &new, false, None, None).await.unwrap();
     for token in [&minted, &rotated] {
         assert_eq!(fixture.state(token).await, TokenState::Revoked);
     }
@@ -285,7 +285,7 @@ async fn what_has_been_kept_for_long_enough_is_forgotten() {
         make(&format!("user{index}"), &format!("key{index}")).await.unwrap();
     }
     assert_eq!(code(directory.account(&Actor::bearer(stranger()), &login("user1")).await), "unknown");
-    assert_eq!(code(directory.revoke_all(&Actor::bearer(stranger()), &login("user1")).await), "unknown");
+    assert_eq!(code(directory.revoke_all(&Actor::bearer(stranger()), &login("user1"), false, None).await), "unknown");
     fixture.pass(ALMOST_A_DAY);
     make("late", "late").await.unwrap();
     directory.sweep().await;

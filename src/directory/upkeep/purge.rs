@@ -3,7 +3,7 @@
 
 use super::{UPKEEP, ended_at, is_past};
 use crate::{
-    directory::{Directory, DirectoryError, Edit, Plan, TokenInfo, delete::drop_tokens, shown::TokenView, until_settled},
+    directory::{Directory, DirectoryError, Edit, Plan, TokenInfo, delete::drop_token, shown::TokenView, until_settled},
     domain::{
         account::Account,
         event::Action,
@@ -43,7 +43,7 @@ impl Directory {
             edit.expect_as_read(Key::Account(token.account.clone()), owner.as_ref());
             let gone = self.pass_on(&mut edit, &token, standing.now).await?;
             if gone {
-                drop_tokens(&mut edit, &token.account, std::slice::from_ref(id));
+                drop_token(&mut edit, &token.account, id, &token.minted_with);
                 let last = owner.map(|owner| TokenView::from(TokenInfo::new(token, &owner, None, standing.now)));
                 edit.tell(standing.event(Action::TokenPurge, id.as_str()).changing(last.as_ref(), None::<&TokenView>));
             }
@@ -83,10 +83,12 @@ impl Directory {
         for old in minted {
             let mut new = Token { version: old.version + 1, ..old.clone() };
             new.minted_with.retain(|id| *id != token.id);
-            if let Some(heir) = &heir {
-                edit.add_to(Index::MintedBy(heir.id.clone()), &new.id);
-                if !new.minted_with.contains(&heir.id) {
-                    new.minted_with.push(heir.id.clone());
+            // Without an heir it hangs on what the token itself hung on.
+            let above = heir.as_ref().map_or(token.minted_with.as_slice(), |heir| std::slice::from_ref(&heir.id));
+            for one in above {
+                edit.add_to(Index::MintedBy(one.clone()), &new.id);
+                if !new.minted_with.contains(one) {
+                    new.minted_with.push(one.clone());
                 }
             }
             edit.expect_same(Key::Token(old.id.clone()), &old);

@@ -227,7 +227,8 @@ fn every_guard_stands_alone() {
         ("401 revoked", |w| w.account().generation = 4),
         ("401 revoked", |w| w.account().generation = 2),
         ("401 revoked", |w| {
-            w.token().revoked = Some(Revocation { at: Timestamp::from_millis(NOW + 99), by: "ada".into(), why: None });
+            w.token().revoked =
+                Some(Revocation { at: Timestamp::from_millis(NOW + 99), by: "ada".into(), why: None, keeps_minted: false });
         }),
         ("401 expired", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW))),
         ("401 expired", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW - 1))),

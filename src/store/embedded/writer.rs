@@ -16,7 +16,7 @@ use crate::{
         time::Timestamp,
         token::{LastUse, TokenId},
     },
-    store::{Change, CommitError, Entry, Expect, Key, Step, StoreError, Stored, Trail},
+    store::{Change, CommitError, Entry, Expect, Key, Step, StoreError, Stored, Trail, Trouble},
 };
 
 /// Requests in one transaction: bounds how long the first of them waits for the last.
@@ -113,7 +113,8 @@ fn stopped() -> StoreError {
 }
 
 fn ended() -> StoreError {
-    StoreError::permanent("the embedded store's writer ended before it answered; the change may or may not have been applied")
+    let message = "the embedded store's writer ended before it answered; the change may or may not have been applied";
+    StoreError::permanent(message).with(Trouble::Open)
 }
 
 fn run(connection: &Connection, mut requests: mpsc::Receiver<Request>) {
@@ -165,7 +166,9 @@ fn commit_batch(
             })
         })
         .collect::<Result<Vec<_>, Undone>>()?;
-    transaction.commit().map_err(|error| store_error("commit; the change may or may not have been applied", &error))?;
+    transaction
+        .commit()
+        .map_err(|error| store_error("commit; the change may or may not have been applied", &error).with(Trouble::Open))?;
     Ok(outcomes)
 }
 

@@ -5,7 +5,7 @@ use std::{error::Error, io, sync::Arc};
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, Trouble};
 
 /// Whether this connection will not get better by itself. The driver reconnects when a connection breaks; one
 /// that could not be set up for another reason (a password that was wrong and is right by now) it keeps, broken,
@@ -59,7 +59,8 @@ fn is_bad_certificate(error: &RedisError) -> bool {
 }
 
 pub(super) fn store_error(error: &RedisError) -> StoreError {
-    StoreError { transient: is_transient(error), message: format!("Redis: {error}") }
+    let message = format!("Redis: {error}");
+    if is_transient(error) { StoreError::transient(message) } else { StoreError::permanent(message) }
 }
 
 /// The error of a change. An answer from Redis that is an error means that nothing was done; no answer, or one
@@ -73,6 +74,7 @@ pub(super) fn commit_error(error: &RedisError) -> StoreError {
     let mut error = store_error(error);
     if is_open {
         error.message.push_str("; the change may or may not have been applied");
+        error.trouble = Trouble::Open;
     }
     error
 }
