@@ -130,6 +130,9 @@ Example:
     RevokeAll {
         /// The account
         login: String,
+        /// Leave in force what the tokens have made for others
+        #[arg(long)]
+        keep_minted: bool,
         /// Why, for whoever looks at the records
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
@@ -190,7 +193,10 @@ impl Command {
                 let body = json!({ "password": *password()? });
                 patch(&session, &login, body, Some(waiting), &format!("`{login}` has a new password")).await
             }
-            Self::RevokeAll { login, reason, waiting } => revoke_all(&session, &login, reason.as_deref(), waiting).await,
+            Self::RevokeAll { login, keep_minted, reason, waiting } => {
+                let how = json!({ "reason": reason, "keep_minted": keep_minted });
+                revoke_all(&session, &login, how, waiting).await
+            }
         }
     }
 }
@@ -245,9 +251,10 @@ async fn patch(session: &Session, login: &str, body: Value, waiting: Option<Wait
     Ok(())
 }
 
-pub(super) async fn revoke_all(session: &Session, login: &str, reason: Option<&str>, waiting: Waiting) -> Result<(), Failure> {
+/// `how` is the body of the request.
+pub(super) async fn revoke_all(session: &Session, login: &str, how: Value, waiting: Waiting) -> Result<(), Failure> {
     let path = ["accounts", login, "revoke-all"];
-    let call = Call::post(&path, json!({ "reason": reason })).query(waiting.query());
+    let call = Call::post(&path, how).query(waiting.query());
     let account: AccountView = session.client.call(call).await?;
     session.output.done(&account, &format!("revoked every token of `{login}`"));
     Ok(())

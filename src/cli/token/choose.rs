@@ -32,8 +32,8 @@ pub(in crate::cli) struct Arguments {
     /// Every token of this name; `*` stands for any text
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// Leave in force what was made by the token
-    #[arg(long, conflicts_with_all = FILTERS)]
+    /// Leave in force what was made by the token, or by those of the account
+    #[arg(long, conflicts_with_all = ["older_than", "unused", "name"])]
     keep_minted: bool,
     /// Why, for whoever looks at the record
     #[arg(long, value_name = "TEXT")]
@@ -71,7 +71,10 @@ impl Arguments {
                 table(session, &tokens);
                 Ok(())
             }
-            Some(login) if !filtered => account::revoke_all(session, login, self.reason.as_deref(), self.waiting).await,
+            Some(login) if !filtered => {
+                let how = json!({ "reason": self.reason, "keep_minted": self.keep_minted });
+                account::revoke_all(session, login, how, self.waiting).await
+            }
             _ => self.revoke_found(session).await,
         }
     }
