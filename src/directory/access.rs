@@ -66,10 +66,9 @@ impl Directory {
         let standing = self.standing(actor).await?;
         let site = self.seen_site(&standing, site).await?;
         standing.authority.may_give(&site.id, level)?;
-        let account = self.account_by_login(login).await?;
+        let (account, old) = self.account_and_access(login).await?;
         may_hold(&account, level)?;
         let key = Key::Access(account.id.clone());
-        let old: Option<AccessRows> = self.get(key.clone()).await?;
         let entry = AccessEntry { login: account.login.clone(), site: site.site.clone(), level };
         let before = old.as_ref().map_or(Level::None, |rows| rows.level(&site.id));
         if before == level {
@@ -78,9 +77,8 @@ impl Directory {
 
         let mut edit = standing.edit();
         // He must not become a superuser, nor the site another one, while this is being written.
-        edit.expect_same(Key::Account(account.id.clone()), &account);
+        edit.expect_owner(&account, old.as_ref());
         edit.expect_same(Key::Site(site.site.clone()), &site);
-        edit.expect_as_read(key.clone(), old.as_ref());
         let mut rows =
             old.unwrap_or_else(|| AccessRows { v: Format, account: account.id.clone(), rows: BTreeMap::new(), version: 0 });
         for dead in self.dead_sites(&rows.rows).await? {
@@ -132,9 +130,10 @@ impl Directory {
     pub(super) async fn living_rows(
         &self,
         account: &Account,
+        access: Option<AccessRows>,
         wanted: impl Fn(&SiteId) -> bool,
     ) -> Result<Vec<AccessEntry>, StoreError> {
-        let Some(mut rows) = self.get::<AccessRows>(Key::Access(account.id.clone())).await? else { return Ok(Vec::new()) };
+        let Some(mut rows) = access else { return Ok(Vec::new()) };
         self.drop_dead_sites(&mut rows).await?;
         let mut rows: Vec<_> = rows.rows.into_iter().filter(|(site, _)| wanted(site)).map(|(_, row)| row).collect();
         rows.sort_by(|a, b| a.site.cmp(&b.site));
@@ -149,7 +148,7 @@ impl Directory {
         only: Option<&SiteName>,
         window: &Window,
     ) -> Result<Listing<AccessEntry>, DirectoryError> {
-        let account = self.known_account(standing, login).await?;
+        let (account, access) = self.known_account(standing, login).await?;
         let own = standing.authority.is(&account.id);
         let sees = |site: &SiteId| own || standing.authority.administers(site);
         if let Some(site) = only {
@@ -159,7 +158,7 @@ impl Directory {
             }
         }
         let limit = window.limit.clamp(1, Window::MAX_LIMIT);
-        let rows = self.living_rows(&account, sees).await?;
+        let rows = self.living_rows(&account, access, sees).await?;
         let mut items: Vec<_> = rows
             .into_iter()
             .filter(|row| only.is_none_or(|site| row.site == *site))

@@ -132,7 +132,7 @@ impl Directory {
         let Some(bearer) = standing.authority.bearer() else { return Ok(None) };
         let account = bearer.account.clone();
         let info = self.info(bearer.token.clone(), &account, standing.now).await?;
-        let access = self.living_rows(&account, |_| true).await?;
+        let access = self.living_rows(&account, bearer.access.clone(), |_| true).await?;
         Ok(Some((account, info, access)))
     }
 
@@ -284,13 +284,18 @@ impl Directory {
 
     /// The account of this login. An e-mail address is a claim too, but names nobody here.
     pub(super) async fn account_by_login(&self, login: &Login) -> Result<Account, DirectoryError> {
+        Ok(self.account_and_access(login).await?.0)
+    }
+
+    /// As [`Self::account_by_login`], with its access in the same read.
+    pub(super) async fn account_and_access(&self, login: &Login) -> Result<(Account, Option<AccessRows>), DirectoryError> {
         let folded = login.folded();
         let claim: Option<NameClaim> = self.get(Key::Name(folded.clone())).await?;
-        let account: Option<Account> = match claim {
-            Some(claim) => self.get(Key::Account(claim.account)).await?,
+        let found = match claim {
+            Some(claim) => self.account_with_access(&claim.account).await?,
             None => None,
         };
-        account.filter(|account| account.login.folded() == folded).ok_or_else(|| Self::not_an_account(login))
+        found.filter(|(account, _)| account.login.folded() == folded).ok_or_else(|| Self::not_an_account(login))
     }
 
     async fn hash(&self, password: Option<Password>) -> Result<Option<PasswordHash>, DirectoryError> {

@@ -2,7 +2,7 @@
 //! rules.
 
 use crate::{
-    domain::event::Event,
+    domain::{access::AccessRows, account::Account, event::Event},
     store::{Change, Entry, Expect, Index, Key, Record, Step, StoreError},
 };
 
@@ -28,6 +28,12 @@ impl Edit {
             Some(record) => self.expect_same(key, record),
             None => self.expect_absent(key),
         }
+    }
+
+    /// The account must still be the one that was read, and its access too.
+    pub(super) fn expect_owner(&mut self, account: &Account, access: Option<&AccessRows>) {
+        self.expect_same(Key::Account(account.id.clone()), account);
+        self.expect_as_read(Key::Access(account.id.clone()), access);
     }
 
     /// The index must have as many members as were read.

@@ -83,8 +83,7 @@ impl Directory {
         let kind = kind_for(&owner)?;
         let mut edit = standing.edit();
         // Its generation is copied, so he must not have "revoked all" in between; and who may make it, depends on both.
-        edit.expect_same(Key::Account(owner.id.clone()), &owner);
-        edit.expect_as_read(Key::Access(owner.id.clone()), access.as_ref());
+        edit.expect_owner(&owner, access.as_ref());
         let ceiling = self.ceiling(&mut edit, &new.ceiling, &standing.authority, as_owner).await?;
         let ceiling = ceiling.unwrap_or_else(|| standing.authority.ceiling_for(as_owner));
         let (scopes, networks) = (distinct(&new.scopes), distinct(&new.networks));
@@ -127,11 +126,7 @@ impl Directory {
 
     /// The account that is to have a token. Whether there is one that he may make none for, is not said.
     async fn owner_to_be(&self, standing: &Standing, login: &Login) -> Result<(Account, Option<AccessRows>), DirectoryError> {
-        let found = match self.account_by_login(login).await {
-            Ok(account) => self.account_with_access(&account.id).await?.ok_or_else(|| Self::not_an_account(login)),
-            Err(error) => Err(error),
-        };
-        match found {
+        match self.account_and_access(login).await {
             Err(DirectoryError::NotFound { .. }) if !standing.authority.is_superuser() => Err(Denied::other_account().into()),
             found => found,
         }
@@ -194,8 +189,7 @@ impl Directory {
             ..old.clone()
         };
         let mut edit = standing.edit();
-        edit.expect_same(Key::Account(owner.id.clone()), &owner);
-        edit.expect_as_read(Key::Access(owner.id.clone()), access.as_ref());
+        edit.expect_owner(&owner, access.as_ref());
         edit.expect_same(Key::Token(old.id.clone()), &old);
         let superseded = Some(Supersession { by: token.id.clone(), grace_until });
         edit.put(Key::Token(old.id.clone()), &Token { superseded, version: old.version + 1, ..old.clone() })?;

@@ -106,7 +106,7 @@ impl Directory {
             };
             if attempt < ATTEMPTS_WITH_OTHERS {
                 let hanging = self.hanging_on(&old, keep_minted, standing.now).await?;
-                self.end_all(&mut edit, &standing, &hanging).await?;
+                self.end_all(&mut edit, &standing, &hanging, keep_minted).await?;
             }
             let info = self.info(new, &owner, standing.now).await?;
             let plan = if edit.is_empty() { Plan::Nothing(info) } else { Plan::Commit(edit, info) };
@@ -203,7 +203,7 @@ impl Directory {
             let alive: Vec<_> = page.iter().filter(|(one, _)| one.lives(standing.now)).cloned().collect();
             let mut edit = standing.edit();
             edit.takes_away();
-            self.end_all(&mut edit, standing, &alive).await?;
+            self.end_all(&mut edit, standing, &alive, keep_minted).await?;
             if edit.is_empty() || self.settle(Plan::Commit(edit, ())).await?.is_some() {
                 for (one, _) in page {
                     hand_out(one);
@@ -223,7 +223,7 @@ impl Directory {
     ) -> Result<(Vec<Hanging>, Option<String>), StoreError> {
         let mut ids: Vec<(TokenId, String)> = Vec::new();
         if let (Some(predecessor), None) = (&token.rotated_from, &after) {
-            ids.push((predecessor.clone(), format!("its successor {} was revoked", token.id)));
+            ids.push((predecessor.clone(), successor_revoked(&token.id)));
         }
         let mut next = None;
         if !keep_minted {
@@ -276,10 +276,16 @@ impl Directory {
         }
     }
 
-    async fn end_all(&self, edit: &mut Edit, standing: &Standing, tokens: &[Hanging]) -> Result<(), StoreError> {
+    async fn end_all(
+        &self,
+        edit: &mut Edit,
+        standing: &Standing,
+        tokens: &[Hanging],
+        keeps_minted: bool,
+    ) -> Result<(), StoreError> {
         let owners = self.accounts_by_id(tokens.iter().map(|(token, _)| token.account.clone())).await?;
         for (token, why) in tokens {
-            end(edit, standing, token, owners.get(&token.account), standing.revocation(Some(why)), false)?;
+            end(edit, standing, token, owners.get(&token.account), standing.revocation(Some(why)), keeps_minted)?;
         }
         Ok(())
     }
@@ -302,6 +308,11 @@ fn end(
     event.after = Some(told.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect());
     edit.tell(event);
     Ok(new)
+}
+
+/// Why a predecessor ends.
+pub(super) fn successor_revoked(successor: &TokenId) -> String {
+    format!("its successor {successor} was revoked")
 }
 
 /// Why something ends that was minted with a token.

@@ -128,8 +128,7 @@ impl Standing {
         let mut edit = Edit::default();
         if let Some(bearer) = self.authority.bearer() {
             edit.expect_same(Key::Token(bearer.token.id.clone()), &bearer.token);
-            edit.expect_same(Key::Account(bearer.account.id.clone()), &bearer.account);
-            edit.expect_as_read(Key::Access(bearer.account.id.clone()), bearer.access.as_ref());
+            edit.expect_owner(&bearer.account, bearer.access.as_ref());
         }
         edit
     }

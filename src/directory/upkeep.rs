@@ -9,8 +9,10 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Actor, Damaged, Directory, DirectoryError, Plan, TokenInfo, Window, idempotency, revoke::minted_with_revoked,
-    tokens::last_sign, until_settled,
+    Actor, Damaged, Directory, DirectoryError, Plan, TokenInfo, Window, idempotency,
+    revoke::{minted_with_revoked, successor_revoked},
+    tokens::last_sign,
+    until_settled,
 };
 use crate::{
     domain::{
@@ -106,14 +108,16 @@ impl Directory {
             let records = self.readable::<Token>(above.into_iter().map(Key::Token).collect()).await?;
             let above: Vec<_> = records.into_iter().filter_map(Result::ok).flatten().collect();
             let owners = self.accounts_by_id(above.iter().map(|above| above.account.clone())).await?;
-            let ends = |above: &&Token| {
-                let is_successor = Some(&above.id) == successor.as_ref();
+            let ended = |above: &Token| {
                 let with_all = owners.get(&above.account).and_then(|owner| owner.end_of(above.generation));
-                above.revoked.as_ref().or(with_all).is_some_and(|revoked| is_successor || !revoked.keeps_minted)
+                let revoked = above.revoked.as_ref().or(with_all)?;
+                if Some(&above.id) == successor.as_ref() {
+                    return Some((successor_revoked(&above.id), revoked.keeps_minted));
+                }
+                (!revoked.keeps_minted).then(|| (minted_with_revoked(&above.id), false))
             };
-            let Some(above) = above.iter().find(ends) else { continue };
-            let why = minted_with_revoked(&above.id);
-            match self.revoke(&UPKEEP, &token.id, false, Some(&why), None).await {
+            let Some((why, keep_minted)) = above.iter().find_map(ended) else { continue };
+            match self.revoke(&UPKEEP, &token.id, keep_minted, Some(&why), None).await {
                 Ok(_) | Err(DirectoryError::NotFound { .. } | DirectoryError::Contended) => {}
                 Err(DirectoryError::Store(error)) if error.transient => return Err(error),
                 Err(error) => tracing::error!(%error, token = %token.id, "a revocation cannot be finished"),

@@ -42,8 +42,8 @@ impl Directory {
         let read = |members: Vec<String>| members.iter().filter_map(|id| TokenId::parse(id)).collect();
         let his = standing.authority.administered();
         if let Some(login) = of {
-            let account = self.known_account(standing, login).await?;
-            if !self.has_visible_tokens(standing, &account.id).await? {
+            let (account, access) = self.known_account(standing, login).await?;
+            if !standing.authority.sees_tokens_of(Owner { account: &account, access: access.as_ref() }) {
                 return Ok((Vec::new(), None));
             }
             let (members, next) = self.members(&Index::TokensOf(account.id), window).await?;
@@ -56,12 +56,15 @@ impl Directory {
         Ok((read(members), next))
     }
 
-    /// The account of this login, where the actor has to do with it.
-    pub(super) async fn known_account(&self, standing: &Standing, login: &Login) -> Result<Account, DirectoryError> {
-        let account = self.account_by_login(login).await?;
-        let access = self.get::<AccessRows>(Key::Access(account.id.clone())).await?;
+    /// The account of this login with its access, where the actor has to do with it.
+    pub(super) async fn known_account(
+        &self,
+        standing: &Standing,
+        login: &Login,
+    ) -> Result<(Account, Option<AccessRows>), DirectoryError> {
+        let (account, access) = self.account_and_access(login).await?;
         let known = standing.authority.has_to_do_with(Owner { account: &account, access: access.as_ref() });
-        if known { Ok(account) } else { Err(Self::not_an_account(login)) }
+        if known { Ok((account, access)) } else { Err(Self::not_an_account(login)) }
     }
 
     /// Whether there may be tokens of the account that the actor sees. A cursor says which account it is about, so it is

@@ -54,6 +54,19 @@ async fn what_was_minted_stays_where_that_is_asked_for() {
 }
 
 #[tokio::test]
+async fn what_a_predecessor_minted_stays_too_where_that_is_asked_for() {
+    let fixture = fixture().await;
+    fixture.account("ada").await;
+    let (old, by_old) = manager(&fixture, &ADMIN, "ada").await;
+    let (child, _) = manager(&fixture, &by_old, "ada").await;
+    let new = fixture.directory.rotate_token(&ADMIN, &old, HOUR).await.unwrap().1.token.id;
+    fixture.directory.revoke_token(&ADMIN, &new, true, None, None).await.unwrap();
+    fixture.directory.look_after_tokens(None).await.unwrap();
+    assert_eq!(fixture.state(&old).await, TokenState::Revoked);
+    assert_eq!(fixture.state(&child).await, TokenState::Active);
+}
+
+#[tokio::test]
 async fn a_successor_outlives_its_predecessor_and_not_the_reverse() {
     let fixture = fixture().await;
     fixture.account("ada").await;
