@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    control::{Answer, Control},
+    control::{Answer, CONFIG, Control},
     keygate::Keygate,
     redis::{Program, Server},
 };
@@ -132,7 +132,7 @@ async fn every_change_and_every_refused_attempt_is_in_the_trail_and_in_the_log()
 #[tokio::test]
 async fn a_flood_of_refused_attempts_pushes_no_change_out() {
     let server = Server::start(Program::Redis);
-    for keygate in [Keygate::prepare(&config("")), Keygate::prepare_on_redis(&config(""), &server.url())] {
+    for keygate in [Keygate::prepare(&config()), Keygate::prepare_on_redis(&config(), &server.url())] {
         let mut keygate = keygate;
         keygate.restart();
         let control = Control::of(keygate);
@@ -148,16 +148,14 @@ async fn a_flood_of_refused_attempts_pushes_no_change_out() {
     }
 }
 
-fn config(more: &str) -> String {
-    format!(
-        "data_dir = \"./keygate-data\"\n\n[check]\nlisten = \"127.0.0.1:9180\"\n\n[grpc]\nlisten = \"127.0.0.1:9182\"\n\n{JSON_LOG}{more}"
-    )
+fn config() -> String {
+    format!("{CONFIG}\n{JSON_LOG}")
 }
 
 #[tokio::test]
 async fn what_takes_rights_away_does_not_fail_for_want_of_the_trail() {
     let server = Server::start(Program::Redis);
-    let mut keygate = Keygate::prepare_on_redis(&config(""), &server.url());
+    let mut keygate = Keygate::prepare_on_redis(&config(), &server.url());
     keygate.restart();
     let control = Control::of(keygate);
     control.send(Method::POST, "/sites", &json!({ "id": "shop" })).await;

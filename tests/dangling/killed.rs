@@ -15,24 +15,11 @@ use serde_json::{Value, json};
 use super::contents::Contents;
 use crate::support::{
     cases_to_run,
-    control::client,
+    control::{CONFIG, client},
     keygate::Keygate,
     programs::wait_for,
     redis::{Program, Server},
 };
-
-const CONFIG: &str = r#"
-data_dir = "./keygate-data"
-
-[check]
-listen = "127.0.0.1:9180"
-
-[grpc]
-listen = "127.0.0.1:9182"
-
-[portal]
-listen = "127.0.0.1:9181"
-"#;
 
 const WRITERS: u64 = 6;
 /// What is done before something is killed.

@@ -4,17 +4,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::{http::Request, keygate::Keygate, programs::from_venv};
+use crate::support::{control::CONFIG, http::Request, keygate::Keygate, programs::from_venv};
 
-const CONFIG: &str = r#"
-data_dir = "./keygate-data"
-
-[check]
-listen = "127.0.0.1:9180"
-
-[grpc]
-listen = "127.0.0.1:9182"
-
+/// A rule, and no limit: it is asked as often as it answers.
+const MORE: &str = r#"
 [portal]
 requests_per_second = 0
 
@@ -45,7 +38,7 @@ struct Fuzzed {
 
 impl Fuzzed {
     fn start() -> Self {
-        let keygate = Keygate::start(CONFIG);
+        let keygate = Keygate::start(&format!("{CONFIG}{MORE}"));
         keygate.must(&["site", "create", "shop"]);
         keygate.must(&["account", "create", "ada"]);
         keygate.must(&["access", "set", "ada", "shop", "admin"]);

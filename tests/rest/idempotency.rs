@@ -7,23 +7,15 @@ use serde_json::{Value, json};
 
 use super::code;
 use crate::support::{
-    control::{Answer, Control},
+    control::{Answer, CONFIG, Control},
     keygate::Keygate,
     redis::{Program, Server},
 };
 
-const CONFIG: &str = r#"
-data_dir = "./keygate-data"
-
-[check]
-listen = "127.0.0.1:9180"
-
-[grpc]
-listen = "127.0.0.1:9182"
-
-[log]
-level = "trace"
-"#;
+/// The log at its loudest: what it does not say then, it never says.
+fn config() -> String {
+    format!("{CONFIG}\n[log]\nlevel = \"trace\"\n")
+}
 
 async fn post(control: &Control, path: &str, key: &str, body: &Value) -> Answer {
     control.answer(control.request(Method::POST, path).header("Idempotency-Key", key).json(body)).await
@@ -161,7 +153,7 @@ fn assert_nowhere(secrets: &[String], place: &str, bytes: &[u8]) {
 
 #[tokio::test]
 async fn a_replay_after_a_crash_finds_the_token_but_not_its_secret_in_the_embedded_store() {
-    let (mut control, secrets) = told_once(Control::of(Keygate::start(CONFIG))).await;
+    let (mut control, secrets) = told_once(Control::of(Keygate::start(&config()))).await;
     control.keygate.stop();
     assert_nowhere(&secrets, "the log", control.keygate.log().as_bytes());
     for entry in fs::read_dir(control.data_dir()).unwrap().map(Result::unwrap) {
@@ -177,7 +169,7 @@ async fn a_replay_after_a_crash_finds_the_token_but_not_its_secret_in_the_embedd
 #[tokio::test]
 async fn a_replay_after_a_crash_finds_the_token_but_not_its_secret_in_redis() {
     let server = Server::start_with(Program::Redis, &["--rdbcompression", "no", "--dbfilename", "dump.rdb"]);
-    let mut keygate = Keygate::prepare_on_redis(CONFIG, &server.url());
+    let mut keygate = Keygate::prepare_on_redis(&config(), &server.url());
     keygate.restart();
     let (control, secrets) = told_once(Control::of(keygate)).await;
     assert_nowhere(&secrets, "the log", control.keygate.log().as_bytes());

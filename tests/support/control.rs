@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::keygate::Keygate;
 
 /// Enough to run; rules and sections may follow.
-const CONFIG: &str = r#"
+pub const CONFIG: &str = r#"
 data_dir = "./keygate-data"
 
 [check]
