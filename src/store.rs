@@ -58,6 +58,9 @@ pub enum Expect {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Put(Key, Stored),
+    /// The record may be forgotten some time after this, and not before. Whether it is still good is not the store's
+    /// business: it is housekeeping, by the clock of the store.
+    PutUntil(Key, Stored, Timestamp),
     Delete(Key),
     /// Adds a member to an index; adding it twice is adding it once.
     AddTo(Index, String),
@@ -78,6 +81,25 @@ pub struct Change {
     /// This change takes rights away. It is applied also where its entries cannot be written, and where the store
     /// has no memory left to give rights with.
     pub takes_away: bool,
+}
+
+impl Change {
+    /// All records of a change lie in one family of sessions, or outside of all: in a Redis cluster they would otherwise
+    /// lie on several nodes, and could not change together. What is beside the records lies outside.
+    fn check_family(&self) -> Result<(), StoreError> {
+        let of_steps = self.steps.iter().map(|step| match step {
+            Step::Put(key, _) | Step::PutUntil(key, _, _) | Step::Delete(key) => key.family(),
+            Step::AddTo(..) | Step::RemoveFrom(..) | Step::Clear(_) => None,
+        });
+        let beside = self.counts.iter().map(|_| None).chain(self.entries.iter().map(|_| None));
+        let mut families = self.expect.iter().map(|(key, _)| key.family()).chain(of_steps).chain(beside);
+        let first = families.next().flatten();
+        if families.all(|family| family == first) {
+            Ok(())
+        } else {
+            Err(StoreError::permanent("a change is for the records of one family of sessions, or for none"))
+        }
+    }
 }
 
 /// Why a store did not answer. The driver's own error ends here; its text is for the log.
@@ -178,6 +200,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets the last uses of tokens whose records have gone.
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError>;
+
+    /// Forgets records whose time is over ([`Step::PutUntil`]), where the store does not do that by itself.
+    async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError>;
 
     /// Whether the store would answer now.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -615,7 +615,7 @@ impl Model {
         self.lines.extend(change.entries.iter().map(|entry| entry.json.clone()));
         for step in change.steps.iter().cloned() {
             match step {
-                Step::Put(key, stored) => drop(self.records.insert(key.name(), stored)),
+                Step::Put(key, stored) | Step::PutUntil(key, stored, _) => drop(self.records.insert(key.name(), stored)),
                 Step::Delete(key) => drop(self.records.remove(&key.name())),
                 Step::AddTo(index, member) => drop(self.members.insert((index.name(), member))),
                 Step::RemoveFrom(index, member) => drop(self.members.remove(&(index.name(), member))),

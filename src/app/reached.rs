@@ -148,6 +148,10 @@ impl Store for ReachedStore {
         self.note(self.ready()?.forget_uses(tokens).await)
     }
 
+    async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.note(self.ready()?.forget_expired(now).await)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         self.note(self.ready()?.ping().await)
     }

@@ -36,6 +36,8 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "check.proxy_secret", kind: Kind::Secret },
     Key { path: "check.proxy_secret_file", kind: Kind::Text },
     Key { path: "portal.listen", kind: Kind::Text },
+    Key { path: "portal.url", kind: Kind::Text },
+    Key { path: "portal.hosts", kind: Kind::List },
     Key { path: "portal.trusted_proxies", kind: Kind::List },
     Key { path: "portal.requests_per_second", kind: Kind::Integer },
     Key { path: "grpc.listen", kind: Kind::Text },
@@ -55,6 +57,15 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "tokens.revoke_unused_after", kind: Kind::Text },
     Key { path: "tokens.keep_ended", kind: Kind::Text },
     Key { path: "tokens.leak", kind: Kind::Text },
+    Key { path: "sessions.idle", kind: Kind::Text },
+    Key { path: "sessions.absolute", kind: Kind::Text },
+    Key { path: "sessions.remember", kind: Kind::Text },
+    Key { path: "guessing.window", kind: Kind::Text },
+    Key { path: "guessing.per_address", kind: Kind::Integer },
+    Key { path: "guessing.per_login", kind: Kind::Integer },
+    Key { path: "guessing.tokens_per_address", kind: Kind::Integer },
+    Key { path: "guessing.allow", kind: Kind::List },
+    Key { path: "guessing.deny", kind: Kind::List },
     Key { path: "audit.keep", kind: Kind::Text },
     Key { path: "audit.refused_entries", kind: Kind::Integer },
     Key { path: "notify.webhook", kind: Kind::Secret },
@@ -71,6 +82,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "headers.names.name", kind: Kind::Text },
     Key { path: "headers.names.email", kind: Kind::Text },
     Key { path: "headers.names.request_id", kind: Kind::Text },
+    Key { path: "headers.names.session_token", kind: Kind::Text },
     Key { path: "password.memory_kib", kind: Kind::Integer },
     Key { path: "password.passes", kind: Kind::Integer },
     Key { path: "password.lanes", kind: Kind::Integer },
@@ -79,8 +91,7 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 /// Keys and sections that are not built yet.
-pub(super) const NOT_BUILT: &[&str] =
-    &["portal.url", "portal.hosts", "hot_path", "store.wait_replicas", "session", "sessions", "login", "lockout", "tls"];
+pub(super) const NOT_BUILT: &[&str] = &["hot_path", "store.wait_replicas", "tls"];
 
 pub(super) const NOT_AVAILABLE: &str = "not available in this version";
 
@@ -99,6 +110,7 @@ trusted_proxies = ["127.0.0.0/8", "::1/128", "unix"]
 
 [portal]
 listen = "127.0.0.1:9181"
+hosts = []
 trusted_proxies = []
 requests_per_second = 500
 
@@ -123,6 +135,19 @@ warn_before = "14d"
 unused_after = "90d"
 keep_ended = "90d"
 leak = "report"
+
+[sessions]
+idle = "1h"
+absolute = "12h"
+remember = "14d"
+
+[guessing]
+window = "1h"
+per_address = 20
+per_login = 60
+tokens_per_address = 0
+allow = []
+deny = []
 
 [audit]
 keep = "365d"

@@ -2,11 +2,19 @@
 
 use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{
-    decision::Outage, identity::IdentityNames, password::Cost, token::TokenPrefixes, token_rules::TokenRules, trust::TrustedProxies,
+    decision::Outage,
+    identity::IdentityNames,
+    origin::{Origin, ProtectedHosts},
+    password::Cost,
+    session::SessionRules,
+    token::TokenPrefixes,
+    token_rules::TokenRules,
+    trust::TrustedProxies,
 };
 
 /// Everything but the rules. Relative paths are relative to the working directory.
@@ -24,6 +32,8 @@ pub struct Settings {
     pub outage: Outage,
     pub credentials: Credentials,
     pub tokens: TokenRules,
+    pub sessions: SessionRules,
+    pub guessing: Guessing,
     pub audit: Audit,
     pub notify: Notify,
     /// The listener overwrites `X-Forwarded-For`, so that over HTTP Envoy's word about the client's address counts.
@@ -102,6 +112,10 @@ pub struct UnixSocket {
 #[derive(Clone, Debug)]
 pub struct Portal {
     pub listen: SocketAddr,
+    /// Where browsers find the pages: as configured, or where it listens if that is loopback. `None`: there are no pages.
+    pub url: Option<Origin>,
+    /// The hosts that browsers may be sent back to; the portal's is none of them.
+    pub hosts: ProtectedHosts,
     /// Whose `X-Forwarded-For` is believed; it has no Unix socket.
     pub trusted_proxies: TrustedProxies,
     /// How many requests one client address may send in the long run, and twice as many at once. `None`: any number.
@@ -116,6 +130,22 @@ pub struct Credentials {
     /// The parameters, in query or body, that may hold a token.
     pub query_names: Vec<String>,
     pub token_prefixes: TokenPrefixes,
+}
+
+/// When somebody guesses, and no longer may. Failures count within the window.
+#[derive(Clone, Debug)]
+pub struct Guessing {
+    pub window: Duration,
+    /// Failed passwords from one address (one /64 in IPv6) that are still borne. `None`: any number.
+    pub per_address: Option<NonZeroU32>,
+    /// For one login, from wherever.
+    pub per_login: Option<NonZeroU32>,
+    /// Failed tokens from one address; those that are good pass all the same.
+    pub tokens_per_address: Option<NonZeroU32>,
+    /// These are never blocked by address.
+    pub allow: Vec<IpNet>,
+    /// These may not try at all; before `allow`.
+    pub deny: Vec<IpNet>,
 }
 
 /// What stays of what was done.

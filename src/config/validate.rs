@@ -1,11 +1,11 @@
 //! From merged layers to [`Settings`]: what each value means, and which values do not go together. Goes on after a
 //! mistake, so that one run finds all of them.
 
+mod portal;
 mod tokens;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -20,7 +20,7 @@ use super::{
     layers::Layer,
     mistake::{Mistakes, Noted, Place, listed, quoted, suggestion},
     raw::{Node, Toml},
-    settings::{Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Portal, Realm, Settings, UnixSocket},
+    settings::{Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Realm, Settings, UnixSocket},
     store_url,
 };
 use crate::domain::{
@@ -41,7 +41,7 @@ pub(super) fn settings(values: &Layer, whole: bool, mistakes: &mut Mistakes) -> 
     let keys_file = reader.optional("keys.file", path);
     let store = store_url::read(&mut reader, data_dir.as_deref().unwrap_or(Path::new("")));
     let check = check(&mut reader);
-    let portal = portal(&mut reader);
+    let portal = portal::portal(&mut reader);
     let grpc_listen = reader.text("grpc.listen", socket_address);
     let listeners = [
         ("check.listen", check.as_ref().map(|check| check.listen)),
@@ -52,6 +52,8 @@ pub(super) fn settings(values: &Layer, whole: bool, mistakes: &mut Mistakes) -> 
     let outage = outage(&mut reader);
     let credentials = credentials(&mut reader);
     let tokens = tokens::rules(&mut reader);
+    let sessions = portal::sessions(&mut reader);
+    let guessing = portal::guessing(&mut reader);
     let audit = tokens::audit(&mut reader);
     let notify = tokens::notify(&mut reader);
     let envoy_use_remote_address = reader.boolean("envoy.use_remote_address");
@@ -69,6 +71,8 @@ pub(super) fn settings(values: &Layer, whole: bool, mistakes: &mut Mistakes) -> 
         outage: outage?,
         credentials: credentials?,
         tokens: tokens?,
+        sessions: sessions?,
+        guessing: guessing?,
         audit: audit?,
         notify: notify?,
         envoy_use_remote_address: envoy_use_remote_address?,
@@ -282,19 +286,6 @@ fn trusted(text: &str) -> Result<Option<IpNet>, String> {
 fn network(text: &str) -> Option<IpNet> {
     let network = text.parse::<IpNet>().ok().or_else(|| Some(text.parse::<IpAddr>().ok()?.into()));
     network.map(canonical_network)
-}
-
-fn portal(reader: &mut Reader<'_>) -> Result<Portal, Noted> {
-    let listen = reader.text("portal.listen", socket_address);
-    let networks = reader.items("portal.trusted_proxies", |text| {
-        network(text).ok_or_else(|| format!("expected an address or a network such as \"10.0.0.0/8\", found {}", quoted(text)))
-    });
-    let per_second = reader.number("portal.requests_per_second", "0 (no limit) to 1000000", |value| value <= 1_000_000);
-    Ok(Portal {
-        listen: listen?,
-        trusted_proxies: TrustedProxies { networks: networks?, unix: false },
-        requests_per_second: NonZeroU32::new(per_second?),
-    })
 }
 
 /// Two listeners at one address, where the kernel was not left to choose the port.

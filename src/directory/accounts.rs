@@ -95,6 +95,7 @@ impl Directory {
             disabled: false,
             may_mint_tokens: new.may_mint_tokens,
             generation: 0,
+            session_generation: 0,
             revoked_all: Vec::new(),
             password,
             created_at: standing.now,

@@ -84,6 +84,9 @@ pub struct Account {
     pub may_mint_tokens: bool,
     /// Copied into each token and session when it is made; unequal is dead. "Revoke all" adds one.
     pub generation: u64,
+    /// The same for sessions alone: a new password adds one.
+    #[serde(default)]
+    pub session_generation: u64,
     /// The last times that all was revoked, the latest last: by which generation, and who, when and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revoked_all: Vec<RevokedAll>,
@@ -126,6 +129,7 @@ impl Account {
             disabled: false,
             may_mint_tokens: false,
             generation: 0,
+            session_generation: 0,
             revoked_all: Vec::new(),
             password: None,
             created_at,

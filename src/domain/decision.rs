@@ -29,11 +29,14 @@ pub enum Reason {
     UrlTokenRefused,
     TokenTooPowerful,
     UntrustedPeer,
+    CrossSite,
     // 400: the request has no single reading.
     AmbiguousPath,
     AmbiguousQuery,
     AmbiguousCredential,
     MissingDescription,
+    // 429: not now.
+    TooManyFailures,
     // 503: neither.
     StoreUnavailable,
     Busy,
@@ -62,10 +65,12 @@ impl Reason {
             Self::UrlTokenRefused => "url_token_refused",
             Self::TokenTooPowerful => "token_too_powerful",
             Self::UntrustedPeer => "untrusted_peer",
+            Self::CrossSite => "cross_site",
             Self::AmbiguousPath => "ambiguous_path",
             Self::AmbiguousQuery => "ambiguous_query",
             Self::AmbiguousCredential => "ambiguous_credential",
             Self::MissingDescription => "missing_description",
+            Self::TooManyFailures => "too_many_failures",
             Self::StoreUnavailable => "store_unavailable",
             Self::Busy => "busy",
         }
@@ -93,8 +98,10 @@ impl Reason {
             | Self::CredentialKind
             | Self::UrlTokenRefused
             | Self::TokenTooPowerful
-            | Self::UntrustedPeer => 403,
+            | Self::UntrustedPeer
+            | Self::CrossSite => 403,
             Self::AmbiguousPath | Self::AmbiguousQuery | Self::AmbiguousCredential | Self::MissingDescription => 400,
+            Self::TooManyFailures => 429,
             Self::StoreUnavailable | Self::Busy => 503,
         }
     }
@@ -126,6 +133,8 @@ impl Reason {
             Self::AmbiguousQuery => "a query parameter that the policy reads can be read in more than one way",
             Self::AmbiguousCredential => "more than one credential was presented",
             Self::MissingDescription => "the proxy's description of the request is missing, doubled or unreadable",
+            Self::CrossSite => "a page of another site has sent this request with the browser's session",
+            Self::TooManyFailures => "too many attempts have failed; later ones count again when earlier ones are forgotten",
             Self::StoreUnavailable => "the store does not answer",
             Self::Busy => "too many passwords are waiting to be verified",
         }
@@ -152,6 +161,8 @@ pub enum Via {
     Body,
     Query,
     Session,
+    /// The session's own API token, together with its cookie.
+    SessionToken,
     None,
 }
 
@@ -164,6 +175,7 @@ impl Via {
             Self::Body => "body",
             Self::Query => "query",
             Self::Session => "session",
+            Self::SessionToken => "session-token",
             Self::None => "none",
         }
     }

@@ -23,11 +23,24 @@ impl KeyId {
     }
 }
 
-/// HMAC-SHA-256 of a secret under a server key. Compared in constant time only.
+/// What is stored of a secret: its HMAC-SHA-256 under a server key, or SHA-256 of a long one. Compared in constant time only.
 #[derive(Clone)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
+    /// SHA-256 without a key, of what has 256 random bits itself.
+    #[must_use]
+    pub fn sha256(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// 64 hexadecimal digits, or nothing.
+    #[must_use]
+    pub fn parse(hex: &str) -> Option<Self> {
+        Self::from_hex(hex)
+    }
+
     #[must_use]
     pub fn matches(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()

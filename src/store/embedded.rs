@@ -35,7 +35,7 @@ const LOCK: &str = "keygate.lock";
 /// What makes each schema version of the one before. Never edited once released: a new version is one more text.
 ///
 /// Text compares by its UTF-8 bytes (collation BINARY), which is the order that [`Store::page`] promises.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE record (
         key TEXT NOT NULL PRIMARY KEY,
@@ -67,6 +67,10 @@ const MIGRATIONS: [&str; 2] = [
         at INTEGER NOT NULL,
         address TEXT
     ) STRICT, WITHOUT ROWID;
+    ",
+    "
+    ALTER TABLE record ADD COLUMN until INTEGER;
+    CREATE INDEX record_until ON record (until) WHERE until IS NOT NULL;
     ",
 ];
 const SCHEMA_VERSION: usize = MIGRATIONS.len();
@@ -149,6 +153,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        change.check_family()?;
         self.writer.commit(change).await
     }
 
@@ -180,6 +185,10 @@ impl Store for EmbeddedStore {
 
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
         self.writer.note(Note::ForgetUses(tokens.to_vec())).await
+    }
+
+    async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.note(Note::ForgetExpired(now)).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

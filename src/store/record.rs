@@ -9,6 +9,7 @@ use crate::domain::{
     account::{Account, Format},
     id::{AccountId, SiteId},
     key::{Digest, KeyId},
+    session::{CheckSession, Code, Session, SessionId},
     site::{Host, Site, SiteName},
     time::Timestamp,
     token::{Token, TokenId},
@@ -25,6 +26,12 @@ pub enum Key {
     Host(Host),
     Access(AccountId),
     Token(TokenId),
+    Session(SessionId),
+    CheckSession(SessionId, Host),
+    /// A one-time code of the family, by the digest of its secret.
+    Code(SessionId, String),
+    /// Failed attempts of a subject, by what they were and its name.
+    Failures(String),
     /// The last version of a site that was deleted: one that is made again under its name goes on from there, so that no
     /// version ever comes twice.
     PastSite(SiteName),
@@ -45,9 +52,22 @@ impl Key {
             Self::Host(host) => format!("host:{host}"),
             Self::Access(id) => format!("access:{id}"),
             Self::Token(id) => format!("token:{id}"),
+            Self::Session(id) => format!("session:{id}"),
+            Self::CheckSession(id, host) => format!("check:{id}:{host}"),
+            Self::Code(id, digest) => format!("code:{id}:{digest}"),
+            Self::Failures(subject) => format!("failures:{subject}"),
             Self::PastSite(name) => format!("past-site:{name}"),
             Self::Idempotency(digest) => format!("idempotency:{digest}"),
             Self::Meta => "meta".to_owned(),
+        }
+    }
+
+    /// The family of sessions that the record belongs to. Records of one family lie together, wherever that is.
+    #[must_use]
+    pub fn family(&self) -> Option<&SessionId> {
+        match self {
+            Self::Session(id) | Self::CheckSession(id, _) | Self::Code(id, _) => Some(id),
+            _ => None,
         }
     }
 }
@@ -68,6 +88,10 @@ pub enum Index {
     Idempotency,
     /// Ids of the accounts that have a row on the site.
     AccessOn(SiteId),
+    /// Account and id of all sessions, as [`Index::session`] writes them. A member may outlive its session.
+    Sessions,
+    /// The subjects that have been blocked. A member may outlive its block.
+    Blocked,
     /// Ids of all superusers: the last one is never taken away.
     Superusers,
 }
@@ -83,8 +107,16 @@ impl Index {
             Self::MintedBy(token) => format!("minted-by:{token}"),
             Self::Idempotency => "idempotency".to_owned(),
             Self::AccessOn(site) => format!("access-on:{site}"),
+            Self::Sessions => "sessions".to_owned(),
+            Self::Blocked => "blocked".to_owned(),
             Self::Superusers => "superusers".to_owned(),
         }
+    }
+
+    /// The member of [`Index::Sessions`] for a session: those of one account stand together.
+    #[must_use]
+    pub fn session(account: &AccountId, id: &SessionId) -> String {
+        format!("{account} {id}")
     }
 }
 
@@ -181,4 +213,4 @@ macro_rules! record {
         })+
     };
 }
-record!(Account, AccessRows, HostClaim, IdempotencyRecord, Meta, NameClaim, PastSite, Site, Token);
+record!(Account, AccessRows, CheckSession, Code, HostClaim, IdempotencyRecord, Meta, NameClaim, PastSite, Session, Site, Token);

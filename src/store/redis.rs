@@ -155,8 +155,9 @@ impl Store for RedisStore {
     }
 
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        change.check_family()?;
         for step in &change.steps {
-            if let Step::Put(_, stored) = step {
+            if let Step::Put(_, stored) | Step::PutUntil(_, stored, _) = step {
                 stored.check_version()?;
             }
         }
@@ -248,6 +249,11 @@ impl Store for RedisStore {
             command.arg(self.keys.last_use(token));
         }
         let _gone: u64 = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        Ok(())
+    }
+
+    /// Redis does it by itself.
+    async fn forget_expired(&self, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
     }
 

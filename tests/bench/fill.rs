@@ -178,7 +178,7 @@ impl Maker {
 
 fn place(step: &Step) -> (String, String) {
     match step {
-        Step::Put(key, _) | Step::Delete(key) => (String::new(), key.name()),
+        Step::Put(key, _) | Step::PutUntil(key, _, _) | Step::Delete(key) => (String::new(), key.name()),
         Step::AddTo(index, member) | Step::RemoveFrom(index, member) => (index.name(), member.clone()),
         Step::Clear(index) => (index.name(), String::new()),
     }

@@ -127,6 +127,10 @@ impl Store for Dying {
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
         call!(self, self.store.forget_uses(tokens).await)
     }
+    async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
+        call!(self, self.store.forget_expired(now).await)
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         call!(self, self.store.ping().await)
     }

@@ -43,7 +43,7 @@ level = 1
         [
             "keygate.toml:1: data_dir: expected a text in quotes, found the integer 5",
             "keygate.toml:2: listn: unknown key; known are `data_dir`, `keys`, `store`, `check`, `portal`, `grpc`, \
-             `outage`, `credentials`, `tokens`, `audit`, `notify`, `envoy`, `headers`, `password`, `log`, `rules`",
+             `outage`, `credentials`, `tokens`, `sessions`, `guessing`, `audit`, `notify`, `envoy`, `headers`, `password`, `log`, `rules`",
             "keygate.toml:4: store.timeout: expected more than 0ms and at most 1s (the bound max_staleness), found \"2s\"",
             "keygate.toml:5: store.prefix: expected 1 to 64 letters, digits or : . _ - / such as \"kg:\", found \"\"",
             "keygate.toml:6: chekc: unknown key; did you mean `check`?",
@@ -153,9 +153,6 @@ access = "view"
 #[test]
 fn what_is_not_built_is_refused_by_name() {
     let text = r#"
-[portal]
-url = "https://auth.example.com"
-hosts = []
 [store]
 wait_replicas = 0
 url = "redis+cluster://a,b"
@@ -167,17 +164,14 @@ site = "s"
 access = "view"
 otherwise = "login"
 "#;
-    let variables = [("KEYGATE__PORTAL__URL", "x"), ("KEYGATE__STORE__WAIT_REPLICAS", "1")];
+    let variables = [("KEYGATE__STORE__WAIT_REPLICAS", "1")];
     assert_eq!(
         mistakes_of("not-built", text, &variables),
         [
-            "keygate.toml:3: portal.url: not available in this version",
-            "keygate.toml:4: portal.hosts: not available in this version",
-            "keygate.toml:6: store.wait_replicas: not available in this version",
-            "keygate.toml:7: store.url: redis+cluster:// is not available in this version; give redis:// or rediss://",
-            "keygate.toml:9: hot_path.max_staleness: not available in this version",
-            "keygate.toml:14: rules[0].otherwise: `login` is not available in this version",
-            "KEYGATE__PORTAL__URL: not available in this version",
+            "keygate.toml:3: store.wait_replicas: not available in this version",
+            "keygate.toml:4: store.url: redis+cluster:// is not available in this version; give redis:// or rediss://",
+            "keygate.toml:6: hot_path.max_staleness: not available in this version",
+            "keygate.toml:11: rules[0].otherwise: `login` is not available in this version",
             "KEYGATE__STORE__WAIT_REPLICAS: not available in this version",
         ]
     );
@@ -185,15 +179,10 @@ otherwise = "login"
 
 #[test]
 fn sections_of_later_versions_are_known_by_name() {
-    let text = "[session]\nidle = '1h'\n[login]\n[tls]\ncertificate = 'x'\n";
+    let text = "[tls]\ncertificate = 'x'\n";
     assert_eq!(
-        mistakes_of("later", text, &[("KEYGATE__LOCKOUT__TRIES", "5")]),
-        [
-            "keygate.toml:2: session.idle: not available in this version",
-            "keygate.toml:3: login: not available in this version",
-            "keygate.toml:5: tls.certificate: not available in this version",
-            "KEYGATE__LOCKOUT__TRIES: not available in this version",
-        ]
+        mistakes_of("later", text, &[("KEYGATE__TLS__KEY", "5")]),
+        ["keygate.toml:2: tls.certificate: not available in this version", "KEYGATE__TLS__KEY: not available in this version",]
     );
 }
 

@@ -48,7 +48,7 @@ pub(super) fn rules(reader: &mut Reader<'_>) -> Result<TokenRules, Noted> {
 }
 
 /// The first may be as long as the second, and no longer.
-fn refuse_above(reader: &mut Reader<'_>, (lower, least): (&str, Duration), (upper, most): (&str, Duration)) {
+pub(super) fn refuse_above(reader: &mut Reader<'_>, (lower, least): (&str, Duration), (upper, most): (&str, Duration)) {
     if least <= most || !reader.whole {
         return;
     }
@@ -81,7 +81,7 @@ fn is_web_url(text: &str) -> bool {
 }
 
 /// A duration in which tokens live: above zero.
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     let span = parse_duration(text).filter(|span| !span.is_zero() && *span <= LONGEST);
     span.ok_or_else(|| {
         format!("expected a duration such as \"90d\" or \"1y\", above zero and at most 1000y, found {}", quoted(text))

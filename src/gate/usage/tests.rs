@@ -60,6 +60,10 @@ impl Store for Notes {
         unreachable!()
     }
 
+    async fn forget_expired(&self, _: Timestamp) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
     async fn forget_uses(&self, _: &[TokenId]) -> Result<(), StoreError> {
         unreachable!()
     }

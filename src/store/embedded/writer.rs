@@ -32,6 +32,7 @@ pub(super) enum Note {
     ForgetEntries { trail: Trail, time: Timestamp },
     Uses(Vec<(TokenId, LastUse)>),
     ForgetUses(Vec<TokenId>),
+    ForgetExpired(Timestamp),
 }
 
 enum Request {
@@ -217,6 +218,7 @@ fn write(
         }),
         Note::ForgetEntries { trail, time } => on_trail(damaged, || beside::forget_entries(transaction, *trail, *time)),
         Note::Uses(uses) => Ok(beside::note_uses(transaction, uses).map_err(|error| failed(&error))),
+        Note::ForgetExpired(now) => Ok(execute(transaction, "DELETE FROM record WHERE until < ?1", [now.as_millis()])),
         Note::ForgetUses(tokens) => Ok(beside::forget_uses(transaction, tokens).map_err(|error| failed(&error))),
     }
 }
@@ -258,7 +260,8 @@ fn check(transaction: &Transaction<'_>, change: &Change) -> Outcome {
 
 fn take_steps(transaction: &Transaction<'_>, change: &Change) -> Result<(), StoreError> {
     change.steps.iter().try_for_each(|step| match step {
-        Step::Put(key, stored) => put(transaction, key, stored),
+        Step::Put(key, stored) => put(transaction, key, stored, None),
+        Step::PutUntil(key, stored, time) => put(transaction, key, stored, Some(*time)),
         Step::Delete(key) => execute(transaction, "DELETE FROM record WHERE key = ?1", [key.name()]),
         Step::AddTo(index, member) => {
             execute(transaction, "INSERT OR IGNORE INTO member (idx, member) VALUES (?1, ?2)", (index.name(), member))
@@ -270,11 +273,11 @@ fn take_steps(transaction: &Transaction<'_>, change: &Change) -> Result<(), Stor
     })
 }
 
-fn put(transaction: &Transaction<'_>, key: &Key, stored: &Stored) -> Result<(), StoreError> {
+fn put(transaction: &Transaction<'_>, key: &Key, stored: &Stored, until: Option<Timestamp>) -> Result<(), StoreError> {
     stored.check_version()?;
-    let sql = "INSERT INTO record (key, version, json) VALUES (?1, ?2, ?3)
-        ON CONFLICT (key) DO UPDATE SET version = excluded.version, json = excluded.json";
-    execute(transaction, sql, (key.name(), stored.version.cast_signed(), &stored.json))
+    let sql = "INSERT INTO record (key, version, json, until) VALUES (?1, ?2, ?3, ?4)
+        ON CONFLICT (key) DO UPDATE SET version = excluded.version, json = excluded.json, until = excluded.until";
+    execute(transaction, sql, (key.name(), stored.version.cast_signed(), &stored.json, until.map(Timestamp::as_millis)))
 }
 
 fn execute(transaction: &Transaction<'_>, sql: &str, parameters: impl rusqlite::Params) -> Result<(), StoreError> {

@@ -14,6 +14,9 @@ use crate::{
 /// All keys of one Keygate in a Redis that it may share with others.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Keyspace {
+    /// What the names of all records begin with.
+    all_records: String,
+    /// Of those outside of all families.
     records: String,
     indexes: String,
     trails: String,
@@ -31,6 +34,7 @@ impl Keyspace {
     pub(super) fn new(prefix: &str) -> Option<Self> {
         let valid = prefix.chars().all(|c| !matches!(c, '{' | '}') && !c.is_whitespace() && !c.is_control());
         valid.then(|| Self {
+            all_records: format!("{prefix}r:"),
             records: format!("{prefix}r:{{d}}:"),
             indexes: format!("{prefix}i:{{d}}:"),
             trails: format!("{prefix}a:{{d}}:"),
@@ -39,7 +43,10 @@ impl Keyspace {
     }
 
     pub(super) fn record(&self, key: &Key) -> String {
-        format!("{}{}", self.records, key.name())
+        match key.family() {
+            Some(family) => format!("{}{{{family}}}:{}", self.all_records, key.name()),
+            None => format!("{}{}", self.records, key.name()),
+        }
     }
 
     pub(super) fn index(&self, index: &Index) -> String {

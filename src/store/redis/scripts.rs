@@ -23,7 +23,8 @@ local takes_away = true
 /// ARGV[1]  how many conditions there are
 /// ARGV[2i], ARGV[2i + 1]  about KEYS[i]
 ///          a condition: "absent" "" | "version" <number> | "count" <number>
-///          a step:      "entry" <json> | "put" <json> | "delete" "" | "add" <member> | "remove" <member>
+///          a step:      "entry" <json> | "put" <json> | "until <milliseconds since 1970>" <json> | "delete" ""
+///                       | "add" <member> | "remove" <member>
 /// answer   {0, ""} when all steps were taken, or {number of the first condition that does not hold, ""};
 ///          {0, <error>} when all steps but entries were taken: only where rights are taken away
 /// ```
@@ -60,10 +61,15 @@ end
 local calls = {
   entry = function(key, json) return 'XADD', key, '*', 'json', json end,
   put = function(key, json) return 'SET', key, json end,
+  ['until'] = function(key, json, millis) return 'SET', key, json, 'PXAT', millis end,
   delete = function(key) return 'DEL', key end,
   add = function(key, member) return 'ZADD', key, 0, member end,
   remove = function(key, member) return 'ZREM', key, member end,
 }
+local function call_of(i, argument)
+  local name, operand = string.match(ARGV[2 * i], '^(%a+) ?(.*)$')
+  return calls[name](KEYS[i], argument, operand)
+end
 local types = { entry = 'stream', add = 'zset', remove = 'zset' }
 local function may_fail(step)
   return takes_away and step == 'entry'
@@ -72,7 +78,7 @@ end
 for i = conditions + 1, #KEYS do
   local step = ARGV[2 * i]
   if not may_fail(step) then
-    if not redis.acl_check_cmd(calls[step](KEYS[i], '')) then
+    if not redis.acl_check_cmd(call_of(i, '')) then
       return redis.error_reply('NOPERM the user may not ' .. step .. ' at ' .. KEYS[i])
     end
     if types[step] then
@@ -88,12 +94,12 @@ local failure = ''
 for i = conditions + 1, #KEYS do
   local step, argument = ARGV[2 * i], ARGV[2 * i + 1]
   if may_fail(step) then
-    local answer = redis.pcall(calls[step](KEYS[i], argument))
+    local answer = redis.pcall(call_of(i, argument))
     if type(answer) == 'table' and answer.err then
       failure = answer.err
     end
   else
-    redis.call(calls[step](KEYS[i], argument))
+    redis.call(call_of(i, argument))
   end
 end
 return {0, failure}
@@ -159,7 +165,7 @@ fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
     }
     for step in &change.steps {
         match step {
-            Step::Put(key, _) | Step::Delete(key) => command.arg(keys.record(key)),
+            Step::Put(key, _) | Step::PutUntil(key, _, _) | Step::Delete(key) => command.arg(keys.record(key)),
             Step::AddTo(index, _) | Step::RemoveFrom(index, _) | Step::Clear(index) => command.arg(keys.index(index)),
         };
     }
@@ -179,6 +185,7 @@ fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
     for step in &change.steps {
         match step {
             Step::Put(_, stored) => command.arg("put").arg(&stored.json),
+            Step::PutUntil(_, stored, time) => command.arg(format!("until {}", time.as_millis().max(1))).arg(&stored.json),
             Step::Delete(_) | Step::Clear(_) => command.arg("delete").arg(""),
             Step::AddTo(_, member) => command.arg("add").arg(member),
             Step::RemoveFrom(_, member) => command.arg("remove").arg(member),

@@ -1,0 +1,342 @@
+//! Sessions: what a browser holds, what is stored of it, and when it ends.
+//!
+//! A *portal session* begins when somebody signs in, and stays on the portal's host. Each protected host gets a *check
+//! session* below it, by a one-time *code*. All of one sign-in are a family: its id is the session's public name, and the
+//! hash tag of its records. A browser holds `<id><secret>`; the store holds SHA-256 of the secret.
+
+use std::{fmt, net::IpAddr, time::Duration};
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use rand::CryptoRng;
+use serde::{Deserialize, Serialize};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::{
+    account::{Account, Format},
+    decision::Reason,
+    id::{AccountId, is_base62, random_base62},
+    key::Digest,
+    text::Invalid,
+    time::Timestamp,
+};
+
+const ID_LEN: usize = 12;
+const SECRET_LEN: usize = 32;
+/// 32 bytes in base64url without padding.
+const SECRET_CHARS: usize = 43;
+
+/// The public name of a session and of its family. Lists and identity headers show it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SessionId([u8; ID_LEN]);
+
+impl SessionId {
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        Self(random_base62(rng))
+    }
+
+    /// Twelve letters and digits, or nothing.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let bytes: [u8; ID_LEN] = text.as_bytes().try_into().ok()?;
+        is_base62(&bytes).then_some(Self(bytes))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({})", self.as_str())
+    }
+}
+
+impl TryFrom<String> for SessionId {
+    type Error = Invalid;
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::parse(&text).ok_or_else(|| Invalid::new("session_id_malformed", "id", "a session id is twelve letters and digits"))
+    }
+}
+
+impl From<SessionId> for String {
+    fn from(id: SessionId) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
+/// 256 random bits. Wiped when dropped, never printed.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Secret([u8; SECRET_LEN]);
+
+impl Secret {
+    pub fn generate(rng: &mut impl CryptoRng) -> Self {
+        let mut bytes = [0; SECRET_LEN];
+        rng.fill_bytes(&mut bytes);
+        Self(bytes)
+    }
+
+    /// 43 characters of base64url, or nothing.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let mut bytes = [0; SECRET_LEN];
+        let right = text.len() == SECRET_CHARS && URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) == Ok(SECRET_LEN);
+        right.then_some(Self(bytes))
+    }
+
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// What may be stored or shown in its place: SHA-256, so that a change of the server key ends no session.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        Digest::sha256(&self.0)
+    }
+
+    #[must_use]
+    pub fn expose(&self) -> &[u8; SECRET_LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What proves a session, a check session or a code: which family, and the secret. As text it is always 55 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionSecret {
+    pub session: SessionId,
+    pub secret: Secret,
+}
+
+impl SessionSecret {
+    /// A new secret in the family.
+    pub fn generate(session: SessionId, rng: &mut impl CryptoRng) -> Self {
+        Self { session, secret: Secret::generate(rng) }
+    }
+
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let (id, secret) = text.split_at_checked(ID_LEN)?;
+        let session = SessionId(id.try_into().ok().filter(|id: &[u8; ID_LEN]| is_base62(id))?);
+        Some(Self { session, secret: Secret::parse(secret)? })
+    }
+
+    /// For a cookie or a URL.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        format!("{}{}", self.session, self.secret.to_text())
+    }
+
+    /// Constant-time.
+    #[must_use]
+    pub fn verifies(&self, digest: &Digest) -> bool {
+        self.secret.digest().matches(digest)
+    }
+}
+
+/// When sessions end by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionRules {
+    /// After so much time without a request; not for sessions that are remembered.
+    pub idle: Duration,
+    /// So long after the sign-in, whatever happens.
+    pub absolute: Duration,
+    /// The same for sessions that are remembered.
+    pub remember: Duration,
+}
+
+/// A portal session. Everything that is judged about the family is in here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    pub v: Format,
+    pub id: SessionId,
+    pub account: AccountId,
+    /// Of the portal's cookie.
+    pub secret: Digest,
+    /// Of the account when the session began; see [`Account::generation`] and [`Account::session_generation`].
+    pub generation: u64,
+    pub session_generation: u64,
+    pub created_at: Timestamp,
+    /// Written at most every [`Session::touch_every`].
+    pub seen_at: Timestamp,
+    /// Where it was last seen, as far as it is known.
+    pub address: Option<IpAddr>,
+    /// Which browser it is, in a few words for people.
+    pub browser: Option<String>,
+    pub remembered: bool,
+    /// When the password was last given.
+    pub confirmed_at: Timestamp,
+    pub version: u64,
+}
+
+impl Session {
+    /// For so long a password counts as just given.
+    pub const CONFIRMED_FOR: Duration = Duration::from_mins(30);
+    /// And so much of it must be left when something begins that needs it.
+    pub const CONFIRMED_LEFT: Duration = Duration::from_mins(15);
+    /// A browser's name is cut to this.
+    pub const MAX_BROWSER: usize = 60;
+
+    /// When it ends if nothing more is seen of it. At that very instant it has ended.
+    #[must_use]
+    pub fn ends_at(&self, rules: &SessionRules) -> Timestamp {
+        let end = |from: Timestamp, after| from.checked_add(after).unwrap_or(from);
+        if self.remembered {
+            return end(self.created_at, rules.remember);
+        }
+        end(self.created_at, rules.absolute).min(end(self.seen_at, rules.idle))
+    }
+
+    /// Whether it is alive and may act for the account.
+    ///
+    /// # Errors
+    /// Why it may not.
+    pub fn alive(&self, account: &Account, rules: &SessionRules, now: Timestamp) -> Result<(), Reason> {
+        let same = self.account == account.id
+            && self.generation == account.generation
+            && self.session_generation == account.session_generation;
+        if !same || now >= self.ends_at(rules) {
+            return Err(Reason::SessionEnded);
+        }
+        if account.disabled { Err(Reason::AccountDisabled) } else { Ok(()) }
+    }
+
+    /// How far the time last seen may lag behind before it is written anew: little enough that the idle end stays what it
+    /// is said to be, and enough that a busy session costs next to nothing.
+    #[must_use]
+    pub fn touch_every(rules: &SessionRules) -> Duration {
+        (rules.idle / 10).min(Duration::from_mins(5))
+    }
+
+    /// How long the password counts as just given.
+    #[must_use]
+    pub fn confirmation_left(&self, now: Timestamp) -> Duration {
+        let since = u64::try_from(now.as_millis() - self.confirmed_at.as_millis()).unwrap_or_default();
+        Self::CONFIRMED_FOR.saturating_sub(Duration::from_millis(since))
+    }
+
+    /// Whether something may begin that needs the password to have been given just now.
+    #[must_use]
+    pub fn is_confirmed(&self, now: Timestamp) -> bool {
+        self.confirmation_left(now) >= Self::CONFIRMED_LEFT
+    }
+}
+
+/// What a protected host has of a session. Its record lies under the family and the host, so that there is one for each
+/// host, and none of them is good at another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckSession {
+    pub v: Format,
+    pub secret: Digest,
+    pub created_at: Timestamp,
+    pub version: u64,
+}
+
+/// A one-time code, by which a browser brings its check session to a protected host.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code {
+    pub v: Format,
+    /// Scheme, host and port for which it was made.
+    pub origin: String,
+    /// SHA-256 of what the protected host has set in the browser before.
+    pub nonce: Digest,
+    /// Path and query that the browser wanted to see.
+    pub target: String,
+    pub ends_at: Timestamp,
+    pub version: u64,
+}
+
+impl Code {
+    pub const LIFE: Duration = Duration::from_secs(30);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::id::test_rng;
+    use super::*;
+
+    const RULES: SessionRules =
+        SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24 * 14) };
+
+    fn minutes(minutes: i64) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000 + minutes * 60_000)
+    }
+
+    fn session(remembered: bool, seen: i64) -> (Session, Account) {
+        let account = Account::anonymous(minutes(0));
+        let secret = Secret::generate(&mut test_rng());
+        let session = Session {
+            v: Format,
+            id: SessionId::generate(&mut test_rng()),
+            account: account.id.clone(),
+            secret: secret.digest(),
+            generation: 0,
+            session_generation: 0,
+            created_at: minutes(0),
+            seen_at: minutes(seen),
+            address: None,
+            browser: None,
+            remembered,
+            confirmed_at: minutes(0),
+            version: 1,
+        };
+        (session, account)
+    }
+
+    #[test]
+    fn the_text_of_a_secret_is_read_back_and_nothing_else_is() {
+        let secret = SessionSecret::generate(SessionId::generate(&mut test_rng()), &mut test_rng());
+        let text = secret.to_text();
+        assert_eq!(text.len(), 55);
+        assert_eq!(SessionSecret::parse(text.as_bytes()), Some(secret.clone()));
+        assert!(secret.verifies(&secret.secret.digest()));
+        assert!(!format!("{secret:?}").contains(&text[12..]));
+        let longer = format!("{text}A");
+        for wrong in [&text[1..], &longer, "", &text.replace(&text[..1], "-"), &format!("{}=", &text[..54])] {
+            assert_eq!(SessionSecret::parse(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_session_ends_at_the_very_instant() {
+        for (remembered, seen, alive_at, ended_at) in
+            [(false, 0, 59, 60), (false, 30, 89, 90), (false, 700, 719, 720), (true, 0, 14 * 1440 - 1, 14 * 1440)]
+        {
+            let (session, account) = session(remembered, seen);
+            assert_eq!(session.alive(&account, &RULES, minutes(alive_at)), Ok(()));
+            assert_eq!(session.alive(&account, &RULES, minutes(ended_at)), Err(Reason::SessionEnded));
+        }
+    }
+
+    #[test]
+    fn a_session_ends_with_its_generation_and_not_with_another_account() {
+        let (session, account) = session(false, 0);
+        let later = Account { generation: 1, ..account.clone() };
+        let new_password = Account { session_generation: 1, ..account.clone() };
+        let disabled = Account { disabled: true, ..account };
+        assert_eq!(session.alive(&later, &RULES, minutes(1)), Err(Reason::SessionEnded));
+        assert_eq!(session.alive(&new_password, &RULES, minutes(1)), Err(Reason::SessionEnded));
+        assert_eq!(session.alive(&disabled, &RULES, minutes(1)), Err(Reason::AccountDisabled));
+    }
+
+    #[test]
+    fn a_password_counts_for_half_an_hour_and_must_have_half_of_it_left() {
+        let (session, _) = session(false, 0);
+        assert_eq!([14, 15, 16, 31].map(|at| session.is_confirmed(minutes(at))), [true, true, false, false]);
+        assert_eq!(session.confirmation_left(minutes(31)), Duration::ZERO);
+    }
+}
