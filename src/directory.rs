@@ -2,8 +2,8 @@
 //!
 //! Each takes the actor and checks that he may, reads what it needs, and ends in one commit that holds whole
 //! or not at all, and only if nothing it read has changed; the event that tells of it is a part of that commit.
-//! It knows the domain, the store's trait and the clock, and of the gate the pool that hashes passwords and the
-//! signs that checks leave behind; it refuses to know HTTP, the command line, and which store it is.
+//! It knows the domain, the store's trait and the clock, and of the gate the pool that hashes passwords, the
+//! signs that checks leave behind and the count of failures; it refuses to know HTTP, the command line, and which store it is.
 
 mod access;
 mod accounts;
@@ -13,6 +13,7 @@ mod delete;
 mod edit;
 mod error;
 pub mod fields;
+mod guessing;
 mod idempotency;
 mod leaks;
 mod mint;
@@ -40,6 +41,7 @@ pub use accounts::{AccountPatch, NewAccount};
 pub use actor::Actor;
 pub use bootstrap::{BootstrapError, verify_keys};
 pub use error::DirectoryError;
+pub use guessing::Blocked;
 pub use idempotency::IdempotencyKey;
 pub use mint::NewToken;
 pub use notices::Notices;
@@ -57,6 +59,7 @@ use crate::{
         access::AccessRows, account::Account, id::AccountId, key::ServerKeys, site::SiteName, text::Login, token::TokenPrefixes,
         token_rules::TokenRules,
     },
+    gate::guessing::Guessing,
     gate::hasher::Hasher,
     gate::signs::Signs,
     store::{CommitError, Index, Key, Record, Store, StoreError},
@@ -78,6 +81,7 @@ pub struct Parts {
     pub prefixes: TokenPrefixes,
     pub hasher: Arc<Hasher>,
     pub signs: Arc<Signs>,
+    pub guessing: Arc<Guessing>,
     /// Who is told, beside the trail, of tokens that need somebody's care.
     pub notices: Option<Arc<dyn Notices>>,
     pub token_rules: TokenRules,
@@ -101,6 +105,7 @@ pub struct Directory {
     prefixes: TokenPrefixes,
     hasher: Arc<Hasher>,
     signs: Arc<Signs>,
+    guessing: Arc<Guessing>,
     notices: Option<Arc<dyn Notices>>,
     token_rules: TokenRules,
     trail_rules: TrailRules,
@@ -153,8 +158,8 @@ struct Damaged;
 impl Directory {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, keys, prefixes, hasher, signs, notices, token_rules, trail_rules } = parts;
-        Self { store, clock, keys, prefixes, hasher, signs, notices, token_rules, trail_rules }
+        let Parts { store, clock, keys, prefixes, hasher, signs, guessing, notices, token_rules, trail_rules } = parts;
+        Self { store, clock, keys, prefixes, hasher, signs, guessing, notices, token_rules, trail_rules }
     }
 
     /// Commits a plan. `None` when somebody else was faster, and the plan has to be made anew.

@@ -9,6 +9,7 @@ pub mod authority;
 pub mod decide;
 pub mod decision;
 pub mod event;
+pub mod guessing;
 pub mod held;
 pub mod id;
 pub mod identity;

@@ -18,6 +18,7 @@ use keygate::{
         access::Level,
         account::AccountKind,
         decide::Decision,
+        guessing::GuessingRules,
         key::ServerKeys,
         parameters::Parameters,
         password::Cost,
@@ -28,7 +29,7 @@ use keygate::{
         token::{TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{Gate, Parts, hasher::Hasher, signs::Signs},
+    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, signs::Signs},
     store::embedded::EmbeddedStore,
 };
 use proptest::{prelude::*, sample::select};
@@ -87,6 +88,7 @@ fn house() -> &'static House {
         let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
         let clock = Arc::new(SystemClock);
         let signs = Arc::new(Signs::new().0);
+        let guessing = Arc::new(Guessing::new(store.clone(), clock.clone(), GuessingRules::default()));
         let directory = Directory::new(directory::Parts {
             store: store.clone(),
             clock: clock.clone(),
@@ -94,6 +96,7 @@ fn house() -> &'static House {
             prefixes: prefixes(),
             hasher: hasher.clone(),
             signs: signs.clone(),
+            guessing: guessing.clone(),
             notices: None,
             token_rules: TokenRules::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
@@ -114,7 +117,7 @@ fn house() -> &'static House {
         });
         let reader = CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()] };
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let gate = Gate::new(Parts { store, clock, keys, hasher, signs, policy, reader, allow_in_url: true });
+        let gate = Gate::new(Parts { store, clock, keys, hasher, signs, guessing, policy, reader, allow_in_url: true });
         House { gate, token, runtime, _data: data }
     })
 }

@@ -2,7 +2,7 @@
 //! rules.
 
 use crate::{
-    domain::{access::AccessRows, account::Account, event::Event},
+    domain::{access::AccessRows, account::Account, event::Event, time::Timestamp},
     store::{Change, Entry, Expect, Index, Key, Record, Step, StoreError},
 };
 
@@ -43,6 +43,12 @@ impl Edit {
 
     pub(super) fn put(&mut self, key: Key, record: &impl Record) -> Result<(), StoreError> {
         self.change.steps.push(Step::Put(key, record.encode()?));
+        Ok(())
+    }
+
+    /// A record that may be forgotten after this.
+    pub(super) fn put_until(&mut self, key: Key, record: &impl Record, until: Timestamp) -> Result<(), StoreError> {
+        self.change.steps.push(Step::PutUntil(key, record.encode()?, until));
         Ok(())
     }
 

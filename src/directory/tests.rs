@@ -1,6 +1,7 @@
 //! The rules of the directory, on the embedded store in a directory of its own.
 
 mod descent;
+mod guessing;
 mod leaks;
 mod races;
 mod rules;
@@ -21,6 +22,7 @@ use crate::{
         access::Level,
         account::AccountKind,
         event::{Event, Outcome},
+        guessing::GuessingRules,
         password::Cost,
         site::Site,
         text::Email,
@@ -73,7 +75,8 @@ fn directory_by(
     let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
     let trail_rules = TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 };
     let (signs, prefixes) = (Arc::new(Signs::new().0), prefixes());
-    Arc::new(Directory::new(Parts { store, clock, keys, prefixes, hasher, signs, notices, token_rules, trail_rules }))
+    let guessing = Arc::new(Guessing::new(store.clone(), clock.clone(), GuessingRules::default()));
+    Arc::new(Directory::new(Parts { store, clock, keys, prefixes, hasher, signs, guessing, notices, token_rules, trail_rules }))
 }
 
 pub(super) async fn fixture() -> Fixture {

@@ -30,6 +30,10 @@ pub enum Action {
     TokenUnused,
     /// Its record has gone.
     TokenPurge,
+    /// More attempts have failed than are borne; none is looked at for a while.
+    GuessingBlock,
+    /// They are looked at again, because somebody wanted it so.
+    GuessingUnblock,
 }
 
 impl Action {
@@ -52,6 +56,8 @@ impl Action {
             Self::TokenExpiring => "token.expiring",
             Self::TokenUnused => "token.unused",
             Self::TokenPurge => "token.purge",
+            Self::GuessingBlock => "guessing.block",
+            Self::GuessingUnblock => "guessing.unblock",
         }
     }
 
@@ -70,6 +76,7 @@ impl Action {
             | Self::TokenExpiring
             | Self::TokenUnused
             | Self::TokenPurge => "token",
+            Self::GuessingBlock | Self::GuessingUnblock => "guessing",
         }
     }
 }
@@ -183,7 +190,7 @@ impl Event {
             names("login") || names("account")
         };
         self.actor.account.as_deref() == Some(login)
-            || (self.target.kind == "account" && self.target.id == login)
+            || (matches!(self.target.kind.as_str(), "account" | "login") && self.target.id == login)
             || (self.target.kind == "access" && self.target.id.split('/').next() == Some(login))
             || named(&self.before)
             || named(&self.after)

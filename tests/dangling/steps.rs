@@ -19,6 +19,7 @@ use keygate::{
     domain::{
         access::Level,
         account::AccountKind,
+        guessing::GuessingRules,
         key::ServerKeys,
         password::Cost,
         site::{Host, SiteName},
@@ -27,7 +28,7 @@ use keygate::{
         token::{LastUse, PresentedToken, Scope, TokenId, TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{hasher::Hasher, signs::Signs},
+    gate::{guessing::Guessing, hasher::Hasher, signs::Signs},
     store::{
         Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Store, StoreError, Stored, Trail,
         embedded::EmbeddedStore,
@@ -156,12 +157,13 @@ const ROOT: Actor = Actor::control(0);
 
 fn directory_on(store: Arc<dyn Store>) -> Directory {
     Directory::new(directory::Parts {
-        store,
+        store: store.clone(),
         clock: Arc::new(SystemClock),
         keys: Arc::new(ServerKeys::parse(KEY).unwrap()),
         prefixes: prefixes(),
         hasher: Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap())),
         signs: Arc::new(Signs::new().0),
+        guessing: Arc::new(Guessing::new(store, Arc::new(SystemClock), GuessingRules::default())),
         notices: None,
         // What has ended may go at once.
         token_rules: TokenRules { keep_ended: Duration::ZERO, ..TokenRules::default() },

@@ -19,6 +19,7 @@ use keygate::{
         access::Level,
         account::AccountKind,
         event::Outcome,
+        guessing::GuessingRules,
         key::ServerKeys,
         password::Cost,
         site::{Host, SiteName},
@@ -27,7 +28,7 @@ use keygate::{
         token::{PresentedToken, Scope, TokenId, TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{hasher::Hasher, signs::Signs},
+    gate::{guessing::Guessing, hasher::Hasher, signs::Signs},
     store::{Store, embedded::EmbeddedStore},
 };
 
@@ -78,12 +79,13 @@ impl UseCases {
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(medium.path()).unwrap());
         let clock = Arc::new(Ticking(AtomicI64::new(1_800_000_000_000)));
         let directory = Directory::new(directory::Parts {
-            store,
+            store: store.clone(),
             clock: clock.clone(),
             keys: Arc::new(ServerKeys::parse(KEY).unwrap()),
             prefixes: prefixes(),
             hasher: Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap())),
             signs: Arc::new(Signs::new().0),
+            guessing: Arc::new(Guessing::new(store, clock.clone(), GuessingRules::default())),
             notices: None,
             token_rules: TokenRules::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
