@@ -7,6 +7,7 @@ mod access;
 mod accounts;
 mod answer;
 mod audit;
+mod blocked;
 mod client;
 mod decode;
 mod documents;
@@ -86,6 +87,7 @@ fn operations() -> operations::Operations {
         tokens::operations,
         me::operations,
         audit::operations,
+        blocked::operations,
         policy::operations,
         explain::operations,
         documents::operations,
