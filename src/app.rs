@@ -155,10 +155,23 @@ impl App {
         let directory = Arc::new(Directory::new(parts));
         metrics.policy_is(policy.rules().len());
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let reader = CredentialReader { prefixes: prefixes.clone(), query_names: settings.credentials.query_names.clone() };
-        let allow_in_url = settings.credentials.allow_in_url;
-        let tasks = Tasks { signs: signs.clone(), leaks, delivery };
-        let gate = Gate::new(Parts { store: as_store, clock, keys, hasher, signs, policy: policy.clone(), reader, allow_in_url });
+        let reader = CredentialReader {
+            prefixes: prefixes.clone(),
+            query_names: settings.credentials.query_names.clone(),
+            hosts: settings.portal.hosts.clone(),
+        };
+        let tasks = Tasks { signs: signs.clone(), leaks, session_rules: settings.sessions, delivery };
+        let gate = Gate::new(Parts {
+            store: as_store,
+            clock,
+            keys,
+            hasher,
+            signs,
+            policy: policy.clone(),
+            reader,
+            allow_in_url: settings.credentials.allow_in_url,
+            session_rules: settings.sessions,
+        });
         let wire = Arc::new(Wire::new(WireParts {
             gate: Arc::new(gate),
             metrics: metrics.clone(),

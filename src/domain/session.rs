@@ -222,6 +222,20 @@ impl Session {
         (rules.idle / 10).min(Duration::from_mins(5))
     }
 
+    /// Whether the time last seen lags so far behind that it is written anew.
+    #[must_use]
+    pub fn is_to_be_written(&self, rules: &SessionRules, now: Timestamp) -> bool {
+        self.seen_at.checked_add(Self::touch_every(rules)).is_some_and(|then| now >= then)
+    }
+
+    /// Until when a store has to keep the record as it is. Whether it is alive is judged and not left to the store, whose
+    /// clock may be another one; so there is an hour to spare.
+    #[must_use]
+    pub fn kept_until(&self, rules: &SessionRules) -> Timestamp {
+        let end = self.ends_at(rules);
+        end.checked_add(Duration::from_hours(1)).unwrap_or(end)
+    }
+
     /// How long the password counts as just given.
     #[must_use]
     pub fn confirmation_left(&self, now: Timestamp) -> Duration {
