@@ -3,6 +3,7 @@
 
 pub mod explain;
 pub mod hasher;
+pub mod passwords;
 mod remembered;
 pub mod signs;
 mod usage;
@@ -15,7 +16,7 @@ use crate::{
     clock::Clock,
     domain::{
         access::AccessRows,
-        account::{Account, AccountKind},
+        account::Account,
         decide::{Decision, Finding, Sites, Snapshot, Verified, decide, refused_kind},
         decision::{Reason, Via},
         id::AccountId,
@@ -34,7 +35,7 @@ use crate::{
         record::{HostClaim, NameClaim},
     },
 };
-use hasher::Hasher;
+use passwords::Passwords;
 use remembered::Remembered;
 use signs::Signs;
 
@@ -43,7 +44,7 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub keys: Arc<ServerKeys>,
-    pub hasher: Arc<Hasher>,
+    pub passwords: Arc<dyn Passwords>,
     pub signs: Arc<Signs>,
     pub policy: Arc<ArcSwap<Policy>>,
     pub reader: CredentialReader,
@@ -257,15 +258,14 @@ impl Gate {
         // password that could match.
         let account = decode::<NameClaim>(&records[0])?.map_or_else(AccountId::anonymous, |claim| claim.account);
         self.read_account(&account, reading, gathered).await?;
-        let human = gathered.account.as_ref().filter(|account| account.kind == AccountKind::Human);
-        let known = human.and_then(|account| Some((account, account.password.clone()?)));
+        let known = gathered.account.as_ref().and_then(|account| Some((account, passwords::hash_of(account)?)));
         let matches = match known {
             Some((account, hash)) => {
-                let memory = self.remembered.name_of(&account.id, &hash, password);
-                let verify = self.parts.hasher.verify(hash, password.clone());
+                let memory = self.remembered.name_of(&account.id, hash, password);
+                let verify = self.parts.passwords.verify(Some(account), password.clone());
                 self.remembered.or_verify(&memory, self.parts.clock.now(), verify).await
             }
-            None => self.parts.hasher.verify_nobody(password.clone()).await,
+            None => self.parts.passwords.verify(None, password.clone()).await,
         };
         Ok(match matches {
             Ok(true) => Verification::Verified,

@@ -19,16 +19,18 @@ use keygate::{
         account::AccountKind,
         decide::Decision,
         key::ServerKeys,
+        origin::ProtectedHosts,
         parameters::Parameters,
         password::Cost,
         presented::CredentialReader,
         request::{CheckRequest, ClientHeaders, Described},
+        session::SessionRules,
         site::{Host, SiteName},
         text::{Label, Login},
         token::{TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{Gate, Parts, hasher::Hasher, signs::Signs},
+    gate::{Gate, Parts, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::embedded::EmbeddedStore,
 };
 use proptest::{prelude::*, sample::select};
@@ -85,6 +87,7 @@ fn house() -> &'static House {
         let mut rng = rand::rand_core::UnwrapErr(rand::rngs::SysRng);
         let keys = Arc::new(ServerKeys::parse(&ServerKeys::generate_file(&mut rng)).unwrap());
         let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
+        let passwords = Arc::new(LocalPasswords::new(hasher.clone()));
         let clock = Arc::new(SystemClock);
         let signs = Arc::new(Signs::new().0);
         let directory = Directory::new(directory::Parts {
@@ -92,10 +95,13 @@ fn house() -> &'static House {
             clock: clock.clone(),
             keys: keys.clone(),
             prefixes: prefixes(),
-            hasher: hasher.clone(),
+            hasher,
+            passwords: passwords.clone(),
             signs: signs.clone(),
             notices: None,
             token_rules: TokenRules::default(),
+            session_rules: SessionRules::default(),
+            hosts: ProtectedHosts::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
         });
         let token = runtime.block_on(async {
@@ -114,7 +120,7 @@ fn house() -> &'static House {
         });
         let reader = CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()] };
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let gate = Gate::new(Parts { store, clock, keys, hasher, signs, policy, reader, allow_in_url: true });
+        let gate = Gate::new(Parts { store, clock, keys, passwords, signs, policy, reader, allow_in_url: true });
         House { gate, token, runtime, _data: data }
     })
 }
