@@ -39,7 +39,7 @@ use crate::{
     config::{self, Portal, Settings},
     directory::{self, BootstrapError, Directory, Notices, TrailRules},
     domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
-    gate::{Gate, Parts, hasher::Hasher, signs::Signs},
+    gate::{Gate, Parts, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     metrics::Metrics,
     store::{
         Store,
@@ -126,6 +126,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(ReachedStore::new(opened, metrics.clone()));
         let hasher = Arc::new(Hasher::start(settings.password_cost));
+        let passwords = Arc::new(LocalPasswords::new(hasher.clone()));
         let prefixes = settings.credentials.token_prefixes.clone();
         let (signs, leaks) = Signs::new();
         let signs = Arc::new(signs);
@@ -136,10 +137,13 @@ impl App {
             clock: clock.clone(),
             keys: keys.clone(),
             prefixes: prefixes.clone(),
-            hasher: hasher.clone(),
+            hasher,
+            passwords: passwords.clone(),
             signs: signs.clone(),
             notices: webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Notices>),
             token_rules: settings.tokens.clone(),
+            session_rules: settings.sessions,
+            hosts: settings.portal.hosts.clone(),
             trail_rules: TrailRules { keep: settings.audit.keep, refused_entries: settings.audit.refused_entries },
         };
         let direct = Directory::new(directory::Parts { store: store.before_reached(), ..parts.clone() });
@@ -165,7 +169,7 @@ impl App {
             store: as_store,
             clock,
             keys,
-            hasher,
+            passwords,
             signs,
             policy: policy.clone(),
             reader,

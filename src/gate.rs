@@ -3,6 +3,8 @@
 
 pub mod explain;
 pub mod hasher;
+pub mod passwords;
+mod reading;
 mod remembered;
 pub mod seen;
 pub mod signs;
@@ -16,7 +18,7 @@ use crate::{
     clock::Clock,
     domain::{
         access::AccessRows,
-        account::{Account, AccountKind},
+        account::Account,
         decide::{Decision, Finding, Sites, Snapshot, Verified, decide, refused_way},
         decision::{Reason, Via, Way},
         id::AccountId,
@@ -27,17 +29,15 @@ use crate::{
         presented::{CredentialReader, Credentials, Presented},
         request::{CheckRequest, Described},
         session::{CheckSession, Session, SessionRules, SessionSecret},
-        site::{Host, Site, SiteName},
+        site::{Host, Site},
         text::fold,
         time::Timestamp,
         token::{PlainToken, PresentedToken, Token},
     },
-    store::{
-        Key, Record, Store, StoreError, Stored,
-        record::{HostClaim, NameClaim},
-    },
+    store::{Key, Store, StoreError, record::NameClaim},
 };
-use hasher::Hasher;
+use passwords::Passwords;
+use reading::{Answer, Reading, decode};
 use remembered::Remembered;
 use seen::Sighting;
 use signs::Signs;
@@ -47,7 +47,7 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
     pub keys: Arc<ServerKeys>,
-    pub hasher: Arc<Hasher>,
+    pub passwords: Arc<dyn Passwords>,
     pub signs: Arc<Signs>,
     pub policy: Arc<ArcSwap<Policy>>,
     pub reader: CredentialReader,
@@ -322,15 +322,14 @@ impl Gate {
         // password that could match.
         let account = decode::<NameClaim>(&records[0])?.map_or_else(AccountId::anonymous, |claim| claim.account);
         self.read_account(&account, reading, gathered).await?;
-        let human = gathered.account.as_ref().filter(|account| account.kind == AccountKind::Human);
-        let known = human.and_then(|account| Some((account, account.password.clone()?)));
+        let known = gathered.account.as_ref().and_then(|account| Some((account, passwords::hash_of(account)?)));
         let matches = match known {
             Some((account, hash)) => {
-                let memory = self.remembered.name_of(&account.id, &hash, password);
-                let verify = self.parts.hasher.verify(hash, password.clone());
+                let memory = self.remembered.name_of(&account.id, hash, password);
+                let verify = self.parts.passwords.verify(Some(account), password.clone());
                 self.remembered.or_verify(&memory, self.parts.clock.now(), verify).await
             }
-            None => self.parts.hasher.verify_nobody(password.clone()).await,
+            None => self.parts.passwords.verify(None, password.clone()).await,
         };
         Ok(match matches {
             Ok(true) => Verification::Verified,
@@ -363,58 +362,5 @@ impl Gate {
     async fn read(&self, keys: Vec<Key>) -> Result<Vec<Answer>, StoreError> {
         let records = self.parts.store.read(&keys).await?;
         Ok(keys.into_iter().zip(records).collect())
-    }
-}
-
-/// What was asked for, and what there is.
-type Answer = (Key, Option<Stored>);
-
-fn decode<R: Record>((key, stored): &Answer) -> Result<Option<R>, StoreError> {
-    stored.as_ref().map(|stored| R::decode(key, stored)).transpose()
-}
-
-/// How far the sites of a check have been read. A site that is found by its host takes a second step.
-enum Reading {
-    Named { names: Vec<SiteName>, sites: Option<Vec<Site>> },
-    ByHost { claim: Key, site: Option<SiteName> },
-}
-
-impl Reading {
-    fn of_sites(asked: &SiteAsk) -> Self {
-        match asked {
-            SiteAsk::Named(names) => Self::Named { names: names.clone(), sites: None },
-            SiteAsk::ByHost(host) => Self::ByHost { claim: Key::Host(host.clone()), site: None },
-            SiteAsk::Missing | SiteAsk::Impossible => Self::Named { names: Vec::new(), sites: None },
-        }
-    }
-
-    /// `first`, and what is asked about the sites with it.
-    fn keys<const N: usize>(&self, first: [Key; N]) -> Vec<Key> {
-        let mut keys = Vec::from(first);
-        match self {
-            Self::Named { names, .. } => keys.extend(names.iter().cloned().map(Key::Site)),
-            Self::ByHost { claim, .. } => keys.push(claim.clone()),
-        }
-        keys
-    }
-
-    /// The answers to what [`Reading::keys`] added.
-    fn take_sites(&mut self, records: &[Answer]) -> Result<(), StoreError> {
-        match self {
-            Self::Named { sites, .. } => {
-                *sites = records.iter().map(decode).collect::<Result<Option<Vec<Site>>, _>>()?;
-            }
-            Self::ByHost { site, .. } => {
-                *site = records.first().map_or(Ok(None), decode::<HostClaim>)?.map(|claim| claim.site);
-            }
-        }
-        Ok(())
-    }
-
-    fn site_behind_host(&self) -> Option<Key> {
-        match self {
-            Self::ByHost { site, .. } => site.clone().map(Key::Site),
-            Self::Named { .. } => None,
-        }
     }
 }

@@ -30,7 +30,7 @@ use keygate::{
         token::{TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{Gate, Parts, hasher::Hasher, signs::Signs},
+    gate::{Gate, Parts, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::embedded::EmbeddedStore,
 };
 use proptest::{prelude::*, sample::select};
@@ -90,6 +90,7 @@ fn house() -> &'static House {
         let mut rng = rand::rand_core::UnwrapErr(rand::rngs::SysRng);
         let keys = Arc::new(ServerKeys::parse(&ServerKeys::generate_file(&mut rng)).unwrap());
         let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
+        let passwords = Arc::new(LocalPasswords::new(hasher.clone()));
         let clock = Arc::new(SystemClock);
         let signs = Arc::new(Signs::new().0);
         let directory = Directory::new(directory::Parts {
@@ -97,10 +98,13 @@ fn house() -> &'static House {
             clock: clock.clone(),
             keys: keys.clone(),
             prefixes: prefixes(),
-            hasher: hasher.clone(),
+            hasher,
+            passwords: passwords.clone(),
             signs: signs.clone(),
             notices: None,
             token_rules: TokenRules::default(),
+            session_rules: SessionRules::default(),
+            hosts: ProtectedHosts::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
         });
         let token = runtime.block_on(async {
@@ -124,7 +128,7 @@ fn house() -> &'static House {
             store,
             clock,
             keys,
-            hasher,
+            passwords,
             signs,
             policy,
             reader,

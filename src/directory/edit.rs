@@ -2,7 +2,7 @@
 //! rules.
 
 use crate::{
-    domain::{access::AccessRows, account::Account, event::Event},
+    domain::{access::AccessRows, account::Account, event::Event, time::Timestamp},
     store::{Change, Entry, Expect, Index, Key, Record, Step, StoreError},
 };
 
@@ -50,6 +50,12 @@ impl Edit {
     pub(super) fn create(&mut self, key: Key, record: &impl Record) -> Result<(), StoreError> {
         self.expect_absent(key.clone());
         self.put(key, record)
+    }
+
+    /// A record that may be forgotten after that time.
+    pub(super) fn put_until(&mut self, key: Key, record: &impl Record, until: Timestamp) -> Result<(), StoreError> {
+        self.change.steps.push(Step::PutUntil(key, record.encode()?, until));
+        Ok(())
     }
 
     pub(super) fn delete(&mut self, key: Key) {

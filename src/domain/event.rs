@@ -30,6 +30,12 @@ pub enum Action {
     TokenUnused,
     /// Its record has gone.
     TokenPurge,
+    SessionSignIn,
+    SessionSignOut,
+    /// Ended from elsewhere, by its owner or a superuser.
+    SessionEnd,
+    /// The password was given again.
+    SessionConfirm,
 }
 
 impl Action {
@@ -52,6 +58,10 @@ impl Action {
             Self::TokenExpiring => "token.expiring",
             Self::TokenUnused => "token.unused",
             Self::TokenPurge => "token.purge",
+            Self::SessionSignIn => "session.sign_in",
+            Self::SessionSignOut => "session.sign_out",
+            Self::SessionEnd => "session.end",
+            Self::SessionConfirm => "session.confirm",
         }
     }
 
@@ -70,6 +80,7 @@ impl Action {
             | Self::TokenExpiring
             | Self::TokenUnused
             | Self::TokenPurge => "token",
+            Self::SessionSignIn | Self::SessionSignOut | Self::SessionEnd | Self::SessionConfirm => "session",
         }
     }
 }
