@@ -39,7 +39,7 @@ use crate::{
     config::{self, Portal, Settings},
     directory::{self, BootstrapError, Directory, Notices, TrailRules},
     domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
-    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, signs::Signs},
+    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     metrics::Metrics,
     store::{
         Store,
@@ -126,6 +126,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(ReachedStore::new(opened, metrics.clone()));
         let hasher = Arc::new(Hasher::start(settings.password_cost));
+        let passwords = Arc::new(LocalPasswords::new(hasher.clone()));
         let prefixes = settings.credentials.token_prefixes.clone();
         let (signs, leaks) = Signs::new();
         let signs = Arc::new(signs);
@@ -137,11 +138,14 @@ impl App {
             clock: clock.clone(),
             keys: keys.clone(),
             prefixes: prefixes.clone(),
-            hasher: hasher.clone(),
+            hasher,
+            passwords: passwords.clone(),
             signs: signs.clone(),
             guessing: guessing.clone(),
             notices: webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Notices>),
             token_rules: settings.tokens.clone(),
+            session_rules: settings.sessions,
+            hosts: settings.portal.hosts.clone(),
             trail_rules: TrailRules { keep: settings.audit.keep, refused_entries: settings.audit.refused_entries },
         };
         let direct = Directory::new(directory::Parts { store: store.before_reached(), ..parts.clone() });
@@ -157,19 +161,24 @@ impl App {
         let directory = Arc::new(Directory::new(parts));
         metrics.policy_is(policy.rules().len());
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let reader = CredentialReader { prefixes: prefixes.clone(), query_names: settings.credentials.query_names.clone() };
-        let allow_in_url = settings.credentials.allow_in_url;
-        let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), delivery };
+        let reader = CredentialReader {
+            prefixes: prefixes.clone(),
+            query_names: settings.credentials.query_names.clone(),
+            hosts: settings.portal.hosts.clone(),
+        };
+        let session_rules = settings.sessions;
+        let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), session_rules, delivery };
         let gate = Gate::new(Parts {
             store: as_store,
             clock,
             keys,
-            hasher,
+            passwords,
             signs,
             guessing,
             policy: policy.clone(),
             reader,
-            allow_in_url,
+            allow_in_url: settings.credentials.allow_in_url,
+            session_rules,
         });
         let wire = Arc::new(Wire::new(WireParts {
             gate: Arc::new(gate),

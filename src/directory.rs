@@ -20,6 +20,7 @@ mod mint;
 mod notices;
 mod patch;
 mod revoke;
+mod sessions;
 pub mod shown;
 mod sites;
 mod standing;
@@ -47,6 +48,7 @@ pub use mint::NewToken;
 pub use notices::Notices;
 pub use patch::FieldPatch;
 pub use revoke::{Found, Revoked};
+pub use sessions::{Redeemed, SignIn, SignInError, Visitor};
 pub use sites::{NewSite, SitePatch};
 pub use strength::{CeilingAsk, Expiry};
 pub use tokens::{TokenFilter, TokenInfo, TokenPatch};
@@ -56,11 +58,12 @@ pub use crate::store::{Order, record::Made};
 use crate::{
     clock::Clock,
     domain::{
-        access::AccessRows, account::Account, id::AccountId, key::ServerKeys, site::SiteName, text::Login, token::TokenPrefixes,
-        token_rules::TokenRules,
+        access::AccessRows, account::Account, id::AccountId, key::ServerKeys, origin::ProtectedHosts, session::SessionRules,
+        site::SiteName, text::Login, token::TokenPrefixes, token_rules::TokenRules,
     },
     gate::guessing::Guessing,
     gate::hasher::Hasher,
+    gate::passwords::Passwords,
     gate::signs::Signs,
     store::{CommitError, Index, Key, Record, Store, StoreError},
 };
@@ -80,11 +83,15 @@ pub struct Parts {
     pub keys: Arc<ServerKeys>,
     pub prefixes: TokenPrefixes,
     pub hasher: Arc<Hasher>,
+    pub passwords: Arc<dyn Passwords>,
     pub signs: Arc<Signs>,
     pub guessing: Arc<Guessing>,
     /// Who is told, beside the trail, of tokens that need somebody's care.
     pub notices: Option<Arc<dyn Notices>>,
     pub token_rules: TokenRules,
+    pub session_rules: SessionRules,
+    /// Where sessions may be handed over to.
+    pub hosts: ProtectedHosts,
     pub trail_rules: TrailRules,
 }
 
@@ -104,10 +111,13 @@ pub struct Directory {
     keys: Arc<ServerKeys>,
     prefixes: TokenPrefixes,
     hasher: Arc<Hasher>,
+    passwords: Arc<dyn Passwords>,
     signs: Arc<Signs>,
     guessing: Arc<Guessing>,
     notices: Option<Arc<dyn Notices>>,
     token_rules: TokenRules,
+    session_rules: SessionRules,
+    hosts: ProtectedHosts,
     trail_rules: TrailRules,
 }
 
@@ -158,8 +168,23 @@ struct Damaged;
 impl Directory {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, keys, prefixes, hasher, signs, guessing, notices, token_rules, trail_rules } = parts;
-        Self { store, clock, keys, prefixes, hasher, signs, guessing, notices, token_rules, trail_rules }
+        let Parts { store, clock, keys, prefixes, hasher, passwords, signs, guessing, notices, .. } = parts;
+        let Parts { token_rules, session_rules, hosts, trail_rules, .. } = parts;
+        Self {
+            store,
+            clock,
+            keys,
+            prefixes,
+            hasher,
+            passwords,
+            signs,
+            guessing,
+            notices,
+            token_rules,
+            session_rules,
+            hosts,
+            trail_rules,
+        }
     }
 
     /// Commits a plan. `None` when somebody else was faster, and the plan has to be made anew.

@@ -6,9 +6,11 @@
 pub mod access;
 pub mod account;
 pub mod authority;
+pub mod cookie;
 pub mod decide;
 pub mod decision;
 pub mod event;
+pub mod fetch;
 pub mod guessing;
 pub mod held;
 pub mod id;

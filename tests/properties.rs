@@ -20,21 +20,26 @@ use keygate::{
         decide::Decision,
         guessing::GuessingRules,
         key::ServerKeys,
+        origin::ProtectedHosts,
         parameters::Parameters,
         password::Cost,
         presented::CredentialReader,
         request::{CheckRequest, ClientHeaders, Described},
+        session::SessionRules,
         site::{Host, SiteName},
         text::{Label, Login},
         token::{TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, signs::Signs},
+    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::embedded::EmbeddedStore,
 };
 use proptest::{prelude::*, sample::select};
 
 use crate::support::cases_to_run;
+
+const SESSION_RULES: SessionRules =
+    SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24 * 14) };
 
 const POLICY: &str = r#"
 [[rules]]
@@ -86,6 +91,7 @@ fn house() -> &'static House {
         let mut rng = rand::rand_core::UnwrapErr(rand::rngs::SysRng);
         let keys = Arc::new(ServerKeys::parse(&ServerKeys::generate_file(&mut rng)).unwrap());
         let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
+        let passwords = Arc::new(LocalPasswords::new(hasher.clone()));
         let clock = Arc::new(SystemClock);
         let signs = Arc::new(Signs::new().0);
         let guessing = Arc::new(Guessing::new(store.clone(), clock.clone(), GuessingRules::default()));
@@ -94,11 +100,14 @@ fn house() -> &'static House {
             clock: clock.clone(),
             keys: keys.clone(),
             prefixes: prefixes(),
-            hasher: hasher.clone(),
+            hasher,
+            passwords: passwords.clone(),
             signs: signs.clone(),
             guessing: guessing.clone(),
             notices: None,
             token_rules: TokenRules::default(),
+            session_rules: SessionRules::default(),
+            hosts: ProtectedHosts::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
         });
         let token = runtime.block_on(async {
@@ -115,9 +124,21 @@ fn house() -> &'static House {
             let (token, _) = directory.create_token(&actor, NewToken::new(vera, name)).await.unwrap();
             token.expose_secret().to_owned()
         });
-        let reader = CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()] };
+        let reader =
+            CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()], hosts: ProtectedHosts::default() };
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let gate = Gate::new(Parts { store, clock, keys, hasher, signs, guessing, policy, reader, allow_in_url: true });
+        let gate = Gate::new(Parts {
+            store,
+            clock,
+            keys,
+            passwords,
+            signs,
+            guessing,
+            policy,
+            reader,
+            allow_in_url: true,
+            session_rules: SESSION_RULES,
+        });
         House { gate, token, runtime, _data: data }
     })
 }
@@ -495,7 +516,7 @@ proptest! {
         headers.take("authorization", &authorization);
         headers.take("cookie", &cookie);
         let described = Described { method: "GET", target: b"/", host: "h", client: None, headers: &headers, body: None };
-        let reader = CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()] };
+        let reader = CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()], hosts: ProtectedHosts::default() };
         let read = reader.read(&CheckRequest::parse(described).unwrap(), true);
         // No random bytes are a token: the checksum and the length stand against it.
         prop_assert!(!format!("{:?}", read.presented).starts_with("Token"), "{authorization:?}");

@@ -22,13 +22,12 @@ use tonic::{Request, Response, Status};
 
 use super::{
     headers::without_our_cookies,
-    wire::{Question, RETRY_AFTER, Wire, identity_value, refusal_body},
+    wire::{Question, RETRY_AFTER, Wire, refusal_body},
 };
 use crate::{
     domain::{
         decide::{Decision, Grant},
         decision::{OutagePolicy, Reason},
-        identity::IdentityHeader,
         request::{ClientHeaders, Described},
         trust::{Peer, parse_address},
     },
@@ -184,9 +183,10 @@ impl ExtAuthz {
         let names = &self.wire.names;
         let mut headers = Vec::with_capacity(10);
         let mut remove: Vec<String> = Vec::new();
-        for header in IdentityHeader::ALL {
-            let name = names.get(header).to_ascii_lowercase();
-            let value = identity_value(header, grant, request_id);
+        let identity = self.wire.identity(grant, verdict, request_id);
+        for (header, name) in names.in_use() {
+            let name = name.to_ascii_lowercase();
+            let value = identity.value(header);
             // Envoy sets first and removes last, so a name is never in both.
             if value.is_empty() { remove.push(name) } else { headers.push(set(&name, value.into_owned())) }
         }

@@ -25,12 +25,15 @@ use super::{
 };
 use crate::{
     domain::{
+        access::Level,
+        account::AccountKind,
         decide::{Decision, Grant},
         decision::{Challenge, Outage, Reason, Via},
         identity::{IdentityHeader, IdentityNames},
         presented::Presented,
         request::Described,
         text::printable,
+        token::PlainToken,
         trust::{Peer, TrustedProxies},
     },
     gate::{Gate, Verdict},
@@ -69,7 +72,7 @@ pub struct Wire {
     pub names: IdentityNames,
     pub request_ids: RequestIds,
     proxy_secret: Option<SecretString>,
-    header_names: [HeaderName; 9],
+    header_names: Vec<(IdentityHeader, HeaderName)>,
     /// Spellings of identity headers that Envoy is asked to remove on every allow.
     aliases: String,
     challenges: Challenges,
@@ -103,10 +106,8 @@ impl Wire {
     #[must_use]
     pub fn new(parts: WireParts) -> Self {
         let WireParts { gate, metrics, trusted_proxies, proxy_secret, outage, envoy_use_remote_address, names, realm } = parts;
-        let header_names = IdentityHeader::ALL.map(|header| {
-            let name = names.get(header);
-            HeaderName::try_from(name).unwrap_or_else(|_| panic!("`{name}` is no header name"))
-        });
+        let header_name = |name| HeaderName::try_from(name).unwrap_or_else(|_| panic!("`{name}` is no header name"));
+        let header_names = names.in_use().map(|(header, name)| (header, header_name(name))).collect();
         let challenges = Challenges {
             bearer: format!("Bearer realm=\"{realm}\""),
             bearer_invalid_token: format!("Bearer realm=\"{realm}\", error=\"invalid_token\""),
@@ -197,7 +198,7 @@ impl Wire {
             let path = question.map(|question| loggable_path(question.target));
             let credential = verdict.credentials.and_then(|credentials| match &credentials.presented {
                 Presented::Token { token, .. } => Some(token.id.as_str()),
-                _ => None,
+                presented => presented.cookie().map(|cookie| cookie.session.as_str()),
             });
             tracing::info!(
                 dialect,
@@ -225,8 +226,9 @@ impl Wire {
         let mut response = HttpResponse::Ok();
         response.insert_header(("cache-control", "no-store"));
         let mut absent = String::new();
-        for (header, name) in IdentityHeader::ALL.into_iter().zip(&self.header_names) {
-            let value = identity_value(header, grant, request_id);
+        let identity = self.identity(grant, verdict, request_id);
+        for (header, name) in &self.header_names {
+            let value = identity.value(*header);
             match HeaderValue::from_bytes(value.as_bytes()) {
                 Ok(value) if !(dialect.removes_headers && value.is_empty()) => {
                     response.insert_header((name.clone(), value));
@@ -245,7 +247,8 @@ impl Wire {
             }
         }
         if dialect.removes_headers {
-            for alias in incoming.aliases(&self.names).filter(|alias| self.header_names.iter().all(|own| own.as_str() != *alias)) {
+            let is_own = |alias: &&str| self.header_names.iter().any(|(_, own)| own.as_str() == *alias);
+            for alias in incoming.aliases(&self.names).filter(|alias| !is_own(alias)) {
                 absent.extend([", ", alias]);
             }
             let used = verdict.credentials.is_some_and(|credentials| credentials.in_authorization);
@@ -253,6 +256,14 @@ impl Wire {
             response.insert_header((HEADERS_TO_REMOVE, format!("{}{absent}{credential}", self.aliases)));
         }
         response.finish()
+    }
+
+    /// What an upstream is told. The session's own token is made only where somebody wants it.
+    pub(super) fn identity<'g>(&self, grant: &Grant<'g>, verdict: &Verdict<'_>, request_id: &'g str) -> Identity<'g> {
+        let by_session = matches!(grant.via(), Via::Session | Via::SessionToken);
+        let is_wanted = by_session && self.names.get(IdentityHeader::SessionToken).is_some();
+        let session_token = verdict.credentials.filter(|_| is_wanted).and_then(|credentials| self.gate.session_token(credentials));
+        Identity { grant: *grant, request_id, session_token }
     }
 
     fn render_refusal(&self, dialect: &Dialect, verdict: &Verdict<'_>, request_id: &str) -> HttpResponse {
@@ -306,21 +317,32 @@ pub fn refusal_body(reason: Reason, request_id: &str) -> String {
     format!("{{\"status\":{},\"reason\":\"{}\",\"request_id\":\"{request_id}\"}}\n", reason.status(), reason.code())
 }
 
-/// What an identity header says of a grant; empty when there is nothing to say.
-#[must_use]
-pub fn identity_value<'g>(header: IdentityHeader, grant: &Grant<'g>, request_id: &'g str) -> Cow<'g, str> {
-    let value = match header {
-        IdentityHeader::Account => grant.account(),
-        IdentityHeader::Kind => grant.kind().map(super::super::domain::account::AccountKind::as_str),
-        IdentityHeader::Site => return Cow::Owned(grant.site().unwrap_or_default()),
-        IdentityHeader::Access => grant.access().map(super::super::domain::access::Level::as_str),
-        IdentityHeader::Via => Some(grant.via().as_str()).filter(|_| grant.account().is_some() || grant.via() != Via::None),
-        IdentityHeader::Credential => grant.credential(),
-        IdentityHeader::Name => grant.name(),
-        IdentityHeader::Email => grant.email(),
-        IdentityHeader::RequestId => Some(request_id),
-    };
-    Cow::Borrowed(value.unwrap_or_default())
+/// What the identity headers say of a grant.
+pub struct Identity<'g> {
+    grant: Grant<'g>,
+    request_id: &'g str,
+    session_token: Option<PlainToken>,
+}
+
+impl Identity<'_> {
+    /// Empty when there is nothing to say.
+    #[must_use]
+    pub fn value(&self, header: IdentityHeader) -> Cow<'_, str> {
+        let grant = &self.grant;
+        let value = match header {
+            IdentityHeader::Account => grant.account(),
+            IdentityHeader::Kind => grant.kind().map(AccountKind::as_str),
+            IdentityHeader::Site => return Cow::Owned(grant.site().unwrap_or_default()),
+            IdentityHeader::Access => grant.access().map(Level::as_str),
+            IdentityHeader::Via => Some(grant.via().as_str()).filter(|_| grant.account().is_some() || grant.via() != Via::None),
+            IdentityHeader::Credential => grant.credential(),
+            IdentityHeader::Name => grant.name(),
+            IdentityHeader::Email => grant.email(),
+            IdentityHeader::RequestId => Some(self.request_id),
+            IdentityHeader::SessionToken => self.session_token.as_ref().map(PlainToken::expose_secret),
+        };
+        Cow::Borrowed(value.unwrap_or_default())
+    }
 }
 
 /// Ids for log lines: unique within a process and unlikely to meet another's. No secret.

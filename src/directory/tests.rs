@@ -5,6 +5,7 @@ mod guessing;
 mod leaks;
 mod races;
 mod rules;
+mod sessions;
 mod upkeep;
 
 use std::{
@@ -23,12 +24,14 @@ use crate::{
         account::AccountKind,
         event::{Event, Outcome},
         guessing::GuessingRules,
+        origin::Origin,
         password::Cost,
         site::Site,
         text::Email,
         time::Timestamp,
         token::{PlainToken, Scope, TokenId, TokenPrefix, TokenState},
     },
+    gate::passwords::LocalPasswords,
     store::embedded::EmbeddedStore,
 };
 
@@ -65,6 +68,12 @@ pub(super) fn prefixes() -> TokenPrefixes {
     TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap()
 }
 
+/// Two hosts that sessions are handed over to.
+pub(super) fn hosts() -> ProtectedHosts {
+    let origins = ["shop.example.com", "stats.example.org:8443"].map(|origin| Origin::parse(origin).unwrap());
+    ProtectedHosts::new(origins.to_vec()).unwrap()
+}
+
 fn directory_by(
     store: Arc<dyn Store>,
     clock: Arc<TestClock>,
@@ -73,10 +82,43 @@ fn directory_by(
     notices: Option<Arc<dyn Notices>>,
 ) -> Arc<Directory> {
     let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
+    Arc::new(Directory::new(parts(store, clock, hasher, Rules { keys, tokens: token_rules, notices })))
+}
+
+/// The same store where hashes have another cost.
+pub(super) fn directory_with(store: Arc<dyn Store>, clock: Arc<TestClock>, hasher: Arc<Hasher>) -> Arc<Directory> {
+    let rules = Rules { keys: keys(KEY_1), tokens: TokenRules::default(), notices: None };
+    Arc::new(Directory::new(parts(store, clock, hasher, rules)))
+}
+
+/// What differs between directories, beside what they work on.
+struct Rules {
+    keys: Arc<ServerKeys>,
+    tokens: TokenRules,
+    notices: Option<Arc<dyn Notices>>,
+}
+
+fn parts(store: Arc<dyn Store>, clock: Arc<TestClock>, hasher: Arc<Hasher>, rules: Rules) -> Parts {
+    let Rules { keys, tokens: token_rules, notices } = rules;
     let trail_rules = TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 };
-    let (signs, prefixes) = (Arc::new(Signs::new().0), prefixes());
+    let passwords = Arc::new(LocalPasswords::new(hasher.clone()));
     let guessing = Arc::new(Guessing::new(store.clone(), clock.clone(), GuessingRules::default()));
-    Arc::new(Directory::new(Parts { store, clock, keys, prefixes, hasher, signs, guessing, notices, token_rules, trail_rules }))
+    let (signs, prefixes, session_rules, hosts) = (Arc::new(Signs::new().0), prefixes(), SessionRules::default(), hosts());
+    Parts {
+        store,
+        clock,
+        keys,
+        prefixes,
+        hasher,
+        passwords,
+        signs,
+        guessing,
+        notices,
+        token_rules,
+        session_rules,
+        hosts,
+        trail_rules,
+    }
 }
 
 pub(super) async fn fixture() -> Fixture {

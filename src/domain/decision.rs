@@ -181,6 +181,20 @@ impl Via {
     }
 }
 
+/// What a credential is, and where it stood. They differ for a session's own token alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    pub via: Via,
+    pub place: Via,
+}
+
+impl Way {
+    #[must_use]
+    pub const fn plain(via: Via) -> Self {
+        Self { via, place: via }
+    }
+}
+
 /// The kinds of credential that a rule takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CredentialKinds(u8);
@@ -214,6 +228,8 @@ pub struct Challenge {
     pub invalid_token: bool,
     /// The rule takes Basic as well.
     pub basic: bool,
+    /// A browser asks that can be sent to sign in, and the rule wants it to be.
+    pub sign_in: bool,
 }
 
 /// What a dialect answers while neither yes nor no can be said.

@@ -30,6 +30,12 @@ pub enum Action {
     TokenUnused,
     /// Its record has gone.
     TokenPurge,
+    SessionSignIn,
+    SessionSignOut,
+    /// Ended from elsewhere, by its owner or a superuser.
+    SessionEnd,
+    /// The password was given again.
+    SessionConfirm,
     /// More attempts have failed than are borne; none is looked at for a while.
     GuessingBlock,
     /// They are looked at again, because somebody wanted it so.
@@ -56,6 +62,10 @@ impl Action {
             Self::TokenExpiring => "token.expiring",
             Self::TokenUnused => "token.unused",
             Self::TokenPurge => "token.purge",
+            Self::SessionSignIn => "session.sign_in",
+            Self::SessionSignOut => "session.sign_out",
+            Self::SessionEnd => "session.end",
+            Self::SessionConfirm => "session.confirm",
             Self::GuessingBlock => "guessing.block",
             Self::GuessingUnblock => "guessing.unblock",
         }
@@ -76,6 +86,7 @@ impl Action {
             | Self::TokenExpiring
             | Self::TokenUnused
             | Self::TokenPurge => "token",
+            Self::SessionSignIn | Self::SessionSignOut | Self::SessionEnd | Self::SessionConfirm => "session",
             Self::GuessingBlock | Self::GuessingUnblock => "guessing",
         }
     }

@@ -78,6 +78,12 @@ impl Cost {
         (bounded && cost.params().is_some()).then_some(cost)
     }
 
+    /// What it costs to compute, in KiB filled.
+    #[must_use]
+    pub fn work(self) -> u64 {
+        u64::from(self.memory) * u64::from(self.passes)
+    }
+
     fn params(self) -> Option<Params> {
         Params::new(self.memory, self.passes, self.lanes, Some(OUTPUT_LEN)).ok()
     }
@@ -120,6 +126,11 @@ impl PasswordHash {
     #[must_use]
     pub fn verify(&self, password: &Password, workspace: &mut Workspace) -> bool {
         compute(password, &self.salt, self.cost, workspace).ct_eq(&self.output).into()
+    }
+
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        self.cost
     }
 
     /// Bytes that change whenever the password is set anew.

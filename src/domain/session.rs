@@ -159,6 +159,13 @@ pub struct SessionRules {
     pub remember: Duration,
 }
 
+impl Default for SessionRules {
+    fn default() -> Self {
+        let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
+        Self { idle: hour, absolute: day / 2, remember: day * 14 }
+    }
+}
+
 /// A portal session. Everything that is judged about the family is in here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
@@ -194,11 +201,28 @@ impl Session {
     /// When it ends if nothing more is seen of it. At that very instant it has ended.
     #[must_use]
     pub fn ends_at(&self, rules: &SessionRules) -> Timestamp {
-        let end = |from: Timestamp, after| from.checked_add(after).unwrap_or(from);
-        if self.remembered {
-            return end(self.created_at, rules.remember);
-        }
-        end(self.created_at, rules.absolute).min(end(self.seen_at, rules.idle))
+        let latest = self.ends_at_latest(rules);
+        if self.remembered { latest } else { latest.min(after(self.seen_at, rules.idle)) }
+    }
+
+    /// When it ends however much is seen of it.
+    #[must_use]
+    pub fn ends_at_latest(&self, rules: &SessionRules) -> Timestamp {
+        after(self.created_at, if self.remembered { rules.remember } else { rules.absolute })
+    }
+
+    /// How long it still lives if nothing more is seen of it.
+    #[must_use]
+    pub fn left(&self, rules: &SessionRules, now: Timestamp) -> Duration {
+        let left = self.ends_at(rules).as_millis() - now.as_millis();
+        Duration::from_millis(u64::try_from(left).unwrap_or_default())
+    }
+
+    /// The record as it is to be written when something is seen of it; `None` as long as what is written is new enough.
+    #[must_use]
+    pub fn seen(&self, now: Timestamp, address: Option<IpAddr>, rules: &SessionRules) -> Option<Self> {
+        let lags = now >= after(self.seen_at, Self::touch_every(rules));
+        lags.then(|| Self { seen_at: now, address: address.or(self.address), version: self.version + 1, ..self.clone() })
     }
 
     /// Whether it is alive and may act for the account.
@@ -222,6 +246,20 @@ impl Session {
         (rules.idle / 10).min(Duration::from_mins(5))
     }
 
+    /// Whether the time last seen lags so far behind that it is written anew.
+    #[must_use]
+    pub fn is_to_be_written(&self, rules: &SessionRules, now: Timestamp) -> bool {
+        self.seen_at.checked_add(Self::touch_every(rules)).is_some_and(|then| now >= then)
+    }
+
+    /// Until when a store has to keep the record as it is. Whether it is alive is judged and not left to the store, whose
+    /// clock may be another one; so there is an hour to spare.
+    #[must_use]
+    pub fn kept_until(&self, rules: &SessionRules) -> Timestamp {
+        let end = self.ends_at(rules);
+        end.checked_add(Duration::from_hours(1)).unwrap_or(end)
+    }
+
     /// How long the password counts as just given.
     #[must_use]
     pub fn confirmation_left(&self, now: Timestamp) -> Duration {
@@ -234,6 +272,10 @@ impl Session {
     pub fn is_confirmed(&self, now: Timestamp) -> bool {
         self.confirmation_left(now) >= Self::CONFIRMED_LEFT
     }
+}
+
+fn after(time: Timestamp, duration: Duration) -> Timestamp {
+    time.checked_add(duration).unwrap_or(time)
 }
 
 /// What a protected host has of a session. Its record lies under the family and the host, so that there is one for each

@@ -74,6 +74,12 @@ impl Hasher {
         result.await.map_err(|_| Busy)
     }
 
+    /// Whether hashes cost more today than this one did.
+    #[must_use]
+    pub fn is_outdated(&self, hash: &PasswordHash) -> bool {
+        hash.cost().work() < self.cost.work()
+    }
+
     fn submit(&self, job: Job) -> Result<(), Busy> {
         self.jobs.try_send(job).map_err(|_| Busy)
     }

@@ -21,14 +21,16 @@ use keygate::{
         account::AccountKind,
         guessing::GuessingRules,
         key::ServerKeys,
+        origin::{Origin, ProtectedHosts},
         password::Cost,
+        session::SessionRules,
         site::{Host, SiteName},
         text::{Email, Login},
         time::Timestamp,
         token::{LastUse, PresentedToken, Scope, TokenId, TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{guessing::Guessing, hasher::Hasher, signs::Signs},
+    gate::{guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::{
         Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Store, StoreError, Stored, Trail,
         embedded::EmbeddedStore,
@@ -156,17 +158,21 @@ fn host(text: &str) -> Host {
 const ROOT: Actor = Actor::control(0);
 
 fn directory_on(store: Arc<dyn Store>) -> Directory {
+    let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
     Directory::new(directory::Parts {
         store: store.clone(),
         clock: Arc::new(SystemClock),
         keys: Arc::new(ServerKeys::parse(KEY).unwrap()),
         prefixes: prefixes(),
-        hasher: Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap())),
+        passwords: Arc::new(LocalPasswords::new(hasher.clone())),
+        hasher,
         signs: Arc::new(Signs::new().0),
         guessing: Arc::new(Guessing::new(store, Arc::new(SystemClock), GuessingRules::default())),
         notices: None,
         // What has ended may go at once.
         token_rules: TokenRules { keep_ended: Duration::ZERO, ..TokenRules::default() },
+        session_rules: SessionRules::default(),
+        hosts: ProtectedHosts::new(vec![Origin::parse("shop.example.com").unwrap()]).unwrap(),
         trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
     })
 }

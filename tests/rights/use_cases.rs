@@ -21,14 +21,16 @@ use keygate::{
         event::Outcome,
         guessing::GuessingRules,
         key::ServerKeys,
+        origin::ProtectedHosts,
         password::Cost,
+        session::SessionRules,
         site::{Host, SiteName},
         text::Login,
         time::{Timestamp, parse_duration},
         token::{PresentedToken, Scope, TokenId, TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{guessing::Guessing, hasher::Hasher, signs::Signs},
+    gate::{guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::{Store, embedded::EmbeddedStore},
 };
 
@@ -78,16 +80,20 @@ impl UseCases {
         let medium = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(medium.path()).unwrap());
         let clock = Arc::new(Ticking(AtomicI64::new(1_800_000_000_000)));
+        let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
         let directory = Directory::new(directory::Parts {
             store: store.clone(),
             clock: clock.clone(),
             keys: Arc::new(ServerKeys::parse(KEY).unwrap()),
             prefixes: prefixes(),
-            hasher: Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap())),
+            passwords: Arc::new(LocalPasswords::new(hasher.clone())),
+            hasher,
             signs: Arc::new(Signs::new().0),
             guessing: Arc::new(Guessing::new(store, clock.clone(), GuessingRules::default())),
             notices: None,
             token_rules: TokenRules::default(),
+            session_rules: SessionRules::default(),
+            hosts: ProtectedHosts::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
         });
         directory.bootstrap().await.unwrap();

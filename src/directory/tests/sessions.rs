@@ -1,0 +1,372 @@
+//! Sessions: who gets one, who a browser is by it, how it comes to a protected host, and that it ends.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use super::*;
+use crate::{
+    domain::{
+        key::Digest,
+        origin::{Origin, ReturnTo},
+        password::Password,
+        session::{CheckSession, Secret, Session, SessionSecret},
+        site::Host,
+    },
+    gate::hasher::Hasher,
+};
+
+const PASSWORD: &str = "correct horse";
+const HERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
+
+fn ask(login: &str, password: &str) -> SignIn {
+    let password = Password::presented(password.as_bytes()).unwrap();
+    SignIn { login: login.to_owned(), password, remember: false, browser: Some("Firefox on Linux".to_owned()) }
+}
+
+fn shop() -> Origin {
+    Origin::parse("https://shop.example.com").unwrap()
+}
+
+fn stats() -> Origin {
+    Origin::parse("https://stats.example.org:8443").unwrap()
+}
+
+fn to(url: &str) -> ReturnTo {
+    hosts().return_to(url).unwrap()
+}
+
+impl Fixture {
+    async fn person(&self, name: &str) -> Account {
+        let new = NewAccount {
+            password: Some(Password::chosen(PASSWORD).unwrap()),
+            email: Some(Email::parse(&format!("{name}@example.com")).unwrap()),
+            ..NewAccount::new(login(name), AccountKind::Human)
+        };
+        self.directory.create_account(&ADMIN, new).await.unwrap()
+    }
+
+    async fn try_sign_in(&self, ask: SignIn) -> Result<SessionSecret, SignInError> {
+        self.directory.sign_in(HERE, Some("request".to_owned()), ask).await
+    }
+
+    async fn sign_in(&self, name: &str) -> SessionSecret {
+        self.try_sign_in(ask(name, PASSWORD)).await.unwrap()
+    }
+
+    async fn is_living(&self, cookie: &SessionSecret) -> bool {
+        self.directory.visitor(cookie).await.unwrap().is_some()
+    }
+
+    async fn record<R: Record>(&self, key: Key) -> Option<R> {
+        let stored = self.store.read(std::slice::from_ref(&key)).await.unwrap().remove(0)?;
+        Some(R::decode(&key, &stored).unwrap())
+    }
+
+    /// A code for the shop, and what the shop has set in the browser.
+    async fn code(&self, cookie: &SessionSecret) -> (SessionSecret, Secret) {
+        let nonce = Secret::generate(&mut rng());
+        let code = self.directory.hand_over(cookie, &to("https://shop.example.com/a?b=c"), nonce.digest()).await.unwrap();
+        (code, nonce)
+    }
+
+    async fn redeem(&self, code: &SessionSecret, nonce: &Secret) -> Redeemed {
+        self.directory.redeem(code, &shop(), Some(nonce), None).await.unwrap()
+    }
+
+    async fn is_child_living(&self, cookie: &SessionSecret, host: &Host) -> bool {
+        let child: Option<CheckSession> = self.record(Key::CheckSession(cookie.session.clone(), host.clone())).await;
+        let session: Option<Session> = self.record(Key::Session(cookie.session.clone())).await;
+        child.is_some_and(|child| cookie.verifies(&child.secret)) && session.is_some()
+    }
+
+    async fn refused(&self) -> Vec<Event> {
+        let filter = TrailFilter { outcome: Some(Outcome::Refused), ..TrailFilter::default() };
+        let listing = self.directory.trail(&ADMIN, &filter, &Window::default()).await.unwrap();
+        listing.items.into_iter().map(|recorded| recorded.event).collect()
+    }
+}
+
+fn opened(redeemed: Redeemed) -> SessionSecret {
+    match redeemed {
+        Redeemed::Opened { cookie, .. } => cookie,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn login_or_address_and_password_begin_a_session_and_a_new_one_each_time() {
+    let fixture = fixture().await;
+    let vera = fixture.person("vera").await;
+    let first = fixture.sign_in("vera").await;
+    let second = fixture.try_sign_in(ask("VERA@example.com", PASSWORD)).await.unwrap();
+    assert_ne!(first.session, second.session);
+    for cookie in [&first, &second] {
+        let visitor = fixture.directory.visitor(cookie).await.unwrap().unwrap();
+        assert_eq!((visitor.account.id, visitor.session.browser.as_deref()), (vera.id.clone(), Some("Firefox on Linux")));
+        assert_eq!(visitor.session.address, HERE);
+        assert!(fixture.members(Index::Sessions).await.contains(&Index::session(&vera.id, &cookie.session)));
+    }
+    let other = SessionSecret::generate(first.session.clone(), &mut rng());
+    assert!(!fixture.is_living(&other).await, "the secret decides");
+    let done = fixture.done_since(fixture.clock.now()).await;
+    let event = done.iter().find(|event| event.target.id == first.session.as_str()).unwrap();
+    assert_eq!((event.action.as_str(), event.actor.account.as_deref()), ("session.sign_in", Some("vera")));
+    assert_eq!(event.actor.credential.as_deref(), Some(first.session.as_str()));
+    assert!(event.concerns("vera"));
+}
+
+#[tokio::test]
+async fn all_who_cannot_sign_in_are_refused_alike_and_the_trail_knows_why() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    fixture.person("dora").await;
+    fixture.patch("dora", AccountPatch { disabled: Some(true), ..AccountPatch::default() }).await.unwrap();
+    fixture.account("open").await;
+    let service = NewAccount::new(login("ci"), AccountKind::Service);
+    fixture.directory.create_account(&ADMIN, service).await.unwrap();
+    let minted = fixture.manager("open").await.0;
+    let long = "x".repeat(3000);
+    for (typed, password, target, reason) in [
+        ("vera", "wrong horse", "vera", "mismatch"),
+        ("Vera@example.com", "wrong horse", "vera", "mismatch"),
+        ("dora", PASSWORD, "dora", "account_disabled"),
+        ("open", PASSWORD, "open", "mismatch"),
+        ("nobody", PASSWORD, "nobody", "unknown"),
+        ("ci", PASSWORD, "ci", "unknown"),
+        ("anonymous", PASSWORD, "anonymous", "unknown"),
+        ("", PASSWORD, "", "unknown"),
+        ("a\nb", PASSWORD, "a\\nb", "unknown"),
+        (minted.expose_secret(), PASSWORD, "", "unknown"),
+        (&long, PASSWORD, &long[..100], "unknown"),
+    ] {
+        assert_eq!(fixture.try_sign_in(ask(typed, password)).await, Err(SignInError::Refused), "{typed}");
+        let event = fixture.refused().await.remove(0);
+        let told = (event.action.as_str(), event.target.kind.as_str(), event.target.id.as_str(), event.reason.as_deref());
+        assert_eq!(told, ("session.sign_in", "account", target, Some(reason)), "{typed}");
+        assert_eq!((event.actor.account, event.actor.address), (None, HERE));
+        fixture.pass(Duration::from_millis(1));
+    }
+    assert!(fixture.members(Index::Sessions).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_session_ends_with_its_time_and_slides_while_it_is_seen() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    let cookie = fixture.sign_in("vera").await;
+    let remembered = fixture.try_sign_in(SignIn { remember: true, ..ask("vera", PASSWORD) }).await.unwrap();
+    for _ in 0..13 {
+        fixture.pass(Duration::from_mins(50));
+        assert!(fixture.is_living(&cookie).await);
+    }
+    let seen = fixture.directory.visitor(&cookie).await.unwrap().unwrap().session;
+    assert_eq!(seen.seen_at, fixture.clock.now());
+    let version = seen.version;
+    fixture.pass(Duration::from_mins(4));
+    assert_eq!(fixture.directory.visitor(&cookie).await.unwrap().unwrap().session.version, version, "not at each sight");
+    fixture.pass(Duration::from_mins(56));
+    assert!(!fixture.is_living(&cookie).await, "nothing was written at the last sight, so the hour counts from before it");
+    fixture.pass(Duration::from_hours(13 * 24));
+    assert!(fixture.is_living(&remembered).await);
+    fixture.pass(Duration::from_hours(24));
+    assert!(!fixture.is_living(&remembered).await);
+}
+
+#[tokio::test]
+async fn a_session_ends_with_what_its_account_was() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    let cookie = fixture.sign_in("vera").await;
+    let disabled = |disabled| AccountPatch { disabled: Some(disabled), ..AccountPatch::default() };
+    fixture.patch("vera", disabled(true)).await.unwrap();
+    assert!(!fixture.is_living(&cookie).await);
+    fixture.patch("vera", disabled(false)).await.unwrap();
+    assert!(fixture.is_living(&cookie).await);
+    fixture.directory.revoke_all(&ADMIN, &login("vera"), false, None).await.unwrap();
+    assert!(!fixture.is_living(&cookie).await);
+    let cookie = fixture.sign_in("vera").await;
+    fixture.directory.delete_account(&ADMIN, &login("vera"), None).await.unwrap();
+    assert!(!fixture.is_living(&cookie).await);
+}
+
+#[tokio::test]
+async fn a_code_opens_one_session_on_its_host_and_goes() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    let cookie = fixture.sign_in("vera").await;
+    let (code, nonce) = fixture.code(&cookie).await;
+    let redeemed = fixture.redeem(&code, &nonce).await;
+    let Redeemed::Opened { cookie: child, max_age: None, target } = redeemed else { panic!("{redeemed:?}") };
+    assert_eq!(target.as_str(), "/a?b=c");
+    assert_eq!(child.session, cookie.session);
+    assert!(fixture.is_child_living(&child, shop().host()).await);
+    assert!(!fixture.is_child_living(&child, stats().host()).await, "good at one host");
+    assert!(!fixture.is_living(&child).await, "no session of the portal's");
+    assert_eq!(fixture.redeem(&code, &nonce).await, Redeemed::Refused, "good once");
+
+    // The next hand-over replaces it.
+    let (code, nonce) = fixture.code(&cookie).await;
+    let next = opened(fixture.redeem(&code, &nonce).await);
+    assert!(!fixture.is_child_living(&child, shop().host()).await && fixture.is_child_living(&next, shop().host()).await);
+
+    let remembered = fixture.try_sign_in(SignIn { remember: true, ..ask("vera", PASSWORD) }).await.unwrap();
+    fixture.pass(Duration::from_hours(24));
+    let (code, nonce) = fixture.code(&remembered).await;
+    let redeemed = fixture.redeem(&code, &nonce).await;
+    assert!(
+        matches!(redeemed, Redeemed::Opened { max_age: Some(left), .. } if left == Duration::from_hours(13 * 24)),
+        "{redeemed:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_code_that_is_presented_wrongly_is_gone() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    let cookie = fixture.sign_in("vera").await;
+    let other = Secret::generate(&mut rng());
+    let (late, life) = (true, Duration::from_secs(30));
+    for (at, own_nonce, is_late) in [
+        (stats(), true, false),
+        (shop(), false, false),
+        (shop(), true, late),
+        (Origin::parse("shop.example.com:8443").unwrap(), true, false),
+    ] {
+        let (code, nonce) = fixture.code(&cookie).await;
+        if is_late {
+            fixture.pass(life);
+        }
+        let presented = if own_nonce { &nonce } else { &other };
+        assert_eq!(fixture.directory.redeem(&code, &at, Some(presented), None).await.unwrap(), Redeemed::Refused);
+        assert_eq!(fixture.redeem(&code, &nonce).await, Redeemed::Refused, "{at} {own_nonce} {is_late}");
+    }
+    let (code, nonce) = fixture.code(&cookie).await;
+    assert_eq!(fixture.directory.redeem(&code, &shop(), None, None).await.unwrap(), Redeemed::Refused);
+    assert_eq!(fixture.redeem(&code, &nonce).await, Redeemed::Refused);
+    // Nobody burns a code by its family's name alone.
+    let (code, nonce) = fixture.code(&cookie).await;
+    let guess = SessionSecret::generate(code.session.clone(), &mut rng());
+    assert_eq!(fixture.redeem(&guess, &nonce).await, Redeemed::Refused);
+    fixture.pass(Duration::from_millis(29_999));
+    opened(fixture.redeem(&code, &nonce).await);
+}
+
+#[tokio::test]
+async fn a_second_tab_whose_code_is_refused_goes_where_it_wanted() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    let cookie = fixture.sign_in("vera").await;
+    let (code, nonce) = fixture.code(&cookie).await;
+    let check = opened(fixture.redeem(&code, &nonce).await);
+    let again = fixture.sign_in("vera").await;
+    let (code, _) = fixture.code(&again).await;
+    let redeemed = fixture.directory.redeem(&code, &shop(), None, Some(&check)).await.unwrap();
+    assert!(matches!(&redeemed, Redeemed::AlreadyOpen { target } if target.as_str() == "/a?b=c"), "{redeemed:?}");
+    let (code, nonce) = fixture.code(&again).await;
+    let redeemed = fixture.directory.redeem(&code, &stats(), Some(&nonce), Some(&check)).await.unwrap();
+    assert_eq!(redeemed, Redeemed::Refused, "a code for another host leads nowhere");
+    fixture.directory.sign_out(&cookie, None, None).await.unwrap();
+    let (code, _) = fixture.code(&again).await;
+    assert_eq!(fixture.directory.redeem(&code, &shop(), None, Some(&check)).await.unwrap(), Redeemed::Refused);
+}
+
+#[tokio::test]
+async fn nothing_is_handed_over_by_a_session_that_has_ended_or_to_another_host() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    let cookie = fixture.sign_in("vera").await;
+    let nonce = Digest::sha256(b"nonce");
+    let elsewhere = ReturnTo { origin: Origin::parse("evil.example").unwrap(), ..to("https://shop.example.com/") };
+    assert_eq!(code(fixture.directory.hand_over(&cookie, &elsewhere, nonce.clone()).await), "host_not_protected");
+    let (handed, nonce_there) = fixture.code(&cookie).await;
+    fixture.patch("vera", AccountPatch { disabled: Some(true), ..AccountPatch::default() }).await.unwrap();
+    assert_eq!(code(fixture.directory.hand_over(&cookie, &to("https://shop.example.com/"), nonce).await), "session_ended");
+    assert_eq!(fixture.redeem(&handed, &nonce_there).await, Redeemed::Refused);
+}
+
+#[tokio::test]
+async fn signing_out_anywhere_ends_it_everywhere() {
+    let fixture = fixture().await;
+    let vera = fixture.person("vera").await;
+    for on_a_host in [false, true] {
+        let cookie = fixture.sign_in("vera").await;
+        let (code, nonce) = fixture.code(&cookie).await;
+        let check = opened(fixture.redeem(&code, &nonce).await);
+        let (waiting, nonce) = fixture.code(&cookie).await;
+        let directory = &fixture.directory;
+        assert_eq!(directory.sign_out(&check, HERE, None).await, Ok(None), "the check cookie is none of the portal's");
+        assert_eq!(directory.sign_out_at(&check, stats().host(), HERE, None).await, Ok(None));
+        assert_eq!(directory.sign_out_at(&cookie, shop().host(), HERE, None).await, Ok(None));
+        assert!(fixture.is_living(&cookie).await);
+        let ended = if on_a_host {
+            directory.sign_out_at(&check, shop().host(), HERE, None).await
+        } else {
+            directory.sign_out(&cookie, HERE, None).await
+        };
+        assert_eq!(ended, Ok(Some(cookie.session.clone())));
+        assert!(!fixture.is_living(&cookie).await && !fixture.is_child_living(&check, shop().host()).await);
+        let child: Option<CheckSession> = fixture.record(Key::CheckSession(cookie.session.clone(), shop().host().clone())).await;
+        assert_eq!(child, None);
+        assert_eq!(fixture.redeem(&waiting, &nonce).await, Redeemed::Refused);
+        assert!(fixture.members(Index::Sessions).await.is_empty());
+        assert_eq!(directory.sign_out(&cookie, HERE, None).await, Ok(None));
+        let events = fixture.done_since(fixture.clock.now()).await;
+        let event = events.iter().find(|event| event.action == "session.sign_out").unwrap();
+        assert_eq!(event.target.id, cookie.session.as_str());
+        assert_eq!(event.actor.account.as_deref(), Some(vera.login.as_str()));
+        fixture.pass(Duration::from_secs(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_sign_out_that_races_a_code_leaves_no_living_child() {
+    let fixture = Arc::new(fixture().await);
+    fixture.person("vera").await;
+    for _ in 0..50 {
+        let cookie = fixture.sign_in("vera").await;
+        let (code, nonce) = fixture.code(&cookie).await;
+        let there = fixture.clone();
+        let redeem = tokio::spawn(async move { there.redeem(&code, &nonce).await });
+        fixture.directory.sign_out(&cookie, None, None).await.unwrap();
+        redeem.await.unwrap();
+        let child: Option<CheckSession> = fixture.record(Key::CheckSession(cookie.session.clone(), shop().host().clone())).await;
+        assert_eq!(child, None);
+        assert!(!fixture.is_living(&cookie).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_who_present_one_code_one_gets_in() {
+    let fixture = Arc::new(fixture().await);
+    fixture.person("vera").await;
+    let cookie = fixture.sign_in("vera").await;
+    for _ in 0..20 {
+        let (code, nonce) = fixture.code(&cookie).await;
+        let all = (0..8).map(|_| {
+            let (there, code, nonce) = (fixture.clone(), code.clone(), nonce.clone());
+            tokio::spawn(async move { there.redeem(&code, &nonce).await })
+        });
+        let redeemed = futures_util::future::join_all(all).await;
+        let won = redeemed.into_iter().filter(|redeemed| matches!(redeemed, Ok(Redeemed::Opened { .. }))).count();
+        assert_eq!(won, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_password_is_hashed_anew_when_hashes_have_become_dearer() {
+    let fixture = fixture().await;
+    let vera = fixture.person("vera").await;
+    let before = fixture.sign_in("vera").await;
+    let dearer = Arc::new(Hasher::start(Cost::new(16, 1, 1).unwrap()));
+    let directory = directory_with(fixture.store.clone(), fixture.clock.clone(), dearer);
+    let cost = async || {
+        let account: Account = fixture.record(Key::Account(vera.id.clone())).await.unwrap();
+        account.password.unwrap().cost().work()
+    };
+    directory.sign_in(None, None, ask("vera", "wrong horse")).await.unwrap_err();
+    assert_eq!(cost().await, 8);
+    let after = directory.sign_in(None, None, ask("vera", PASSWORD)).await.unwrap();
+    assert_eq!(cost().await, 16);
+    fixture.sign_in("vera").await;
+    assert_eq!(cost().await, 16, "never a cheaper one");
+    assert!(fixture.is_living(&before).await && fixture.is_living(&after).await);
+}
