@@ -189,6 +189,9 @@ impl App {
             envoy_use_remote_address: settings.envoy_use_remote_address,
             names: settings.identity_names.clone(),
             realm: settings.realm.as_str().to_owned(),
+            directory: directory.clone(),
+            portal: settings.portal.url.clone(),
+            hosts: settings.portal.hosts.clone(),
         }));
         let check = listen::tcp(settings.check.listen, "check.listen")?;
         let check_unix = settings.check.unix.as_ref().map(|unix| listen::unix(&unix.path, unix.mode, "check.unix")).transpose()?;

@@ -112,7 +112,10 @@ fn with_session_token(text: &str) -> String {
             .fold(line.to_owned(), |line, (old, new)| line.replace(old, new))
             .replace("]Session-Token", "]Session[^a-z0-9]Token")
     };
-    let is_about = |line: &str| line.contains("X-Auth-Email") || line.contains("X[^a-z0-9]Auth[^a-z0-9]Email");
+    let is_about = |line: &str| {
+        let plain = line.to_ascii_lowercase().replace("[^a-z0-9]", "-").replace(['_', '.'], "-");
+        plain.contains("x-auth-email")
+    };
     let lines = text.split_inclusive('\n').flat_map(|line| [Some(line.to_owned()), is_about(line).then(|| other(line))]);
     lines.flatten().collect()
 }

@@ -43,6 +43,42 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Self; 27] = [
+        Self::NoCredential,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Mismatch,
+        Self::Expired,
+        Self::Revoked,
+        Self::Superseded,
+        Self::AccountDisabled,
+        Self::SessionEnded,
+        Self::NoRule,
+        Self::SiteAccess,
+        Self::SiteUnknown,
+        Self::SiteMissing,
+        Self::Scope,
+        Self::Network,
+        Self::CredentialKind,
+        Self::UrlTokenRefused,
+        Self::TokenTooPowerful,
+        Self::UntrustedPeer,
+        Self::CrossSite,
+        Self::AmbiguousPath,
+        Self::AmbiguousQuery,
+        Self::AmbiguousCredential,
+        Self::MissingDescription,
+        Self::TooManyFailures,
+        Self::StoreUnavailable,
+        Self::Busy,
+    ];
+
+    /// The reason with this code.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
