@@ -96,6 +96,7 @@ async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> 
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "password": "correct horse" }))]
 struct Confirm {
     #[schema(value_type = String, format = Password, max_length = 1024)]
     password: SecretText,
@@ -125,6 +126,7 @@ async fn confirm(
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "current": "correct horse", "new": "battery staple" }))]
 struct ChangePassword {
     #[schema(value_type = String, format = Password, max_length = 1024)]
     current: SecretText,
