@@ -2,6 +2,7 @@
 //! that joins IO and domain; it allows nothing by itself, and speaks no proxy's dialect.
 
 pub mod explain;
+pub mod guessing;
 pub mod hasher;
 pub mod passwords;
 mod remembered;
@@ -35,6 +36,7 @@ use crate::{
         record::{HostClaim, NameClaim},
     },
 };
+use guessing::{Guessing, Refusal};
 use passwords::Passwords;
 use remembered::Remembered;
 use signs::Signs;
@@ -46,6 +48,7 @@ pub struct Parts {
     pub keys: Arc<ServerKeys>,
     pub passwords: Arc<dyn Passwords>,
     pub signs: Arc<Signs>,
+    pub guessing: Arc<Guessing>,
     pub policy: Arc<ArcSwap<Policy>>,
     pub reader: CredentialReader,
     pub allow_in_url: bool,
@@ -90,6 +93,7 @@ enum Verification {
     Ambiguous,
     Unknown,
     Mismatch,
+    Blocked,
     Verified,
     Unavailable(Reason),
 }
@@ -138,7 +142,7 @@ impl Gate {
         let (gathered, verification, asked) = match (demand, &credentials) {
             (Some(demand), Some(credentials)) => {
                 let asked = SiteAsk::of(&demand.site, &request);
-                let (gathered, verification) = self.gather(demand, &asked, &credentials.presented).await;
+                let (gathered, verification) = self.gather(demand, &asked, &credentials.presented, request.client).await;
                 (gathered, verification, Some(asked))
             }
             _ => (Gathered::default(), Verification::NotPresented, None),
@@ -165,6 +169,7 @@ impl Gate {
             Verification::Ambiguous => Finding::Ambiguous,
             Verification::Unknown => Finding::Unknown,
             Verification::Mismatch => Finding::Mismatch,
+            Verification::Blocked => Finding::Blocked,
             Verification::Verified => Finding::Verified(Verified {
                 account: gathered.account.as_ref(),
                 access: gathered.access.as_ref(),
@@ -182,7 +187,13 @@ impl Gate {
     }
 
     /// Reads what the decision needs. A credential that cannot pass anyway is not looked up.
-    async fn gather(&self, demand: &Demand, asked: &SiteAsk, presented: &Presented) -> (Gathered, Verification) {
+    async fn gather(
+        &self,
+        demand: &Demand,
+        asked: &SiteAsk,
+        presented: &Presented,
+        client: Option<IpAddr>,
+    ) -> (Gathered, Verification) {
         let mut gathered = Gathered::default();
         if refused_kind(demand, presented.via(), self.parts.allow_in_url).is_some() {
             return (gathered, Verification::NotPresented);
@@ -192,8 +203,11 @@ impl Gate {
             Presented::Nothing => Ok(Verification::NotPresented),
             Presented::Ambiguous => Ok(Verification::Ambiguous),
             Presented::Malformed(_) => Ok(Verification::Malformed),
-            Presented::Token { token, login, .. } => self.find_token(token, login.as_deref(), asked, &mut gathered).await,
-            Presented::Password { login, password } => self.find_password(login, password, asked, &mut gathered).await,
+            Presented::Token { token, login, .. } => {
+                let found = self.find_token(token, login.as_deref(), asked, &mut gathered).await;
+                self.count_token(found, client).await
+            }
+            Presented::Password { login, password } => self.find_password(login, password, asked, client, &mut gathered).await,
             // No record of a session exists in this version, so a cookie names none.
             Presented::Session => Ok(Verification::Unknown),
         };
@@ -249,6 +263,7 @@ impl Gate {
         login: &str,
         password: &Password,
         asked: &SiteAsk,
+        client: Option<IpAddr>,
         gathered: &mut Gathered,
     ) -> Result<Verification, StoreError> {
         let mut reading = Reading::of_sites(asked);
@@ -259,19 +274,43 @@ impl Gate {
         let account = decode::<NameClaim>(&records[0])?.map_or_else(AccountId::anonymous, |claim| claim.account);
         self.read_account(&account, reading, gathered).await?;
         let known = gathered.account.as_ref().and_then(|account| Some((account, passwords::hash_of(account)?)));
+        let verify = async |account: Option<&Account>| {
+            let attempt = self.parts.guessing.attempt(client, login).await?;
+            let matches = self.parts.passwords.verify(account, password.clone()).await.map_err(|hasher::Busy| Refusal::Busy)?;
+            if !matches {
+                attempt.failed();
+            }
+            Ok(matches)
+        };
         let matches = match known {
             Some((account, hash)) => {
                 let memory = self.remembered.name_of(&account.id, hash, password);
-                let verify = self.parts.passwords.verify(Some(account), password.clone());
-                self.remembered.or_verify(&memory, self.parts.clock.now(), verify).await
+                self.remembered.or_verify(&memory, self.parts.clock.now(), verify(Some(account))).await
             }
-            None => self.parts.passwords.verify(None, password.clone()).await,
+            None => verify(None).await,
         };
-        Ok(match matches {
-            Ok(true) => Verification::Verified,
-            Ok(false) => Verification::Mismatch,
-            Err(hasher::Busy) => Verification::Unavailable(Reason::Busy),
-        })
+        match matches {
+            Ok(true) => Ok(Verification::Verified),
+            Ok(false) => Ok(Verification::Mismatch),
+            Err(Refusal::Blocked { .. }) => Ok(Verification::Blocked),
+            Err(Refusal::Busy) => Ok(Verification::Unavailable(Reason::Busy)),
+            Err(Refusal::Store(error)) => Err(error),
+        }
+    }
+
+    /// Counts a token that failed; where too many have, nothing else is said of it.
+    async fn count_token(
+        &self,
+        found: Result<Verification, StoreError>,
+        client: Option<IpAddr>,
+    ) -> Result<Verification, StoreError> {
+        if matches!(found, Ok(Verification::Unknown | Verification::Mismatch)) {
+            if self.parts.guessing.tokens_blocked(client).await {
+                return Ok(Verification::Blocked);
+            }
+            self.parts.guessing.token_failed(client);
+        }
+        found
     }
 
     async fn read_account(&self, id: &AccountId, reading: Reading, gathered: &mut Gathered) -> Result<(), StoreError> {

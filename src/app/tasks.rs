@@ -1,4 +1,5 @@
-//! What a server does beside answering: it writes down when tokens were last used, reports leaks, looks after records whose
+//! What a server does beside answering: it writes down when tokens were last used and which
+//! attempts have failed, reports leaks, looks after records whose
 //! time has come, and sends notices. How often, and that it ends in order; what is done is the gate's and the
 //! directory's business.
 
@@ -12,7 +13,10 @@ use tokio::{
 use super::{wait_until_stopped, webhook::Delivery};
 use crate::{
     directory::{Directory, DirectoryError},
-    gate::signs::{Leak, Signs},
+    gate::{
+        guessing::Guessing,
+        signs::{Leak, Signs},
+    },
     metrics::Metrics,
     store::Store,
 };
@@ -31,6 +35,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Tasks {
     pub signs: Arc<Signs>,
     pub leaks: mpsc::Receiver<Leak>,
+    pub guessing: Arc<Guessing>,
     pub delivery: Option<Delivery>,
 }
 
@@ -38,7 +43,7 @@ pub(super) struct Tasks {
 pub(super) struct Running {
     stop: watch::Sender<bool>,
     /// These have something to finish.
-    finishing: [JoinHandle<()>; 2],
+    finishing: [JoinHandle<()>; 3],
     others: Vec<JoinHandle<()>>,
 }
 
@@ -46,12 +51,13 @@ impl Tasks {
     pub(super) fn start(self, directory: &Arc<Directory>, store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Running {
         let (stop, stopped) = watch::channel(false);
         let uses = write_uses(self.signs.clone(), store, metrics.clone(), stopped.clone());
-        let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped);
+        let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped.clone());
+        let failures = write_failures(directory.clone(), self.guessing, metrics.clone(), stopped);
         let upkeep = tokio::spawn(look_after_records(directory.clone()));
         let delivery = self.delivery.map(|delivery| tokio::spawn(delivery.run()));
         Running {
             stop,
-            finishing: [tokio::spawn(uses), tokio::spawn(leaks)],
+            finishing: [tokio::spawn(uses), tokio::spawn(leaks), tokio::spawn(failures)],
             others: delivery.into_iter().chain([upkeep]).collect(),
         }
     }
@@ -92,6 +98,27 @@ async fn write_uses(signs: Arc<Signs>, store: Arc<dyn Store>, metrics: Arc<Metri
         }
         if last {
             return;
+        }
+    }
+}
+
+async fn write_failures(directory: Arc<Directory>, guessing: Arc<Guessing>, metrics: Arc<Metrics>, stopped: watch::Receiver<bool>) {
+    loop {
+        // Those that wait are written before the end.
+        while let Some(writing) = guessing.next() {
+            if let Err(error) = directory.write_failures(writing).await {
+                tracing::debug!(%error, "failed attempts wait to be recorded");
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN) => {}
+                    () = wait_until_stopped(stopped.clone()) => return,
+                }
+            }
+        }
+        metrics.count_dropped_failures(guessing.take_dropped());
+        tokio::select! {
+            biased;
+            () = guessing.waiting() => {}
+            () = wait_until_stopped(stopped.clone()) => return,
         }
     }
 }
