@@ -39,7 +39,7 @@ use crate::{
     config::{self, Portal, Settings},
     directory::{self, BootstrapError, Directory, Notices, TrailRules},
     domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
-    gate::{Gate, Parts, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
+    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     metrics::Metrics,
     store::{
         Store,
@@ -130,6 +130,7 @@ impl App {
         let prefixes = settings.credentials.token_prefixes.clone();
         let (signs, leaks) = Signs::new();
         let signs = Arc::new(signs);
+        let guessing = Arc::new(Guessing::new(store.clone(), clock.clone(), settings.guessing.clone()));
         let webhook = settings.notify.webhook.as_ref().map(|url| webhook::webhook(url, &metrics)).transpose()?;
         let (webhook, delivery) = webhook.unzip();
         let parts = directory::Parts {
@@ -140,6 +141,7 @@ impl App {
             hasher,
             passwords: passwords.clone(),
             signs: signs.clone(),
+            guessing: guessing.clone(),
             notices: webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Notices>),
             token_rules: settings.tokens.clone(),
             session_rules: settings.sessions,
@@ -164,13 +166,14 @@ impl App {
             query_names: settings.credentials.query_names.clone(),
             hosts: settings.portal.hosts.clone(),
         };
-        let tasks = Tasks { signs: signs.clone(), leaks, session_rules: settings.sessions, delivery };
+        let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), session_rules: settings.sessions, delivery };
         let gate = Gate::new(Parts {
             store: as_store,
             clock,
             keys,
             passwords,
             signs,
+            guessing,
             policy: policy.clone(),
             reader,
             allow_in_url: settings.credentials.allow_in_url,
@@ -220,9 +223,10 @@ impl App {
         let health = Health { store: self.store.clone(), metrics: self.metrics.clone() };
         let check = http::check(&self.wire, &health, self.check, self.check_unix)?;
         let ApiParts { prefixes, realm } = self.api;
-        let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone(), prefixes, realm };
+        let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone(), prefixes, realm, portal: None };
         let (settings, listener) = self.portal;
-        let portal = http::portal(state.clone(), self.wire.gate.clone(), &health, &settings, listener)?;
+        let of_portal = ApiState { portal: settings.url.clone(), ..state.clone() };
+        let portal = http::portal(of_portal, self.wire.gate.clone(), &health, &settings, listener)?;
         let control = http::control(state, self.wire.gate.clone(), &health, self.control)?;
         let (stop_grpc, stopped) = watch::channel(false);
         let grpc = serve_grpc(self.grpc, self.wire.clone(), self.store.clone(), stopped)?;

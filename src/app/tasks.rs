@@ -1,4 +1,5 @@
-//! What a server does beside answering: it writes down when tokens were last used and sessions last seen, reports leaks, looks after records whose
+//! What a server does beside answering: it writes down when tokens were last used, when sessions were last seen and which
+//! attempts have failed, reports leaks, looks after records whose
 //! time has come, and sends notices. How often, and that it ends in order; what is done is the gate's and the
 //! directory's business.
 
@@ -13,7 +14,10 @@ use super::{wait_until_stopped, webhook::Delivery};
 use crate::{
     directory::{Directory, DirectoryError},
     domain::session::SessionRules,
-    gate::signs::{Leak, Signs},
+    gate::{
+        guessing::Guessing,
+        signs::{Leak, Signs},
+    },
     metrics::Metrics,
     store::Store,
 };
@@ -33,6 +37,7 @@ pub(super) struct Tasks {
     pub signs: Arc<Signs>,
     pub leaks: mpsc::Receiver<Leak>,
     pub session_rules: SessionRules,
+    pub guessing: Arc<Guessing>,
     pub delivery: Option<Delivery>,
 }
 
@@ -40,7 +45,7 @@ pub(super) struct Tasks {
 pub(super) struct Running {
     stop: watch::Sender<bool>,
     /// These have something to finish.
-    finishing: [JoinHandle<()>; 2],
+    finishing: [JoinHandle<()>; 3],
     others: Vec<JoinHandle<()>>,
 }
 
@@ -48,12 +53,13 @@ impl Tasks {
     pub(super) fn start(self, directory: &Arc<Directory>, store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Running {
         let (stop, stopped) = watch::channel(false);
         let uses = write_uses(self.signs.clone(), store, self.session_rules, metrics.clone(), stopped.clone());
-        let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped);
+        let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped.clone());
+        let failures = write_failures(directory.clone(), self.guessing, metrics.clone(), stopped);
         let upkeep = tokio::spawn(look_after_records(directory.clone()));
         let delivery = self.delivery.map(|delivery| tokio::spawn(delivery.run()));
         Running {
             stop,
-            finishing: [tokio::spawn(uses), tokio::spawn(leaks)],
+            finishing: [tokio::spawn(uses), tokio::spawn(leaks), tokio::spawn(failures)],
             others: delivery.into_iter().chain([upkeep]).collect(),
         }
     }
@@ -103,6 +109,27 @@ async fn write_uses(
         }
         if last {
             return;
+        }
+    }
+}
+
+async fn write_failures(directory: Arc<Directory>, guessing: Arc<Guessing>, metrics: Arc<Metrics>, stopped: watch::Receiver<bool>) {
+    loop {
+        // Those that wait are written before the end.
+        while let Some(writing) = guessing.next() {
+            if let Err(error) = directory.write_failures(writing).await {
+                tracing::debug!(%error, "failed attempts wait to be recorded");
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN) => {}
+                    () = wait_until_stopped(stopped.clone()) => return,
+                }
+            }
+        }
+        metrics.count_dropped_failures(guessing.take_dropped());
+        tokio::select! {
+            biased;
+            () = guessing.waiting() => {}
+            () = wait_until_stopped(stopped.clone()) => return,
         }
     }
 }
@@ -157,9 +184,29 @@ async fn look_after_records(directory: Arc<Directory>) {
 }
 
 async fn sweep(directory: &Directory) {
+    for list in [List::Tokens, List::Sessions] {
+        look_after(directory, list).await;
+    }
+    if let Err(error) = directory.look_after_the_rest().await {
+        tracing::warn!(%error, "old events and idempotency keys stay until the next time");
+    }
+}
+
+/// What is looked after, one part after the other.
+#[derive(Clone, Copy, Debug)]
+enum List {
+    Tokens,
+    Sessions,
+}
+
+async fn look_after(directory: &Directory, list: List) {
     let mut after = None;
     loop {
-        let pause = match directory.look_after_tokens(after.clone()).await {
+        let part = match list {
+            List::Tokens => directory.look_after_tokens(after.clone()).await,
+            List::Sessions => directory.look_after_sessions(after.clone()).await,
+        };
+        let pause = match part {
             Ok(None) => break,
             Ok(next) => {
                 after = next;
@@ -167,13 +214,10 @@ async fn sweep(directory: &Directory) {
             }
             Err(error) if error.transient => AGAIN,
             Err(error) => {
-                tracing::error!(%error, "not all tokens could be looked after");
+                tracing::error!(%error, ?list, "not all of a list could be looked after");
                 break;
             }
         };
         tokio::time::sleep(pause).await;
-    }
-    if let Err(error) = directory.look_after_the_rest().await {
-        tracing::warn!(%error, "old events and idempotency keys stay until the next time");
     }
 }

@@ -2,7 +2,7 @@
 //! rules.
 
 use crate::{
-    domain::{access::AccessRows, account::Account, event::Event, time::Timestamp},
+    domain::{access::AccessRows, account::Account, event::Event, session::Session, time::Timestamp},
     store::{Change, Entry, Expect, Index, Key, Record, Step, StoreError},
 };
 
@@ -10,6 +10,8 @@ use crate::{
 pub(super) struct Edit {
     change: Change,
     events: Vec<Event>,
+    /// In which this is done.
+    session: Option<Box<Session>>,
 }
 
 impl Edit {
@@ -36,6 +38,16 @@ impl Edit {
         self.expect_as_read(Key::Access(account.id.clone()), access);
     }
 
+    /// The session in which this is done must go on. Its record cannot be changed with others, so it is looked at just
+    /// before they are: an end that comes in between comes after the change.
+    pub(super) fn expect_to_go_on(&mut self, session: &Session) {
+        self.session = Some(Box::new(session.clone()));
+    }
+
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
+    }
+
     /// The index must have as many members as were read.
     pub(super) fn expect_count(&mut self, index: Index, members: usize) {
         self.change.counts.push((index, members as u64));
@@ -46,16 +58,16 @@ impl Edit {
         Ok(())
     }
 
+    /// A record that may be forgotten after this.
+    pub(super) fn put_until(&mut self, key: Key, record: &impl Record, until: Timestamp) -> Result<(), StoreError> {
+        self.change.steps.push(Step::PutUntil(key, record.encode()?, until));
+        Ok(())
+    }
+
     /// A record under a key that must be free.
     pub(super) fn create(&mut self, key: Key, record: &impl Record) -> Result<(), StoreError> {
         self.expect_absent(key.clone());
         self.put(key, record)
-    }
-
-    /// A record that may be forgotten after that time.
-    pub(super) fn put_until(&mut self, key: Key, record: &impl Record, until: Timestamp) -> Result<(), StoreError> {
-        self.change.steps.push(Step::PutUntil(key, record.encode()?, until));
-        Ok(())
     }
 
     pub(super) fn delete(&mut self, key: Key) {

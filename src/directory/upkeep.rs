@@ -1,8 +1,9 @@
-//! What time does to tokens: those that end soon or rest are told of, those that rest for too long are revoked, and the
-//! records of those that ended long ago are let go of. Done in small parts, so that it is never a burst; done twice, or by
+//! What time does to tokens and sessions: tokens that end soon or rest are told of, those that rest for too long are revoked,
+//! and the records of what ended long ago are let go of. Done in small parts, so that it is never a burst; done twice, or by
 //! several servers at once, it comes to the same.
 
 mod purge;
+mod sessions;
 
 use std::time::Duration;
 
@@ -90,14 +91,16 @@ impl Directory {
         Ok(next)
     }
 
-    /// Lets go of events that have been kept for long enough, and of idempotency keys.
+    /// Lets go of events that have been kept for long enough, of idempotency keys, of records whose time is over, and of
+    /// blocks that have ended.
     pub async fn look_after_the_rest(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         for trail in Trail::ALL {
             self.store.forget_entries(trail, before(now, self.trail_rules.keep)).await?;
         }
         while self.forget_idempotency(before(now, KEEP_IDEMPOTENCY)).await? {}
-        Ok(())
+        self.store.forget_expired(now).await?;
+        self.forget_blocks().await
     }
 
     /// Ends what a revocation has left behind that was not carried out to its end.

@@ -19,6 +19,7 @@ use keygate::{
         access::Level,
         account::AccountKind,
         event::Outcome,
+        guessing::GuessingRules,
         key::ServerKeys,
         origin::ProtectedHosts,
         password::Cost,
@@ -29,7 +30,7 @@ use keygate::{
         token::{PresentedToken, Scope, TokenId, TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{hasher::Hasher, passwords::LocalPasswords, signs::Signs},
+    gate::{guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::{Store, embedded::EmbeddedStore},
 };
 
@@ -81,13 +82,14 @@ impl UseCases {
         let clock = Arc::new(Ticking(AtomicI64::new(1_800_000_000_000)));
         let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
         let directory = Directory::new(directory::Parts {
-            store,
+            store: store.clone(),
             clock: clock.clone(),
             keys: Arc::new(ServerKeys::parse(KEY).unwrap()),
             prefixes: prefixes(),
             passwords: Arc::new(LocalPasswords::new(hasher.clone())),
             hasher,
             signs: Arc::new(Signs::new().0),
+            guessing: Arc::new(Guessing::new(store, clock.clone(), GuessingRules::default())),
             notices: None,
             token_rules: TokenRules::default(),
             session_rules: SessionRules::default(),
