@@ -27,6 +27,7 @@ mod remote;
 mod rest;
 mod rights;
 mod secrets;
+mod sessions;
 mod snippets;
 mod support;
 mod trail;

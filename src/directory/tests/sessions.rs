@@ -619,7 +619,6 @@ async fn wherever_a_password_is_asked_for_guessing_ends() {
 /// That nobody can tell by the time it takes whether there is a login. Of many pairs, one right after the other, so that
 /// whatever else the machine does hits both alike.
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "here time itself is what is measured")]
 async fn an_unknown_login_takes_as_long_as_a_wrong_password() {
     const PAIRS: usize = 300;
     let fixture = fixture().await;
