@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use hmac::{Hmac, KeyInit, Mac};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
@@ -39,6 +42,20 @@ impl Digest {
     #[must_use]
     pub fn parse(hex: &str) -> Option<Self> {
         Self::from_hex(hex)
+    }
+
+    /// 43 characters of base64url, or nothing.
+    #[must_use]
+    pub fn parse_base64url(text: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 32];
+        let right = text.len() == 43 && URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) == Ok(bytes.len());
+        right.then_some(Self(bytes))
+    }
+
+    /// For a URL.
+    #[must_use]
+    pub fn to_base64url(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
     }
 
     #[must_use]
