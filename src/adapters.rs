@@ -8,6 +8,9 @@ pub mod envoy_http;
 pub mod haproxy;
 pub mod headers;
 pub mod nginx;
+pub mod own;
+pub mod refusal;
+pub mod reply;
 pub mod traefik;
 pub mod wire;
 
@@ -31,15 +34,31 @@ pub struct Dialect {
     pub status: fn(Reason, &Wire) -> u16,
     /// Whether the proxy passes removals of request headers (`x-envoy-auth-headers-to-remove`).
     pub removes_headers: bool,
+    /// What of an answer that is no allow comes to the client.
+    pub carries: Carries,
     /// Whether the proxy replaces the request's `Cookie` by the answer's, so that our own cookie can be kept back.
     pub returns_cookies: bool,
 }
 
+/// What a proxy can make of an answer that is no allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries {
+    /// The client gets it as it is.
+    Everything,
+    /// The client gets it without its body: pages are fetched by requests of their own.
+    Heads,
+    /// It is a refusal. Where a browser is to be sent, the proxy is told beside one, by `X-Auth-Redirect`.
+    Refusals,
+}
+
 const DIALECTS: [&Dialect; 5] = [&nginx::DIALECT, &envoy_http::DIALECT, &traefik::DIALECT, &caddy::DIALECT, &haproxy::DIALECT];
 
-/// Answers everything under `/auth/`.
+/// Answers everything under `/auth/` and `/.keygate/`.
 pub async fn answer(request: HttpRequest, wire: web::Data<Wire>) -> HttpResponse {
     let path = request.uri().path();
+    if path.starts_with(own::PREFIX) {
+        return own::answer(&request, &wire).await;
+    }
     if path == check::PATH {
         return check::answer(&request, &wire).await;
     }

@@ -161,9 +161,12 @@ impl App {
         let directory = Arc::new(Directory::new(parts));
         metrics.policy_is(policy.rules().len());
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let reader = CredentialReader { prefixes: prefixes.clone(), query_names: settings.credentials.query_names.clone() };
-        let allow_in_url = settings.credentials.allow_in_url;
-        let tasks = Tasks { signs: signs.clone(), leaks, delivery };
+        let reader = CredentialReader {
+            prefixes: prefixes.clone(),
+            query_names: settings.credentials.query_names.clone(),
+            hosts: settings.portal.hosts.clone(),
+        };
+        let tasks = Tasks { signs: signs.clone(), leaks, session_rules: settings.sessions, delivery };
         let gate = Gate::new(Parts {
             store: as_store,
             clock: clock.clone(),
@@ -172,7 +175,8 @@ impl App {
             signs,
             policy: policy.clone(),
             reader,
-            allow_in_url,
+            allow_in_url: settings.credentials.allow_in_url,
+            session_rules: settings.sessions,
         });
         let wire = Arc::new(Wire::new(WireParts {
             gate: Arc::new(gate),
@@ -183,6 +187,9 @@ impl App {
             envoy_use_remote_address: settings.envoy_use_remote_address,
             names: settings.identity_names.clone(),
             realm: settings.realm.as_str().to_owned(),
+            directory: directory.clone(),
+            portal: settings.portal.url.clone(),
+            hosts: settings.portal.hosts.clone(),
         }));
         let check = listen::tcp(settings.check.listen, "check.listen")?;
         let check_unix = settings.check.unix.as_ref().map(|unix| listen::unix(&unix.path, unix.mode, "check.unix")).transpose()?;

@@ -110,7 +110,7 @@ fn read(sources: &Sources, with_server_keys: bool) -> Result<Loaded, Vec<Mistake
     if with_server_keys {
         validate::server_keys(&values, &mut mistakes);
     }
-    let policy = rules::read(rules.as_ref(), &mut mistakes);
+    let policy = rules::read(rules.as_ref(), settings.as_ref().ok().map(|settings| &settings.portal), &mut mistakes);
     match (settings, policy) {
         (Ok(settings), Ok(policy)) if mistakes.is_empty() => {
             let (shown_settings, shown_rules) = (show::settings(&values), show::rules(rules.as_ref()));

@@ -11,6 +11,7 @@ pub mod csrf;
 pub mod decide;
 pub mod decision;
 pub mod event;
+pub mod fetch;
 pub mod held;
 pub mod id;
 pub mod identity;

@@ -4,7 +4,9 @@
 pub mod explain;
 pub mod hasher;
 pub mod passwords;
+mod reading;
 mod remembered;
+pub mod seen;
 pub mod signs;
 mod usage;
 
@@ -17,26 +19,27 @@ use crate::{
     domain::{
         access::AccessRows,
         account::Account,
-        decide::{Decision, Finding, Sites, Snapshot, Verified, decide, refused_kind},
-        decision::{Reason, Via},
+        decide::{Decision, Finding, Sites, Snapshot, Verified, decide, refused_way},
+        decision::{Reason, Via, Way},
         id::AccountId,
         key::ServerKeys,
+        origin::Origin,
         password::Password,
         policy::{Demand, Otherwise, Policy, Rule, SiteAsk},
         presented::{CredentialReader, Credentials, Presented},
         request::{CheckRequest, Described},
-        site::{Site, SiteName},
+        session::{CheckSession, Session, SessionRules, SessionSecret},
+        site::{Host, Site},
         text::fold,
         time::Timestamp,
-        token::{PresentedToken, Token},
+        token::{PlainToken, PresentedToken, Token},
     },
-    store::{
-        Key, Record, Store, StoreError, Stored,
-        record::{HostClaim, NameClaim},
-    },
+    store::{Key, Store, StoreError, record::NameClaim},
 };
 use passwords::Passwords;
+use reading::{Answer, Reading, decode};
 use remembered::Remembered;
+use seen::Sighting;
 use signs::Signs;
 
 /// What a gate is made of.
@@ -49,6 +52,7 @@ pub struct Parts {
     pub policy: Arc<ArcSwap<Policy>>,
     pub reader: CredentialReader,
     pub allow_in_url: bool,
+    pub session_rules: SessionRules,
 }
 
 /// Judges requests.
@@ -64,11 +68,16 @@ pub struct Verdict<'a> {
     pub rule: Option<&'a str>,
     /// Where the credential stood; `None` when nobody was asked.
     pub credentials: Option<&'a Credentials>,
+    /// `None` when the request has no single reading.
+    pub request: Option<&'a CheckRequest<'a>>,
+    /// The configured origin of the request's host; `None` where there are no sessions.
+    pub origin: Option<&'a Origin>,
 }
 
-/// A token that was presented, with the right secret.
+/// What was presented, with the right secret.
 struct Seen<'a> {
-    token: &'a Token,
+    token: Option<&'a Token>,
+    session: Option<&'a Session>,
     now: Timestamp,
     client: Option<IpAddr>,
 }
@@ -77,6 +86,7 @@ struct Seen<'a> {
 #[derive(Default)]
 struct Gathered {
     token: Option<Token>,
+    session: Option<Session>,
     account: Option<Account>,
     access: Option<AccessRows>,
     /// `None` while one of them is unknown.
@@ -111,12 +121,22 @@ impl Gate {
         .await
     }
 
-    /// Hands over what a check tells of a token.
+    /// The session's own API token, for the application, where a session is presented.
+    #[must_use]
+    pub fn session_token(&self, credentials: &Credentials) -> Option<PlainToken> {
+        credentials.presented.cookie().map(|cookie| self.parts.reader.prefixes.session_token(cookie))
+    }
+
+    /// Hands over what a check tells of a token or a session.
     fn tell(&self, verdict: &Verdict<'_>, seen: &Seen<'_>) {
-        match verdict.decision.reason() {
-            None => self.parts.signs.used(&seen.token.id, seen.now, seen.client),
-            Some(Reason::Superseded) => self.parts.signs.leaked(&seen.token.id, seen.now, seen.client),
-            Some(_) => {}
+        let Seen { now, client, .. } = *seen;
+        match (verdict.decision.reason(), seen.token, seen.session) {
+            (None, Some(token), _) => self.parts.signs.used(&token.id, now, client),
+            (Some(Reason::Superseded), Some(token), _) => self.parts.signs.leaked(&token.id, now, client),
+            (None, None, Some(session)) if session.is_to_be_written(&self.parts.session_rules, now) => {
+                self.parts.signs.sessions.note(&session.id, Sighting { at: now, address: client });
+            }
+            _ => {}
         }
     }
 
@@ -126,11 +146,14 @@ impl Gate {
         described: Result<Described<'_>, Reason>,
         then: impl FnOnce(&Verdict<'_>, Option<Seen<'_>>) -> T,
     ) -> T {
-        let refuse = |reason| Verdict { decision: Decision::Deny(reason), rule: None, credentials: None };
         let request = match described.and_then(CheckRequest::parse) {
             Ok(request) => request,
-            Err(reason) => return then(&refuse(reason), None),
+            Err(reason) => {
+                let decision = Decision::Deny(reason);
+                return then(&Verdict { decision, rule: None, credentials: None, request: None, origin: None }, None);
+            }
         };
+        let origin = self.parts.reader.hosts.find(&request.host);
         let policy = self.parts.policy.load_full();
         let rule = policy.find(&request);
         let demand = rule.as_ref().ok().and_then(|rule| rule.demand.as_ref());
@@ -138,25 +161,27 @@ impl Gate {
         let (gathered, verification, asked) = match (demand, &credentials) {
             (Some(demand), Some(credentials)) => {
                 let asked = SiteAsk::of(&demand.site, &request);
-                let (gathered, verification) = self.gather(demand, &asked, &credentials.presented).await;
+                let (gathered, verification) = self.gather(&request, demand, &asked, &credentials.presented).await;
                 (gathered, verification, Some(asked))
             }
             _ => (Gathered::default(), Verification::NotPresented, None),
         };
-        let via = credentials.as_ref().map_or(Via::None, |credentials| credentials.presented.via());
-        let snapshot = self.snapshot(rule, via, &gathered, &verification, asked.as_ref());
+        let way = credentials.as_ref().map_or(Way::plain(Via::None), |credentials| credentials.presented.way());
+        let snapshot = self.snapshot(rule, way, origin, (&gathered, &verification), asked.as_ref());
         let decision = decide(&request, &snapshot);
-        let verdict = Verdict { decision, rule: rule.ok().map(|rule| rule.name.as_str()), credentials: credentials.as_ref() };
-        let seen = gathered.token.as_ref().map(|token| Seen { token, now: snapshot.now, client: request.client });
-        then(&verdict, seen)
+        let rule = rule.ok().map(|rule| rule.name.as_str());
+        let verdict = Verdict { decision, rule, credentials: credentials.as_ref(), request: Some(&request), origin };
+        let Gathered { token, session, .. } = &gathered;
+        let seen = Seen { token: token.as_ref(), session: session.as_ref(), now: snapshot.now, client: request.client };
+        then(&verdict, Some(seen))
     }
 
     fn snapshot<'a>(
-        &self,
+        &'a self,
         rule: Result<&'a Rule, Reason>,
-        via: Via,
-        gathered: &'a Gathered,
-        verification: &Verification,
+        way: Way,
+        origin: Option<&'a Origin>,
+        (gathered, verification): (&'a Gathered, &Verification),
         asked: Option<&SiteAsk>,
     ) -> Snapshot<'a> {
         let finding = match verification {
@@ -169,6 +194,7 @@ impl Gate {
                 account: gathered.account.as_ref(),
                 access: gathered.access.as_ref(),
                 token: gathered.token.as_ref(),
+                session: gathered.session.as_ref(),
             }),
             Verification::Unavailable(reason) => Finding::Unavailable(*reason),
         };
@@ -178,13 +204,21 @@ impl Gate {
             (Some(_), Some(sites)) => Sites::Known(sites),
         };
         // Time is read after everything else, so that nothing is taken for alive that has ended meanwhile.
-        Snapshot { now: self.parts.clock.now(), rule, via, finding, sites, allow_in_url: self.parts.allow_in_url }
+        let Parts { clock, session_rules, allow_in_url, .. } = &self.parts;
+        Snapshot { now: clock.now(), rule, way, finding, sites, origin, session_rules, allow_in_url: *allow_in_url }
     }
 
     /// Reads what the decision needs. A credential that cannot pass anyway is not looked up.
-    async fn gather(&self, demand: &Demand, asked: &SiteAsk, presented: &Presented) -> (Gathered, Verification) {
+    async fn gather(
+        &self,
+        request: &CheckRequest<'_>,
+        demand: &Demand,
+        asked: &SiteAsk,
+        presented: &Presented,
+    ) -> (Gathered, Verification) {
         let mut gathered = Gathered::default();
-        if refused_kind(demand, presented.via(), self.parts.allow_in_url).is_some() {
+        let origin = self.parts.reader.hosts.find(&request.host);
+        if refused_way(request, demand, presented.way(), origin, self.parts.allow_in_url).is_some() {
             return (gathered, Verification::NotPresented);
         }
         let found = match presented {
@@ -194,8 +228,12 @@ impl Gate {
             Presented::Malformed(_) => Ok(Verification::Malformed),
             Presented::Token { token, login, .. } => self.find_token(token, login.as_deref(), asked, &mut gathered).await,
             Presented::Password { login, password } => self.find_password(login, password, asked, &mut gathered).await,
-            // No record of a session exists in this version, so a cookie names none.
-            Presented::Session => Ok(Verification::Unknown),
+            Presented::Session(cookie) => self.find_session(cookie, &request.host, asked, &mut gathered).await,
+            Presented::SessionToken { cookie: None, .. } => Ok(Verification::Unknown),
+            Presented::SessionToken { token, cookie: Some(cookie), .. } if token.is_of(cookie) => {
+                self.find_session(cookie, &request.host, asked, &mut gathered).await
+            }
+            Presented::SessionToken { .. } => Ok(Verification::Mismatch),
         };
         let verification = found.unwrap_or_else(|error| {
             if error.transient {
@@ -240,6 +278,32 @@ impl Gate {
             return Ok(Verification::Mismatch);
         }
         gathered.token = Some(token);
+        Ok(Verification::Verified)
+    }
+
+    /// As many round trips as for a token: the session, what the host has of it and the sites, then the account with its
+    /// access.
+    async fn find_session(
+        &self,
+        cookie: &SessionSecret,
+        host: &Host,
+        asked: &SiteAsk,
+        gathered: &mut Gathered,
+    ) -> Result<Verification, StoreError> {
+        let mut reading = Reading::of_sites(asked);
+        let keys = [Key::Session(cookie.session.clone()), Key::CheckSession(cookie.session.clone(), host.clone())];
+        let records = self.read(reading.keys(keys)).await?;
+        let (session, here) = (decode::<Session>(&records[0])?, decode::<CheckSession>(&records[1])?);
+        // A cookie of another host, or one that has been replaced, is as good as none.
+        let Some(mut session) = session.filter(|_| here.is_some_and(|here| cookie.verifies(&here.secret))) else {
+            return Ok(Verification::Unknown);
+        };
+        reading.take_sites(&records[2..])?;
+        self.read_account(&session.account, reading, gathered).await?;
+        if let Some(seen) = self.parts.signs.sessions.last(&session.id) {
+            session.seen_at = session.seen_at.max(seen);
+        }
+        gathered.session = Some(session);
         Ok(Verification::Verified)
     }
 
@@ -298,58 +362,5 @@ impl Gate {
     async fn read(&self, keys: Vec<Key>) -> Result<Vec<Answer>, StoreError> {
         let records = self.parts.store.read(&keys).await?;
         Ok(keys.into_iter().zip(records).collect())
-    }
-}
-
-/// What was asked for, and what there is.
-type Answer = (Key, Option<Stored>);
-
-fn decode<R: Record>((key, stored): &Answer) -> Result<Option<R>, StoreError> {
-    stored.as_ref().map(|stored| R::decode(key, stored)).transpose()
-}
-
-/// How far the sites of a check have been read. A site that is found by its host takes a second step.
-enum Reading {
-    Named { names: Vec<SiteName>, sites: Option<Vec<Site>> },
-    ByHost { claim: Key, site: Option<SiteName> },
-}
-
-impl Reading {
-    fn of_sites(asked: &SiteAsk) -> Self {
-        match asked {
-            SiteAsk::Named(names) => Self::Named { names: names.clone(), sites: None },
-            SiteAsk::ByHost(host) => Self::ByHost { claim: Key::Host(host.clone()), site: None },
-            SiteAsk::Missing | SiteAsk::Impossible => Self::Named { names: Vec::new(), sites: None },
-        }
-    }
-
-    /// `first`, and what is asked about the sites with it.
-    fn keys<const N: usize>(&self, first: [Key; N]) -> Vec<Key> {
-        let mut keys = Vec::from(first);
-        match self {
-            Self::Named { names, .. } => keys.extend(names.iter().cloned().map(Key::Site)),
-            Self::ByHost { claim, .. } => keys.push(claim.clone()),
-        }
-        keys
-    }
-
-    /// The answers to what [`Reading::keys`] added.
-    fn take_sites(&mut self, records: &[Answer]) -> Result<(), StoreError> {
-        match self {
-            Self::Named { sites, .. } => {
-                *sites = records.iter().map(decode).collect::<Result<Option<Vec<Site>>, _>>()?;
-            }
-            Self::ByHost { site, .. } => {
-                *site = records.first().map_or(Ok(None), decode::<HostClaim>)?.map(|claim| claim.site);
-            }
-        }
-        Ok(())
-    }
-
-    fn site_behind_host(&self) -> Option<Key> {
-        match self {
-            Self::ByHost { site, .. } => site.clone().map(Key::Site),
-            Self::Named { .. } => None,
-        }
     }
 }

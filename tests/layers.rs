@@ -16,7 +16,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // leak, come from both.
     ("directory", &["domain", "store", "clock", "gate"]),
     ("metrics", &[]),
-    ("adapters", &["domain", "gate", "metrics"]),
+    // Sessions come to protected hosts and are ended there, which is a change of records.
+    ("adapters", &["directory", "domain", "gate", "metrics"]),
     // The gate is asked to explain.
     ("api", &["domain", "directory", "gate"]),
     // Who asks and from where, how many requests are borne, and a request's id are read in one place for pages and API. The
@@ -48,7 +49,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("governor", &["src/api/limit.rs"]),
     // Records are described where they are defined.
     // Pages are rendered where they are served.
-    ("askama", &["src/api/documents", "src/portal"]),
+    ("askama", &["src/api/documents", "src/portal", "src/adapters/own", "src/adapters/reply.rs"]),
     ("utoipa", &["src/api", "src/directory/shown.rs"]),
 ];
 

@@ -37,6 +37,9 @@ use proptest::{prelude::*, sample::select};
 
 use crate::support::cases_to_run;
 
+const SESSION_RULES: SessionRules =
+    SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24 * 14) };
+
 const POLICY: &str = r#"
 [[rules]]
 name = "public"
@@ -118,9 +121,20 @@ fn house() -> &'static House {
             let (token, _) = directory.create_token(&actor, NewToken::new(vera, name)).await.unwrap();
             token.expose_secret().to_owned()
         });
-        let reader = CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()] };
+        let reader =
+            CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()], hosts: ProtectedHosts::default() };
         let policy = Arc::new(ArcSwap::from_pointee(policy));
-        let gate = Gate::new(Parts { store, clock, keys, passwords, signs, policy, reader, allow_in_url: true });
+        let gate = Gate::new(Parts {
+            store,
+            clock,
+            keys,
+            passwords,
+            signs,
+            policy,
+            reader,
+            allow_in_url: true,
+            session_rules: SESSION_RULES,
+        });
         House { gate, token, runtime, _data: data }
     })
 }
@@ -498,7 +512,7 @@ proptest! {
         headers.take("authorization", &authorization);
         headers.take("cookie", &cookie);
         let described = Described { method: "GET", target: b"/", host: "h", client: None, headers: &headers, body: None };
-        let reader = CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()] };
+        let reader = CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()], hosts: ProtectedHosts::default() };
         let read = reader.read(&CheckRequest::parse(described).unwrap(), true);
         // No random bytes are a token: the checksum and the length stand against it.
         prop_assert!(!format!("{:?}", read.presented).starts_with("Token"), "{authorization:?}");

@@ -28,6 +28,7 @@ mod remote;
 mod rest;
 mod rights;
 mod secrets;
+mod sessions;
 mod snippets;
 mod support;
 mod trail;

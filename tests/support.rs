@@ -16,6 +16,7 @@ pub mod proxy;
 pub mod redis;
 pub mod shop;
 pub mod upstream;
+pub mod visitor;
 
 /// How many cases to try: few by default, many in the long form of the tests (`tests/run --full`).
 pub fn cases_to_run(by_default: u32, in_full: u32) -> u32 {

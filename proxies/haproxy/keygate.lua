@@ -23,13 +23,22 @@ local identity = {
 -- What Keygate gets to see of the request, all values of each, so that a doubled one can be refused.
 local judged = {
   "authorization", "cookie", "content-type", "x-http-method", "x-http-method-override", "x-method-override",
-  "accept", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest",
+  "accept", "origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-websocket-version",
 }
 
 -- What a refused client gets to see.
 local shown = {
   "www-authenticate", "location", "set-cookie", "cache-control", "retry-after", "x-auth-reason", "x-auth-request-id",
 }
+
+-- Somebody who is on his way to see a page gets one that says why he may not; programs get the bare status.
+local function wants_page(request, method)
+  local function one(name) return #(request[name] or {}) == 0 and (request[name] or {})[0] end
+  if method ~= "GET" then return false end
+  local mode, dest = one("sec-fetch-mode"), one("sec-fetch-dest")
+  if mode or dest then return mode == "navigate" and dest == "document" end
+  return (one("accept") or ""):find("text/html", 1, true) ~= nil
+end
 
 -- HAProxy counts the values of a header from 0, its HTTP client from 1.
 local function values(headers, name)
@@ -49,7 +58,8 @@ local function keep_cookie_back(txn, request)
   for _, value in ipairs(values(request, "cookie")) do
     for cookie in value:gmatch("[^;]+") do
       local name = cookie:match("^%s*([^=%s]*)")
-      local ours = name == "keygate" or name == "keygate-check" or name:sub(1, 14) == "__Host-keygate"
+      local ours = name == "keygate" or name == "keygate-check" or name == "keygate-nonce" or name == "keygate-form"
+        or name:sub(1, 14) == "__Host-keygate"
       if not ours then kept[#kept + 1] = cookie:match("^%s*(.-)%s*$") end
     end
   end
@@ -94,6 +104,13 @@ core.register_action("keygate", { "http-req" }, function(txn, server)
     local status = answer and answer.status or 503
     -- 0 is no answer; whatever else is not a refusal that Keygate gives is none of its answers.
     if status < 300 or status > 599 then status = 503 end
+    if status == 403 and wants_page(request, txn.sf:method()) then
+      -- The request becomes one for Keygate's own page, and goes nowhere else: see the frontend.
+      local reason = values(answer.headers, "x-auth-reason")[1] or ""
+      local id = values(answer.headers, "x-auth-request-id")[1] or ""
+      txn:set_var("txn.keygate_why", "/.keygate/why?reason=" .. reason .. "&id=" .. id)
+      return
+    end
     return refuse(txn, status, answer and answer.headers or {})
   end
 

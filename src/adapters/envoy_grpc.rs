@@ -21,14 +21,16 @@ use envoy_types::pb::{
 use tonic::{Request, Response, Status};
 
 use super::{
+    Carries,
     headers::without_our_cookies,
-    wire::{Question, RETRY_AFTER, Wire, identity_value, refusal_body},
+    own,
+    reply::Reply,
+    wire::{Question, Wire},
 };
 use crate::{
     domain::{
         decide::{Decision, Grant},
         decision::{OutagePolicy, Reason},
-        identity::IdentityHeader,
         request::{ClientHeaders, Described},
         trust::{Peer, parse_address},
     },
@@ -82,6 +84,11 @@ impl Authorization for ExtAuthz {
             body,
         });
         let request_id = self.wire.request_ids.next();
+        if let Ok(question) = question
+            && own::is_own(&question)
+        {
+            return self.serve_own(question, &headers, &request_id).await;
+        }
         self.wire
             .gate
             .check(described, |verdict| {
@@ -91,7 +98,10 @@ impl Authorization for ExtAuthz {
                     Decision::Unavailable(reason) if self.wire.outage.envoy == OutagePolicy::Error => {
                         Err(Status::unavailable(reason.code()))
                     }
-                    Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => Ok(self.refuse(verdict, &request_id)),
+                    Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => {
+                        let target = question.map_or(&b"/"[..], |question| question.target);
+                        Ok(Self::deny(self.wire.refusal(verdict, target, Carries::Everything, &request_id)))
+                    }
                 }
             })
             .await
@@ -180,13 +190,27 @@ fn describe<'r>(attributes: &'r AttributeContext, http: &'r HttpRequest, seen: &
 }
 
 impl ExtAuthz {
+    async fn serve_own(
+        &self,
+        question: Question<'_>,
+        headers: &ClientHeaders<'_>,
+        request_id: &str,
+    ) -> Result<Response<CheckResponse>, Status> {
+        let reply = self.wire.serve_own(question, headers, request_id).await;
+        if reply.status == 503 && self.wire.outage.envoy == OutagePolicy::Error {
+            return Err(Status::unavailable(Reason::StoreUnavailable.code()));
+        }
+        Ok(Response::new(Self::deny(reply)))
+    }
+
     fn allow(&self, grant: &Grant<'_>, verdict: &Verdict<'_>, seen: &Seen<'_>, request_id: &str) -> CheckResponse {
         let names = &self.wire.names;
         let mut headers = Vec::with_capacity(10);
         let mut remove: Vec<String> = Vec::new();
-        for header in IdentityHeader::ALL {
-            let name = names.get(header).to_ascii_lowercase();
-            let value = identity_value(header, grant, request_id);
+        let identity = self.wire.identity(grant, verdict, request_id);
+        for (header, name) in names.in_use() {
+            let name = name.to_ascii_lowercase();
+            let value = identity.value(header);
             // Envoy sets first and removes last, so a name is never in both.
             if value.is_empty() { remove.push(name) } else { headers.push(set(&name, value.into_owned())) }
         }
@@ -219,31 +243,17 @@ impl ExtAuthz {
         }
     }
 
-    fn refuse(&self, verdict: &Verdict<'_>, request_id: &str) -> CheckResponse {
-        let reason = verdict.decision.reason().unwrap_or(Reason::NoRule);
-        let mut headers = vec![
-            set("cache-control", "no-store".to_owned()),
-            set("content-type", "application/json".to_owned()),
-            set("x-auth-request-id", request_id.to_owned()),
-            set("x-auth-status", reason.status().to_string()),
-            set("x-auth-reason", reason.code().to_owned()),
-        ];
-        if let Decision::Challenge(challenge) = &verdict.decision {
-            // The second challenge is added beside the first and must not replace it.
-            let values = self.wire.challenges().of(*challenge).collect::<Vec<_>>();
-            headers.push(set("www-authenticate", values.join(", ")));
-        }
-        if reason.status() == 503 {
-            headers.push(set("retry-after", RETRY_AFTER.to_owned()));
-        }
-        let code = if reason.status() == 401 { UNAUTHENTICATED } else { PERMISSION_DENIED };
+    /// A denied response takes its headers as a list: two challenges and two cookies stay two.
+    fn deny(reply: Reply) -> CheckResponse {
+        let code = if reply.status == 401 { UNAUTHENTICATED } else { PERMISSION_DENIED };
+        let message = reply.header("x-auth-reason").unwrap_or_default().to_owned();
         let denied = DeniedHttpResponse {
-            status: Some(HttpStatus { code: i32::from(reason.status()) }),
-            headers,
-            body: refusal_body(reason, request_id),
+            status: Some(HttpStatus { code: i32::from(reply.status) }),
+            headers: reply.headers.into_iter().map(|(name, value)| set(name, value)).collect(),
+            body: reply.body,
         };
         CheckResponse {
-            status: Some(rpc::Status { code, message: reason.code().to_owned(), ..rpc::Status::default() }),
+            status: Some(rpc::Status { code, message, ..rpc::Status::default() }),
             http_response: Some(HttpResponse::DeniedResponse(denied)),
             ..CheckResponse::default()
         }

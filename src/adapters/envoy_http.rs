@@ -2,7 +2,7 @@
 //! error to Envoy, and with `failure_mode_allow` an open door; so an outage is 403 unless configured otherwise.
 
 use super::{
-    Dialect,
+    Carries, Dialect,
     headers::Incoming,
     plain_status,
     wire::{Question, Wire},
@@ -16,6 +16,7 @@ pub const DIALECT: Dialect = Dialect {
     describe,
     status: |reason, wire| plain_status(reason, wire.outage.envoy, 403, 503),
     removes_headers: true,
+    carries: Carries::Everything,
     returns_cookies: false,
 };
 

@@ -1,7 +1,7 @@
 //! `HAProxy`, asking by a small Lua action (`proxies/haproxy`): described like NGINX, by HEAD or GET, answered with the
 //! real status.
 
-use super::{Dialect, nginx, plain_status};
+use super::{Carries, Dialect, nginx, plain_status};
 
 pub const DIALECT: Dialect = Dialect {
     name: "haproxy",
@@ -10,5 +10,6 @@ pub const DIALECT: Dialect = Dialect {
     describe: nginx::describe,
     status: |reason, wire| plain_status(reason, wire.outage.haproxy, 503, 503),
     removes_headers: false,
+    carries: Carries::Heads,
     returns_cookies: false,
 };

@@ -9,9 +9,9 @@ use actix_web::{
 };
 
 use crate::domain::{
+    cookie::Cookie,
     decision::Reason,
-    identity::{IdentityHeader, IdentityNames, fold_header_name},
-    presented::SESSION_COOKIES,
+    identity::{IdentityNames, fold_header_name},
     request::ClientHeaders,
     trust::{Peer, TrustedProxies, parse_address},
 };
@@ -124,10 +124,10 @@ impl<'r> Incoming<'r> {
 /// Every spelling of the identity headers that a proxy without patterns can remove by name: with `_` and with `.`.
 #[must_use]
 pub fn alias_list(names: &IdentityNames) -> Vec<String> {
-    IdentityHeader::ALL
-        .iter()
-        .flat_map(|header| {
-            let folded = fold_header_name(names.get(*header));
+    names
+        .in_use()
+        .flat_map(|(_, name)| {
+            let folded = fold_header_name(name);
             [folded.replace('-', "_"), folded.replace('-', ".")]
         })
         .collect()
@@ -136,10 +136,7 @@ pub fn alias_list(names: &IdentityNames) -> Vec<String> {
 /// A `Cookie` header without our own cookies, those of the portal included; `None` when there is nothing of ours in it.
 #[must_use]
 pub fn without_our_cookies(cookie: &str) -> Option<String> {
-    let is_ours = |pair: &&str| {
-        let name = pair.split('=').next().unwrap_or_default().trim();
-        name == "keygate" || SESSION_COOKIES.contains(&name) || name.starts_with("__Host-keygate")
-    };
+    let is_ours = |pair: &&str| Cookie::is_any(pair.split('=').next().unwrap_or_default().trim());
     let pairs = || cookie.split(';').filter(|pair| !pair.trim().is_empty());
     pairs().any(|pair| is_ours(&pair)).then(|| {
         let others: Vec<&str> = pairs().filter(|pair| !is_ours(pair)).map(str::trim).collect();
@@ -155,6 +152,6 @@ mod tests {
     fn our_cookies_are_taken_out_and_the_others_stay() {
         assert_eq!(without_our_cookies("a=b; c=d"), None);
         assert_eq!(without_our_cookies("a=b; __Host-keygate-check=x; c=d"), Some("a=b; c=d".to_owned()));
-        assert_eq!(without_our_cookies("keygate-check=x; __Host-keygate=y"), Some(String::new()));
+        assert_eq!(without_our_cookies("keygate-check=x; __Host-keygate=y; keygate-nonce=z"), Some(String::new()));
     }
 }

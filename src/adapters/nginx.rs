@@ -2,7 +2,7 @@
 //! refusal is 401 or 403, and `X-Auth-Status` tells the configuration what it really was.
 
 use super::{
-    Dialect,
+    Carries, Dialect,
     headers::Incoming,
     wire::{Question, Wire},
 };
@@ -15,6 +15,7 @@ pub const DIALECT: Dialect = Dialect {
     describe,
     status,
     removes_headers: false,
+    carries: Carries::Refusals,
     returns_cookies: false,
 };
 

@@ -3,7 +3,7 @@
 //! answer holds the cookies that may go on, for `authResponseHeaders`.
 
 use super::{
-    Dialect,
+    Carries, Dialect,
     headers::Incoming,
     plain_status,
     wire::{Question, Wire},
@@ -17,6 +17,7 @@ pub const DIALECT: Dialect = Dialect {
     describe,
     status: |reason, wire| plain_status(reason, wire.outage.traefik, 503, 503),
     removes_headers: false,
+    carries: Carries::Everything,
     returns_cookies: true,
 };
 

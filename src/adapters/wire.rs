@@ -8,7 +8,7 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse, HttpResponseBuilder,
+    HttpRequest, HttpResponse,
     http::{
         StatusCode,
         header::{HeaderName, HeaderValue},
@@ -20,17 +20,25 @@ use subtle::ConstantTimeEq;
 use tracing::Instrument;
 
 use super::{
-    Dialect,
+    Carries, Dialect,
     headers::{Incoming, alias_list},
+    own,
+    refusal::Challenges,
+    reply::Reply,
 };
 use crate::{
+    directory::Directory,
     domain::{
+        access::Level,
+        account::AccountKind,
         decide::{Decision, Grant},
-        decision::{Challenge, Outage, Reason, Via},
+        decision::{Outage, Reason, Via},
         identity::{IdentityHeader, IdentityNames},
+        origin::{Origin, ProtectedHosts},
         presented::Presented,
         request::Described,
         text::printable,
+        token::PlainToken,
         trust::{Peer, TrustedProxies},
     },
     gate::{Gate, Verdict},
@@ -57,6 +65,11 @@ pub struct WireParts {
     pub names: IdentityNames,
     /// Printable ASCII without `"` and `\`.
     pub realm: String,
+    pub directory: std::sync::Arc<Directory>,
+    /// Where browsers sign in, if anywhere.
+    pub portal: Option<Origin>,
+    /// From where they can come.
+    pub hosts: ProtectedHosts,
 }
 
 /// Everything between a proxy's words and the gate.
@@ -67,51 +80,28 @@ pub struct Wire {
     pub outage: Outage,
     pub envoy_use_remote_address: bool,
     pub names: IdentityNames,
+    pub directory: std::sync::Arc<Directory>,
+    pub portal: Option<Origin>,
+    pub hosts: ProtectedHosts,
     pub request_ids: RequestIds,
     proxy_secret: Option<SecretString>,
-    header_names: [HeaderName; 9],
+    header_names: Vec<(IdentityHeader, HeaderName)>,
     /// Spellings of identity headers that Envoy is asked to remove on every allow.
     aliases: String,
-    challenges: Challenges,
+    pub(super) challenges: Challenges,
 }
 
-/// The values of `WWW-Authenticate`, made once.
-pub struct Challenges {
-    pub bearer: String,
-    pub bearer_invalid_token: String,
-    pub basic: String,
-}
-
-impl Challenges {
-    /// The challenges of one 401: `error` only when a token was presented (RFC 6750 3), Basic where the rule takes it.
-    pub fn of(&self, challenge: Challenge) -> impl Iterator<Item = &str> {
-        let bearer = if challenge.invalid_token { &self.bearer_invalid_token } else { &self.bearer };
-        std::iter::once(bearer.as_str()).chain(challenge.basic.then_some(self.basic.as_str()))
-    }
-}
-
-const X_AUTH_STATUS: HeaderName = HeaderName::from_static("x-auth-status");
-const X_AUTH_REASON: HeaderName = HeaderName::from_static("x-auth-reason");
-const X_AUTH_REQUEST_ID: HeaderName = HeaderName::from_static("x-auth-request-id");
 const HEADERS_TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
-/// How long a client should wait before it asks again, in seconds.
-pub const RETRY_AFTER: &str = "1";
-
 impl Wire {
     /// # Panics
     /// When a configured header name is none; the configuration has checked them.
     #[must_use]
     pub fn new(parts: WireParts) -> Self {
-        let WireParts { gate, metrics, trusted_proxies, proxy_secret, outage, envoy_use_remote_address, names, realm } = parts;
-        let header_names = IdentityHeader::ALL.map(|header| {
-            let name = names.get(header);
-            HeaderName::try_from(name).unwrap_or_else(|_| panic!("`{name}` is no header name"))
-        });
-        let challenges = Challenges {
-            bearer: format!("Bearer realm=\"{realm}\""),
-            bearer_invalid_token: format!("Bearer realm=\"{realm}\", error=\"invalid_token\""),
-            basic: format!("Basic realm=\"{realm}\", charset=\"UTF-8\""),
-        };
+        let WireParts { gate, metrics, trusted_proxies, proxy_secret, outage, envoy_use_remote_address, names, realm, .. } = parts;
+        let WireParts { directory, portal, hosts, .. } = parts;
+        let header_name = |name| HeaderName::try_from(name).unwrap_or_else(|_| panic!("`{name}` is no header name"));
+        let header_names = names.in_use().map(|(header, name)| (header, header_name(name))).collect();
+        let challenges = Challenges::new(&realm);
         let aliases = alias_list(&names).join(", ");
         let request_ids = RequestIds::new();
         Self {
@@ -121,17 +111,15 @@ impl Wire {
             outage,
             envoy_use_remote_address,
             names,
+            directory,
+            portal,
+            hosts,
             request_ids,
             proxy_secret,
             header_names,
             aliases,
             challenges,
         }
-    }
-
-    #[must_use]
-    pub fn challenges(&self) -> &Challenges {
-        &self.challenges
     }
 
     /// Whether this peer may describe a request: by its address, and by the shared secret where one is set.
@@ -149,10 +137,19 @@ impl Wire {
         let secret = incoming.optional("x-auth-proxy-secret").ok().flatten();
         let question = self.believe(incoming.peer(), secret.map(str::as_bytes)).and_then(|()| (dialect.describe)(&incoming, self));
         let request_id = self.request_ids.next();
+        if let Ok(question) = question
+            && dialect.carries == Carries::Everything
+            && own::is_own(&question)
+        {
+            let reply = self.serve_own(question, &incoming.client_headers(), &request_id).await;
+            return over_http(&self.bent(dialect, reply));
+        }
         self.judge(dialect.name, &incoming, question, &request_id, |verdict| match &verdict.decision {
             Decision::Allow(grant) => self.render_allow(dialect, &incoming, grant, verdict, &request_id),
             Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => {
-                self.render_refusal(dialect, verdict, &request_id)
+                let target = question.map_or(&b"/"[..], |question| question.target);
+                let reply = self.refusal(verdict, target, dialect.carries, &request_id);
+                over_http(&self.bent(dialect, reply))
             }
         })
         .await
@@ -197,7 +194,7 @@ impl Wire {
             let path = question.map(|question| loggable_path(question.target));
             let credential = verdict.credentials.and_then(|credentials| match &credentials.presented {
                 Presented::Token { token, .. } => Some(token.id.as_str()),
-                _ => None,
+                presented => presented.cookie().map(|cookie| cookie.session.as_str()),
             });
             tracing::info!(
                 dialect,
@@ -225,8 +222,9 @@ impl Wire {
         let mut response = HttpResponse::Ok();
         response.insert_header(("cache-control", "no-store"));
         let mut absent = String::new();
-        for (header, name) in IdentityHeader::ALL.into_iter().zip(&self.header_names) {
-            let value = identity_value(header, grant, request_id);
+        let identity = self.identity(grant, verdict, request_id);
+        for (header, name) in &self.header_names {
+            let value = identity.value(*header);
             match HeaderValue::from_bytes(value.as_bytes()) {
                 Ok(value) if !(dialect.removes_headers && value.is_empty()) => {
                     response.insert_header((name.clone(), value));
@@ -245,7 +243,8 @@ impl Wire {
             }
         }
         if dialect.removes_headers {
-            for alias in incoming.aliases(&self.names).filter(|alias| self.header_names.iter().all(|own| own.as_str() != *alias)) {
+            let is_own = |alias: &&str| self.header_names.iter().any(|(_, own)| own.as_str() == *alias);
+            for alias in incoming.aliases(&self.names).filter(|alias| !is_own(alias)) {
                 absent.extend([", ", alias]);
             }
             let used = verdict.credentials.is_some_and(|credentials| credentials.in_authorization);
@@ -255,31 +254,22 @@ impl Wire {
         response.finish()
     }
 
-    fn render_refusal(&self, dialect: &Dialect, verdict: &Verdict<'_>, request_id: &str) -> HttpResponse {
-        let Some(reason) = verdict.decision.reason() else { return HttpResponse::Forbidden().finish() };
-        let status = StatusCode::from_u16((dialect.status)(reason, self)).unwrap_or(StatusCode::FORBIDDEN);
-        let mut response = HttpResponse::build(status);
-        self.add_refusal(&mut response, &verdict.decision, request_id);
-        response.content_type("application/json");
-        response.body(refusal_body(reason, request_id))
+    /// What an upstream is told. The session's own token is made only where somebody wants it.
+    pub(super) fn identity<'g>(&self, grant: &Grant<'g>, verdict: &Verdict<'_>, request_id: &'g str) -> Identity<'g> {
+        let by_session = matches!(grant.via(), Via::Session | Via::SessionToken);
+        let is_wanted = by_session && self.names.get(IdentityHeader::SessionToken).is_some();
+        let session_token = verdict.credentials.filter(|_| is_wanted).and_then(|credentials| self.gate.session_token(credentials));
+        Identity { grant: *grant, request_id, session_token }
     }
+}
 
-    /// The headers of a refusal; of an allow, only those that every answer has.
-    pub(super) fn add_refusal(&self, response: &mut HttpResponseBuilder, decision: &Decision<'_>, request_id: &str) {
-        response.insert_header(("cache-control", "no-store"));
-        response.insert_header((X_AUTH_REQUEST_ID, request_id));
-        let Some(reason) = decision.reason() else { return };
-        response.insert_header((X_AUTH_STATUS, reason.status().to_string()));
-        response.insert_header((X_AUTH_REASON, reason.code()));
-        if reason.status() == 503 {
-            response.insert_header(("retry-after", RETRY_AFTER));
-        }
-        if let Decision::Challenge(challenge) = decision {
-            for value in self.challenges.of(*challenge) {
-                response.append_header(("www-authenticate", value));
-            }
-        }
+/// The answer over HTTP.
+pub(super) fn over_http(reply: &Reply) -> HttpResponse {
+    let mut response = HttpResponse::build(StatusCode::from_u16(reply.status).unwrap_or(StatusCode::FORBIDDEN));
+    for (name, value) in &reply.headers {
+        response.append_header((*name, value.as_str()));
     }
+    response.body(reply.body.clone())
 }
 
 /// The path without its query.
@@ -300,27 +290,32 @@ fn loggable(text: &str) -> String {
     printable(&words.collect::<String>()).into_owned()
 }
 
-/// What the client reads: a short code, and the id by which the operator finds the rest in the log.
-#[must_use]
-pub fn refusal_body(reason: Reason, request_id: &str) -> String {
-    format!("{{\"status\":{},\"reason\":\"{}\",\"request_id\":\"{request_id}\"}}\n", reason.status(), reason.code())
+/// What the identity headers say of a grant.
+pub struct Identity<'g> {
+    grant: Grant<'g>,
+    request_id: &'g str,
+    session_token: Option<PlainToken>,
 }
 
-/// What an identity header says of a grant; empty when there is nothing to say.
-#[must_use]
-pub fn identity_value<'g>(header: IdentityHeader, grant: &Grant<'g>, request_id: &'g str) -> Cow<'g, str> {
-    let value = match header {
-        IdentityHeader::Account => grant.account(),
-        IdentityHeader::Kind => grant.kind().map(super::super::domain::account::AccountKind::as_str),
-        IdentityHeader::Site => return Cow::Owned(grant.site().unwrap_or_default()),
-        IdentityHeader::Access => grant.access().map(super::super::domain::access::Level::as_str),
-        IdentityHeader::Via => Some(grant.via().as_str()).filter(|_| grant.account().is_some() || grant.via() != Via::None),
-        IdentityHeader::Credential => grant.credential(),
-        IdentityHeader::Name => grant.name(),
-        IdentityHeader::Email => grant.email(),
-        IdentityHeader::RequestId => Some(request_id),
-    };
-    Cow::Borrowed(value.unwrap_or_default())
+impl Identity<'_> {
+    /// Empty when there is nothing to say.
+    #[must_use]
+    pub fn value(&self, header: IdentityHeader) -> Cow<'_, str> {
+        let grant = &self.grant;
+        let value = match header {
+            IdentityHeader::Account => grant.account(),
+            IdentityHeader::Kind => grant.kind().map(AccountKind::as_str),
+            IdentityHeader::Site => return Cow::Owned(grant.site().unwrap_or_default()),
+            IdentityHeader::Access => grant.access().map(Level::as_str),
+            IdentityHeader::Via => Some(grant.via().as_str()).filter(|_| grant.account().is_some() || grant.via() != Via::None),
+            IdentityHeader::Credential => grant.credential(),
+            IdentityHeader::Name => grant.name(),
+            IdentityHeader::Email => grant.email(),
+            IdentityHeader::RequestId => Some(self.request_id),
+            IdentityHeader::SessionToken => self.session_token.as_ref().map(PlainToken::expose_secret),
+        };
+        Cow::Borrowed(value.unwrap_or_default())
+    }
 }
 
 /// Ids for log lines: unique within a process and unlikely to meet another's. No secret.

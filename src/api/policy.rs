@@ -42,6 +42,7 @@ struct RuleSchema {
     max_token_access: Option<Level>,
     #[schema(nullable = false)]
     otherwise: Option<String>,
+    cross_site: Option<String>,
     body: Option<String>,
 }
 
@@ -95,8 +96,10 @@ fn view(rule: &Rule) -> Value {
         view["max_token_access"] = json!(demand.max_token_access);
         view["otherwise"] = json!(match demand.otherwise {
             Otherwise::Challenge => "challenge",
+            Otherwise::Login => "login",
             Otherwise::Anonymous => "anonymous",
         });
+        view["cross_site"] = json!(demand.allows_cross_site.then_some("allow"));
         view["body"] = json!(rule.body_ignored.then_some("ignored"));
     }
     view

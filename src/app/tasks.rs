@@ -1,4 +1,4 @@
-//! What a server does beside answering: it writes down when tokens were last used, reports leaks, looks after records whose
+//! What a server does beside answering: it writes down when tokens were last used and sessions last seen, reports leaks, looks after records whose
 //! time has come, and sends notices. How often, and that it ends in order; what is done is the gate's and the
 //! directory's business.
 
@@ -12,12 +12,13 @@ use tokio::{
 use super::{wait_until_stopped, webhook::Delivery};
 use crate::{
     directory::{Directory, DirectoryError},
+    domain::session::SessionRules,
     gate::signs::{Leak, Signs},
     metrics::Metrics,
     store::Store,
 };
 
-/// Between two writings of last uses: what a crash may lose, and how late they may be seen.
+/// Between two writings of last uses and of sessions seen: what a crash may lose, and how late they may be seen.
 const WRITE_USES: Duration = Duration::from_secs(10);
 /// From the start to the first sweep. The checks come first.
 const FIRST_SWEEP: Duration = Duration::from_secs(5);
@@ -31,6 +32,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Tasks {
     pub signs: Arc<Signs>,
     pub leaks: mpsc::Receiver<Leak>,
+    pub session_rules: SessionRules,
     pub delivery: Option<Delivery>,
 }
 
@@ -45,7 +47,7 @@ pub(super) struct Running {
 impl Tasks {
     pub(super) fn start(self, directory: &Arc<Directory>, store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Running {
         let (stop, stopped) = watch::channel(false);
-        let uses = write_uses(self.signs.clone(), store, metrics.clone(), stopped.clone());
+        let uses = write_uses(self.signs.clone(), store, self.session_rules, metrics.clone(), stopped.clone());
         let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped);
         let upkeep = tokio::spawn(look_after_records(directory.clone()));
         let delivery = self.delivery.map(|delivery| tokio::spawn(delivery.run()));
@@ -70,7 +72,13 @@ impl Running {
     }
 }
 
-async fn write_uses(signs: Arc<Signs>, store: Arc<dyn Store>, metrics: Arc<Metrics>, stopped: watch::Receiver<bool>) {
+async fn write_uses(
+    signs: Arc<Signs>,
+    store: Arc<dyn Store>,
+    session_rules: SessionRules,
+    metrics: Arc<Metrics>,
+    stopped: watch::Receiver<bool>,
+) {
     let mut every = tokio::time::interval(WRITE_USES);
     let mut told = false;
     loop {
@@ -81,6 +89,9 @@ async fn write_uses(signs: Arc<Signs>, store: Arc<dyn Store>, metrics: Arc<Metri
         };
         if let Err(error) = signs.usage.write(store.as_ref()).await {
             tracing::debug!(%error, "the last uses of tokens could not be written");
+        }
+        if let Err(error) = signs.sessions.write(store.as_ref(), &session_rules).await {
+            tracing::debug!(%error, "when sessions were last seen could not be written");
         }
         let dropped = signs.usage.take_dropped();
         metrics.count_dropped_uses(dropped);

@@ -67,6 +67,7 @@ fn demo_policy() -> Policy {
         credentials: CredentialKinds::default(),
         max_token_access: Level::Superuser,
         otherwise: Otherwise::Challenge,
+        allows_cross_site: false,
     };
     Policy::new(vec![Rule { name: DEMO.to_owned(), matcher: Matcher::default(), demand: Some(demand), body_ignored: false }])
 }

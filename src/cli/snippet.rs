@@ -102,24 +102,44 @@ fn reached_at(mut listener: SocketAddr) -> SocketAddr {
     listener
 }
 
+/// The examples offer no token of the session. Where one is wanted, it stands beside the e-mail address everywhere: both are
+/// identity and nothing else.
+fn with_session_token(text: &str) -> String {
+    let other = |line: &str| {
+        let words = [("Email", "Session-Token"), ("auth_email", "auth_session_token"), ("auth.email", "auth.session.token")];
+        words
+            .iter()
+            .fold(line.to_owned(), |line, (old, new)| line.replace(old, new))
+            .replace("]Session-Token", "]Session[^a-z0-9]Token")
+    };
+    let is_about = |line: &str| {
+        let plain = line.to_ascii_lowercase().replace("[^a-z0-9]", "-").replace(['_', '.'], "-");
+        plain.contains("x-auth-email")
+    };
+    let lines = text.split_inclusive('\n').flat_map(|line| [Some(line.to_owned()), is_about(line).then(|| other(line))]);
+    lines.flatten().collect()
+}
+
 /// The examples spell each name as it is, with `_` (as NGINX's variables do) and `.`, and as a pattern for its aliases.
 fn rename_headers(mut text: String, names: &IdentityNames) -> String {
-    let defaults = IdentityNames::default();
     let spelled = |name: &str, sign: &str| name.to_ascii_lowercase().replace(['-', '_', '.'], sign);
     let pattern = |name: &str| name.replace(['-', '_', '.'], "[^a-z0-9]");
+    if names.get(IdentityHeader::SessionToken).is_some() {
+        text = with_session_token(&text);
+    }
     // The longest first: no name is then found inside another.
     let mut headers = IdentityHeader::ALL;
-    headers.sort_by_key(|header| std::cmp::Reverse(defaults.get(*header).len()));
+    headers.sort_by_key(|header| std::cmp::Reverse(header.x_auth().len()));
     let spellings = |name: &str| [name.to_owned(), pattern(name), spelled(name, "_"), spelled(name, ".")];
     // First a mark for each, then the new names: two headers may swap theirs.
     let mark = |header: IdentityHeader, spelling: usize| format!("\0{}.{spelling}\0", header.key());
     for header in headers {
-        for (spelling, old) in spellings(defaults.get(header)).iter().enumerate() {
+        for (spelling, old) in spellings(header.x_auth()).iter().enumerate() {
             text = text.replace(old, &mark(header, spelling));
         }
     }
-    for header in headers {
-        for (spelling, new) in spellings(names.get(header)).iter().enumerate() {
+    for (header, name) in names.in_use() {
+        for (spelling, new) in spellings(name).iter().enumerate() {
             text = text.replace(&mark(header, spelling), new);
         }
     }

@@ -6,9 +6,9 @@ mod table;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    keys::NOT_AVAILABLE,
     mistake::{Mistakes, Noted, Place, quoted},
     raw::{Node, Toml},
+    settings::Portal,
     validate::one_of,
 };
 use crate::domain::{
@@ -21,26 +21,32 @@ use crate::domain::{
 use table::Table;
 
 const RULE: &[&str] =
-    &["name", "match", "public", "site", "access", "scope", "credentials", "max_token_access", "otherwise", "body"];
+    &["name", "match", "public", "site", "access", "scope", "credentials", "max_token_access", "otherwise", "cross_site", "body"];
 /// What a public rule cannot have, since it asks nobody.
-const DEMAND: &[&str] = &["site", "access", "scope", "credentials", "max_token_access", "otherwise"];
+const DEMAND: &[&str] = &["site", "access", "scope", "credentials", "max_token_access", "otherwise", "cross_site"];
 const MATCH: &[&str] = &["host", "path", "methods", "query"];
 const LEVELS: &[(&str, Level)] =
     &[("view", Level::View), ("write", Level::Write), ("admin", Level::Admin), ("superuser", Level::Superuser)];
 
-/// No rules are a policy too: it denies everything.
-pub(super) fn read(rules: Option<&Node>, mistakes: &mut Mistakes) -> Result<Policy, Noted> {
+/// No rules are a policy too: it denies everything. Without `portal`, which is mistaken then, nothing is said of it.
+pub(super) fn read(rules: Option<&Node>, portal: Option<&Portal>, mistakes: &mut Mistakes) -> Result<Policy, Noted> {
     let Some(node) = rules else { return Ok(Policy::default()) };
     let each = node.list().map_err(|_| format!("expected rules, each under [[rules]], found {}", node.kind()));
     let mut names = BTreeMap::new();
     let mut rules = Vec::new();
     for (index, node) in mistakes.keep(&node.place, "rules", each)?.iter().enumerate() {
-        rules.push(rule(index, node, &mut names, mistakes));
+        rules.push(rule(index, node, portal, &mut names, mistakes));
     }
     rules.into_iter().collect::<Result<Vec<Rule>, Noted>>().map(Policy::new)
 }
 
-fn rule<'n>(index: usize, node: &'n Node, names: &mut BTreeMap<String, &'n Place>, mistakes: &mut Mistakes) -> Result<Rule, Noted> {
+fn rule<'n>(
+    index: usize,
+    node: &'n Node,
+    portal: Option<&Portal>,
+    names: &mut BTreeMap<String, &'n Place>,
+    mistakes: &mut Mistakes,
+) -> Result<Rule, Noted> {
     let mut table = Table::open(format!("rules[{index}]"), node, RULE, &[("match", MATCH)], mistakes)?;
     let name = name(&mut table, names);
     let pattern = table.inner("match", MATCH).map(|mut matched| Pattern::read(&mut matched));
@@ -49,6 +55,13 @@ fn rule<'n>(index: usize, node: &'n Node, names: &mut BTreeMap<String, &'n Place
         Ok(true) => Ok(None),
         Ok(false) => demand(&mut table, path).map(Some),
         Err(noted) => Err(noted),
+    };
+    let host = pattern.as_ref().ok().and_then(|pattern| pattern.host.as_ref().ok()?.as_ref());
+    let demand = match (demand, portal) {
+        (Ok(Some(demand)), Some(portal)) if demand.otherwise == Otherwise::Login => {
+            can_sign_in(&mut table, host, portal).map(|()| Some(demand))
+        }
+        (demand, _) => demand,
     };
     let body_ignored = table.read("body", |node| one_of(node.text()?, &[("ignored", ())]));
     Ok(Rule { name: name?, matcher: pattern?.matcher()?, demand: demand?, body_ignored: body_ignored?.is_some() })
@@ -153,10 +166,9 @@ fn demand(table: &mut Table<'_, '_>, path: Option<&Option<PathPattern>>) -> Resu
         credentials = Err(table.refuse("credentials", message));
     }
     let max_token_access = table.read("max_token_access", |node| one_of(node.text()?, LEVELS));
-    let otherwise = table.read("otherwise", |node| match node.text()? {
-        "login" => Err(format!("`login` is {NOT_AVAILABLE}")),
-        text => one_of(text, &[("challenge", Otherwise::Challenge), ("anonymous", Otherwise::Anonymous)]),
-    });
+    let ways = [("challenge", Otherwise::Challenge), ("login", Otherwise::Login), ("anonymous", Otherwise::Anonymous)];
+    let otherwise = table.read("otherwise", |node| one_of(node.text()?, &ways));
+    let cross_site = table.read("cross_site", |node| one_of(node.text()?, &[("allow", ())]));
     let (read, write) = access?;
     Ok(Demand {
         site: site?,
@@ -166,7 +178,25 @@ fn demand(table: &mut Table<'_, '_>, path: Option<&Option<PathPattern>>) -> Resu
         credentials: credentials?.map_or_else(CredentialKinds::default, |kinds| CredentialKinds::new(&kinds)),
         max_token_access: max_token_access?.unwrap_or(Level::Superuser),
         otherwise: otherwise?.unwrap_or_default(),
+        allows_cross_site: cross_site?.is_some(),
     })
+}
+
+/// A rule that sends browsers to sign in, at a host that they could not come back to, would do nothing.
+fn can_sign_in(table: &mut Table<'_, '_>, host: Option<&HostPattern>, portal: &Portal) -> Result<(), Noted> {
+    if portal.url.is_none() || portal.hosts.iter().next().is_none() {
+        return Err(table.refuse(
+            "otherwise",
+            "`login` needs a page to sign in and hosts to come back to: give `portal.url` and `portal.hosts`",
+        ));
+    }
+    match host {
+        Some(HostPattern::Exact(host)) if portal.hosts.find(host).is_none() => {
+            let message = format!("`login` needs {} in `portal.hosts`, so that browsers can come back", quoted(host.as_str()));
+            Err(table.refuse("otherwise", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 const SOURCES: &str = "{ query = \"NAME\" }, { path = \"CAPTURE\" }, { host = true }";

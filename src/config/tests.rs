@@ -123,7 +123,7 @@ fn the_documented_example_loads() {
     let Store::Redis { url, prefix, timeout } = &settings.store else { panic!("{:?}", settings.store) };
     assert_eq!((url.expose_secret(), prefix.as_str(), timeout.as_millis()), ("redis://127.0.0.1:6379", "kg:", 150));
     assert_eq!(settings.check.unix, Some(UnixSocket { path: "/run/keygate/check.sock".into(), mode: 0o660 }));
-    assert_eq!(settings.identity_names.get(IdentityHeader::Account), "X-WEBAUTH-USER");
+    assert_eq!(settings.identity_names.get(IdentityHeader::Account), Some("X-WEBAUTH-USER"));
     let [health, orders, reporting] = policy.rules() else { panic!("{policy:?}") };
     assert!(health.demand.is_none());
     let demand = orders.demand.as_ref().unwrap();
@@ -186,7 +186,7 @@ fn the_environment_goes_over_the_file_and_flags_over_both() {
     assert_eq!(settings.credentials.query_names, ["Token", "idToken"]);
     assert!(settings.credentials.token_prefixes.claims(b"old_u_x") && settings.credentials.token_prefixes.claims(b"kg_u_x"));
     assert_eq!((settings.password_cost.passes, settings.log.level), (3, LogLevel::Warn));
-    assert_eq!(settings.identity_names.get(IdentityHeader::RequestId), "X-Request-Id");
+    assert_eq!(settings.identity_names.get(IdentityHeader::RequestId), Some("X-Request-Id"));
     sources.data_dir = Some("flag".into());
     let settings = load(&sources).unwrap().settings;
     assert!(matches!(&settings.store, Store::Embedded { dir } if dir == Path::new("flag")));
@@ -314,12 +314,12 @@ fn a_configured_file_of_server_keys_is_looked_into() {
 fn header_names_can_be_swapped_but_not_doubled() {
     let swapped = "[headers]\npreset = 'remote'\n[headers.names]\nname = 'Remote-User'\naccount = 'Remote-Name'\n";
     let names = load_text("names", swapped, &[]).unwrap().settings.identity_names;
-    assert_eq!((names.get(IdentityHeader::Account), names.get(IdentityHeader::Name)), ("Remote-Name", "Remote-User"));
+    assert_eq!((names.get(IdentityHeader::Account), names.get(IdentityHeader::Name)), (Some("Remote-Name"), Some("Remote-User")));
     let doubled = mistakes_of("names", "[headers.names]\nname = 'X-A'\naccount = 'x_a'\n", &[]);
     assert_eq!(doubled, ["keygate.toml:2: headers.names.name: two identity headers would have the same name, found \"X-A\""]);
     for header in IdentityHeader::ALL {
         let text = format!("[headers.names]\n{} = 'X-Own'\n", header.key());
-        assert_eq!(load_text("names", &text, &[]).unwrap().settings.identity_names.get(header), "X-Own");
+        assert_eq!(load_text("names", &text, &[]).unwrap().settings.identity_names.get(header), Some("X-Own"));
     }
 }
 

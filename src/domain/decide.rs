@@ -4,10 +4,12 @@
 use super::{
     access::{AccessRows, Level},
     account::{Account, AccountKind},
-    decision::{Challenge, Reason, Via},
+    decision::{Challenge, Reason, Via, Way},
     held::{self, Held},
+    origin::Origin,
     policy::{Demand, Otherwise, Rule},
     request::CheckRequest,
+    session::{Session, SessionRules},
     site::Site,
     time::Timestamp,
     token::{Scope, Token},
@@ -37,8 +39,10 @@ pub struct Verified<'a> {
     /// `None` when the account is gone: then nobody is here.
     pub account: Option<&'a Account>,
     pub access: Option<&'a AccessRows>,
-    /// `None` for a password.
+    /// `None` for a password and for a session.
     pub token: Option<&'a Token>,
+    /// Which the browser's cookie has proved.
+    pub session: Option<&'a Session>,
 }
 
 /// The sites that the request is about, as the store knows them.
@@ -57,9 +61,12 @@ pub struct Snapshot<'a> {
     pub now: Timestamp,
     /// The rule that is about the request, or why there is none.
     pub rule: Result<&'a Rule, Reason>,
-    pub via: Via,
+    pub way: Way,
     pub finding: Finding<'a>,
     pub sites: Sites<'a>,
+    /// The configured origin of the request's host; `None` where there are no sessions.
+    pub origin: Option<&'a Origin>,
+    pub session_rules: &'a SessionRules,
     /// Whether this installation takes tokens from URLs at all.
     pub allow_in_url: bool,
 }
@@ -111,6 +118,7 @@ pub struct Grant<'a> {
 struct Who<'a> {
     account: &'a Account,
     token: Option<&'a Token>,
+    session: Option<&'a Session>,
     sites: &'a [Site],
     access: Level,
 }
@@ -145,10 +153,11 @@ impl<'a> Grant<'a> {
         self.who.map(|who| who.access)
     }
 
-    /// The id of the token's record; `None` for a password.
+    /// The id of the token's record or of the session; `None` for a password.
     #[must_use]
     pub fn credential(&self) -> Option<&'a str> {
-        self.who?.token.map(|token| token.id.as_str())
+        let who = self.who?;
+        who.token.map(|token| token.id.as_str()).or_else(|| who.session.map(|session| session.id.as_str()))
     }
 
     #[must_use]
@@ -162,15 +171,45 @@ impl<'a> Grant<'a> {
     }
 }
 
-/// Whether the rule takes a credential that came this way. Asked before any record is looked up, and again here.
+/// Whether the rule takes a credential that came this way, with this request. Asked before any record is looked up, and
+/// again here.
 #[must_use]
-pub fn refused_kind(demand: &Demand, via: Via, allow_in_url: bool) -> Option<Reason> {
-    match via {
+pub fn refused_way(
+    request: &CheckRequest<'_>,
+    demand: &Demand,
+    way: Way,
+    origin: Option<&Origin>,
+    allow_in_url: bool,
+) -> Option<Reason> {
+    match way.via {
         Via::None => None,
-        Via::Query if !allow_in_url => Some(Reason::UrlTokenRefused),
-        via if demand.credentials.takes(via) => None,
-        _ => Some(Reason::CredentialKind),
+        _ if way.place == Via::Query && !allow_in_url => Some(Reason::UrlTokenRefused),
+        Via::SessionToken => refused_session_token(request, demand, way.place),
+        via if !demand.credentials.takes(via) => Some(Reason::CredentialKind),
+        Via::Session if !demand.allows_cross_site && crosses_sites(request, origin) => Some(Reason::CrossSite),
+        _ => None,
     }
+}
+
+/// A session's token is for the pages of an application: it reads what may be viewed, and changes by POST only, which no
+/// link and no image can send.
+fn refused_session_token(request: &CheckRequest<'_>, demand: &Demand, place: Via) -> Option<Reason> {
+    // In HTTP Basic a browser would remember it.
+    let taken = demand.credentials.takes(Via::Session) && demand.credentials.takes(place) && place != Via::Basic;
+    let fits = if request.reads() { demand.level(request) <= Level::View } else { request.method == "POST" };
+    match (taken && fits, place) {
+        (false, _) => Some(Reason::CredentialKind),
+        (true, Via::Query) if !request.reads() => Some(Reason::UrlTokenRefused),
+        (true, _) => None,
+    }
+}
+
+/// Whether a page of another origin makes the browser send this, its cookie included, and something could change by it.
+/// Pages of sibling hosts are others too.
+fn crosses_sites(request: &CheckRequest<'_>, origin: Option<&Origin>) -> bool {
+    let fetch = &request.headers.fetch;
+    let may_change = !request.reads() || request.method_is_overridden() || fetch.opens_websocket();
+    may_change && fetch.is_own(origin) == Some(false)
 }
 
 /// May this request pass, and who is it?
@@ -185,18 +224,23 @@ pub fn decide<'a>(request: &CheckRequest<'_>, snapshot: &Snapshot<'a>) -> Decisi
     if let Finding::Ambiguous = snapshot.finding {
         return Decision::Deny(Reason::AmbiguousCredential);
     }
-    if let Some(reason) = refused_kind(demand, snapshot.via, snapshot.allow_in_url) {
+    let Way { via, place } = snapshot.way;
+    if let Some(reason) = refused_way(request, demand, snapshot.way, snapshot.origin, snapshot.allow_in_url) {
         return Decision::Deny(reason);
     }
     let challenge = |reason| {
-        let invalid_token = reason != Reason::NoCredential && matches!(snapshot.via, Via::Bearer | Via::Body | Via::Query);
-        Decision::Challenge(Challenge { reason, invalid_token, basic: demand.credentials.takes(Via::Basic) })
+        let invalid_token = reason != Reason::NoCredential && matches!(place, Via::Bearer | Via::Body | Via::Query);
+        let can_sign_in = demand.otherwise == Otherwise::Login && matches!(reason, Reason::NoCredential | Reason::SessionEnded);
+        let sign_in = can_sign_in && snapshot.origin.is_some() && request.is_navigation();
+        Decision::Challenge(Challenge { reason, invalid_token, basic: demand.credentials.takes(Via::Basic), sign_in })
     };
     let verified = match snapshot.finding {
         Finding::Verified(verified) => verified,
         Finding::NotPresented | Finding::Ambiguous => return challenge(Reason::NoCredential),
+        Finding::Malformed | Finding::Unknown if matches!(via, Via::Session | Via::SessionToken) => {
+            return challenge(Reason::SessionEnded);
+        }
         Finding::Malformed => return challenge(Reason::Malformed),
-        Finding::Unknown if snapshot.via == Via::Session => return challenge(Reason::SessionEnded),
         Finding::Unknown => return challenge(Reason::Unknown),
         Finding::Mismatch => return challenge(Reason::Mismatch),
         Finding::Unavailable(reason) => return Decision::Unavailable(reason),
@@ -207,8 +251,8 @@ pub fn decide<'a>(request: &CheckRequest<'_>, snapshot: &Snapshot<'a>) -> Decisi
     };
     match authorize(request, demand, account, &verified, snapshot) {
         Ok((sites, access)) => {
-            let who = Who { account, token: verified.token, sites, access };
-            Decision::Allow(Grant { via: snapshot.via, who: Some(who) })
+            let who = Who { account, token: verified.token, session: verified.session, sites, access };
+            Decision::Allow(Grant { via, who: Some(who) })
         }
         // Nobody in particular may not; somebody might.
         Err(_) if account.kind == AccountKind::Anonymous => challenge(Reason::NoCredential),
@@ -218,9 +262,12 @@ pub fn decide<'a>(request: &CheckRequest<'_>, snapshot: &Snapshot<'a>) -> Decisi
 
 /// Is the credential alive, and whose is it?
 fn authenticate<'a>(verified: &Verified<'a>, snapshot: &Snapshot<'_>) -> Result<&'a Account, Reason> {
-    let account = verified.account.ok_or(Reason::Unknown)?;
-    held::alive(account, verified.token, snapshot.now)?;
-    Ok(account)
+    match (verified.account, verified.session) {
+        (Some(account), None) => held::alive(account, verified.token, snapshot.now).map(|()| account),
+        (Some(account), Some(session)) => session.alive(account, snapshot.session_rules, snapshot.now).map(|()| account),
+        (None, None) => Err(Reason::Unknown),
+        (None, Some(_)) => Err(Reason::SessionEnded),
+    }
 }
 
 /// May he? The sites, and the lowest level he has on them.
@@ -235,7 +282,7 @@ fn authorize<'a>(
         return Err(Reason::NoCredential);
     }
     if let Some(token) = verified.token {
-        if token.secure_only && snapshot.via == Via::Query {
+        if token.secure_only && snapshot.way.place == Via::Query {
             return Err(Reason::UrlTokenRefused);
         }
         if !held::comes_from(token, request.client) {

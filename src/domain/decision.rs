@@ -43,6 +43,42 @@ pub enum Reason {
 }
 
 impl Reason {
+    pub const ALL: [Self; 27] = [
+        Self::NoCredential,
+        Self::Malformed,
+        Self::Unknown,
+        Self::Mismatch,
+        Self::Expired,
+        Self::Revoked,
+        Self::Superseded,
+        Self::AccountDisabled,
+        Self::SessionEnded,
+        Self::NoRule,
+        Self::SiteAccess,
+        Self::SiteUnknown,
+        Self::SiteMissing,
+        Self::Scope,
+        Self::Network,
+        Self::CredentialKind,
+        Self::UrlTokenRefused,
+        Self::TokenTooPowerful,
+        Self::UntrustedPeer,
+        Self::CrossSite,
+        Self::AmbiguousPath,
+        Self::AmbiguousQuery,
+        Self::AmbiguousCredential,
+        Self::MissingDescription,
+        Self::TooManyFailures,
+        Self::StoreUnavailable,
+        Self::Busy,
+    ];
+
+    /// The reason with this code.
+    #[must_use]
+    pub fn parse(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.code() == code)
+    }
+
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -181,6 +217,20 @@ impl Via {
     }
 }
 
+/// What a credential is, and where it stood. They differ for a session's own token alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Way {
+    pub via: Via,
+    pub place: Via,
+}
+
+impl Way {
+    #[must_use]
+    pub const fn plain(via: Via) -> Self {
+        Self { via, place: via }
+    }
+}
+
 /// The kinds of credential that a rule takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CredentialKinds(u8);
@@ -214,6 +264,8 @@ pub struct Challenge {
     pub invalid_token: bool,
     /// The rule takes Basic as well.
     pub basic: bool,
+    /// A browser asks that can be sent to sign in, and the rule wants it to be.
+    pub sign_in: bool,
 }
 
 /// What a dialect answers while neither yes nor no can be said.

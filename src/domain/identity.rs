@@ -15,10 +15,12 @@ pub enum IdentityHeader {
     Name,
     Email,
     RequestId,
+    /// The session's own API token, for the pages of the application. Offered only where it has a name.
+    SessionToken,
 }
 
 impl IdentityHeader {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Account,
         Self::Kind,
         Self::Site,
@@ -28,6 +30,7 @@ impl IdentityHeader {
         Self::Name,
         Self::Email,
         Self::RequestId,
+        Self::SessionToken,
     ];
 
     /// The key under `[headers.names]`.
@@ -43,10 +46,13 @@ impl IdentityHeader {
             Self::Name => "name",
             Self::Email => "email",
             Self::RequestId => "request_id",
+            Self::SessionToken => "session_token",
         }
     }
 
-    const fn x_auth(self) -> &'static str {
+    /// Its name before anybody changes it; for [`Self::SessionToken`] only a place to put the name.
+    #[must_use]
+    pub const fn x_auth(self) -> &'static str {
         match self {
             Self::Account => "X-Auth-Account",
             Self::Kind => "X-Auth-Kind",
@@ -57,17 +63,20 @@ impl IdentityHeader {
             Self::Name => "X-Auth-Name",
             Self::Email => "X-Auth-Email",
             Self::RequestId => "X-Auth-Request-Id",
+            Self::SessionToken => "X-Auth-Session-Token",
         }
     }
 }
 
-/// The names of the identity headers in this installation, no two of them equal when folded.
+/// The names of the identity headers in this installation, no two of them equal when folded. `None` for one that is not
+/// in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityNames([String; 9]);
+pub struct IdentityNames([Option<String>; 10]);
 
 impl Default for IdentityNames {
     fn default() -> Self {
-        Self(IdentityHeader::ALL.map(|header| header.x_auth().to_owned()))
+        let in_use = |header: IdentityHeader| header != IdentityHeader::SessionToken;
+        Self(IdentityHeader::ALL.map(|header| in_use(header).then(|| header.x_auth().to_owned())))
     }
 }
 
@@ -83,7 +92,7 @@ impl IdentityNames {
             (IdentityHeader::Email, "Remote-Email"),
             (IdentityHeader::Access, "Remote-Groups"),
         ] {
-            name.clone_into(&mut names.0[header as usize]);
+            names.0[header as usize] = Some(name.to_owned());
         }
         names
     }
@@ -125,17 +134,22 @@ impl IdentityNames {
         if describes || taken.contains(&folded.as_str()) {
             return Err(invalid("this header has a meaning of its own"));
         }
-        let equal = IdentityHeader::ALL.iter().any(|other| *other != header && fold_header_name(self.get(*other)) == folded);
+        let equal = self.in_use().any(|(other, name)| other != header && fold_header_name(name) == folded);
         if equal {
             return Err(invalid("two identity headers would have the same name"));
         }
-        name.clone_into(&mut self.0[header as usize]);
+        self.0[header as usize] = Some(name.to_owned());
         Ok(())
     }
 
     #[must_use]
-    pub fn get(&self, header: IdentityHeader) -> &str {
-        &self.0[header as usize]
+    pub fn get(&self, header: IdentityHeader) -> Option<&str> {
+        self.0[header as usize].as_deref()
+    }
+
+    /// The headers that are in use, with their names.
+    pub fn in_use(&self) -> impl Iterator<Item = (IdentityHeader, &str)> {
+        IdentityHeader::ALL.into_iter().filter_map(|header| Some((header, self.get(header)?)))
     }
 
     /// Whether a header of this name could be taken for one of ours by some server.
@@ -143,6 +157,7 @@ impl IdentityNames {
     pub fn is_alias(&self, name: &str) -> bool {
         self.0
             .iter()
+            .flatten()
             .any(|own| own.len() == name.len() && own.chars().zip(name.chars()).all(|(own, other)| fold(own) == fold(other)))
     }
 }

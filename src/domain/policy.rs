@@ -50,6 +50,8 @@ pub enum SiteSource {
 pub enum Otherwise {
     #[default]
     Challenge,
+    /// A browser is sent to sign in; everybody else is challenged.
+    Login,
     /// He is judged as the account `anonymous`.
     Anonymous,
 }
@@ -64,6 +66,8 @@ pub struct Demand {
     pub credentials: CredentialKinds,
     pub max_token_access: Level,
     pub otherwise: Otherwise,
+    /// Pages of other sites may send requests with a browser's session.
+    pub allows_cross_site: bool,
 }
 
 impl Demand {
@@ -155,12 +159,15 @@ impl Policy {
         &self.rules
     }
 
-    /// The rule that is about this request.
+    /// The rule that is about this request. None is about the paths that are Keygate's own.
     ///
     /// # Errors
     /// `no_rule` when none is. `ambiguous_query` or `missing_description` when another reading of the request might be
     /// about another rule.
     pub fn find(&self, request: &CheckRequest<'_>) -> Result<&Rule, Reason> {
+        if request.is_for_keygate() {
+            return Err(Reason::NoRule);
+        }
         if self.read_names.iter().any(|name| request.query.get(name).is_err()) {
             return Err(Reason::AmbiguousQuery);
         }
@@ -194,7 +201,7 @@ impl Policy {
     /// What each rule says about the request, in order. Walks the list; for people.
     #[must_use]
     pub fn explain(&self, request: &CheckRequest<'_>) -> Vec<(&Rule, RuleVerdict)> {
-        let mut reached = true;
+        let mut reached = !request.is_for_keygate();
         let verdict = |rule: &Rule| {
             let host_matches = match &rule.matcher.host {
                 None => true,

@@ -7,11 +7,14 @@ use base64::{
 };
 
 use super::{
-    decision::Via,
+    cookie::{Cookie, Sent},
+    decision::{Via, Way},
+    origin::{Origin, ProtectedHosts},
     parameters::Parameters,
     password::Password,
     request::CheckRequest,
-    token::{PresentedToken, TokenPrefixes},
+    session::SessionSecret,
+    token::{PresentedToken, TokenKind, TokenPrefixes},
 };
 
 /// RFC 7617 user-pass, padded or not.
@@ -19,9 +22,6 @@ const BASIC: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
 );
-
-/// The check session's cookie, and its name over plain http on loopback.
-pub const SESSION_COOKIES: [&str; 2] = ["__Host-keygate-check", "keygate-check"];
 
 /// A credential as it was presented. Never printed: see the types inside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,18 +41,36 @@ pub enum Presented {
         login: String,
         password: Password,
     },
-    /// A session cookie and nothing else.
-    Session,
+    /// A check session's cookie and nothing else.
+    Session(SessionSecret),
+    /// A session's own API token, which is worth nothing without the cookie.
+    SessionToken {
+        place: Via,
+        token: PresentedToken,
+        /// The well-formed one of the same request.
+        cookie: Option<SessionSecret>,
+    },
 }
 
 impl Presented {
     #[must_use]
-    pub fn via(&self) -> Via {
+    pub fn way(&self) -> Way {
         match self {
-            Self::Nothing | Self::Ambiguous => Via::None,
-            Self::Malformed(via) | Self::Token { via, .. } => *via,
-            Self::Password { .. } => Via::Basic,
-            Self::Session => Via::Session,
+            Self::Nothing | Self::Ambiguous => Way::plain(Via::None),
+            Self::Malformed(via) | Self::Token { via, .. } => Way::plain(*via),
+            Self::Password { .. } => Way::plain(Via::Basic),
+            Self::Session(_) => Way::plain(Via::Session),
+            Self::SessionToken { place, .. } => Way { via: Via::SessionToken, place: *place },
+        }
+    }
+
+    /// The cookie of a session that is presented.
+    #[must_use]
+    pub fn cookie(&self) -> Option<&SessionSecret> {
+        match self {
+            Self::Session(cookie) => Some(cookie),
+            Self::SessionToken { cookie, .. } => cookie.as_ref(),
+            _ => None,
         }
     }
 }
@@ -72,6 +90,8 @@ pub struct CredentialReader {
     pub prefixes: TokenPrefixes,
     /// The names under which a token may stand in a query or body.
     pub query_names: Vec<String>,
+    /// The hosts that have sessions.
+    pub hosts: ProtectedHosts,
 }
 
 impl CredentialReader {
@@ -94,9 +114,14 @@ impl CredentialReader {
             (true, _) => Presented::Ambiguous,
             (false, Some((mut text, presented))) => {
                 zeroize::Zeroize::zeroize(&mut text);
-                presented
+                match presented {
+                    Presented::Token { via, token, .. } if token.kind == TokenKind::Session => {
+                        self.with_cookie(request, |cookie| Presented::SessionToken { place: via, token, cookie })
+                    }
+                    presented => presented,
+                }
             }
-            (false, None) => read_cookies(&request.headers.cookies),
+            (false, None) => self.read_cookie(request),
         };
         Credentials { presented, in_authorization, in_query }
     }
@@ -171,6 +196,30 @@ impl CredentialReader {
         present
     }
 
+    /// What a session's token is together with the cookie of its request.
+    fn with_cookie(&self, request: &CheckRequest<'_>, token: impl FnOnce(Option<SessionSecret>) -> Presented) -> Presented {
+        match self.read_cookie(request) {
+            Presented::Ambiguous => Presented::Ambiguous,
+            Presented::Session(cookie) => token(Some(cookie)),
+            _ => token(None),
+        }
+    }
+
+    /// Looks for the cookie of a check session under the name that belongs to the host's origin. A host that is not
+    /// configured has no sessions.
+    fn read_cookie(&self, request: &CheckRequest<'_>) -> Presented {
+        let origin = self.hosts.find(&request.host);
+        let sent = Cookie::Check.find(&request.headers.cookies, origin.is_none_or(Origin::is_secure));
+        match sent {
+            Sent::Nothing => Presented::Nothing,
+            Sent::Ambiguous => Presented::Ambiguous,
+            Sent::One(value) if origin.is_some() => {
+                SessionSecret::parse(value).map_or(Presented::Malformed(Via::Session), Presented::Session)
+            }
+            Sent::One(_) | Sent::Misplaced => Presented::Malformed(Via::Session),
+        }
+    }
+
     fn token(&self, text: &[u8], via: Via) -> Presented {
         match self.prefixes.parse(text) {
             Some(token) => Presented::Token { via, token, login: None },
@@ -221,122 +270,5 @@ impl Drop for Found {
     }
 }
 
-/// Looks for our cookie (RFC 6265 5.4). Two of our name, or one that a merge has hidden, are refused.
-fn read_cookies(headers: &[&[u8]]) -> Presented {
-    let is_ours = |pair: &[u8]| {
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
-        pair.contains(&b'=') && SESSION_COOKIES.iter().any(|own| own.as_bytes() == name)
-    };
-    let pairs = headers.iter().flat_map(|header| header.split(|byte| *byte == b';'));
-    let (mut ours, mut merged) = (0, false);
-    for pair in pairs {
-        ours += usize::from(is_ours(pair));
-        merged |= pair.split(|byte| *byte == b',').skip(1).any(is_ours);
-    }
-    match (ours, merged) {
-        (0, false) => Presented::Nothing,
-        (1, false) => Presented::Session,
-        _ => Presented::Ambiguous,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::super::{
-        request::{ClientHeaders, Described},
-        token::TokenPrefix,
-    };
-    use super::*;
-
-    use base64::engine::general_purpose;
-
-    const TOKEN: &str = "kg_u_AbCdEfGh0123abcdefghijklmnopqrstuvwxyzABCDEF3QN0xf";
-
-    fn read(target: &str, headers: &[(&str, &str)]) -> Credentials {
-        let reader = CredentialReader {
-            prefixes: TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap(),
-            query_names: vec!["token_auth".to_owned()],
-        };
-        let mut client = ClientHeaders::default();
-        for (name, value) in headers {
-            client.take(name, value.as_bytes());
-        }
-        let described =
-            Described { method: "GET", target: target.as_bytes(), host: "h", client: None, headers: &client, body: None };
-        reader.read(&CheckRequest::parse(described).unwrap(), true)
-    }
-
-    fn kind(target: &str, headers: &[(&str, &str)]) -> String {
-        match read(target, headers).presented {
-            Presented::Nothing => "nothing".to_owned(),
-            Presented::Ambiguous => "ambiguous".to_owned(),
-            Presented::Malformed(via) => format!("malformed {}", via.as_str()),
-            Presented::Token { via, login, .. } => {
-                format!("token {} {}", via.as_str(), login.unwrap_or_default()).trim().to_owned()
-            }
-            Presented::Password { login, .. } => format!("password {login}"),
-            Presented::Session => "session".to_owned(),
-        }
-    }
-
-    fn basic(pair: &str) -> String {
-        format!("Basic {}", general_purpose::STANDARD.encode(pair))
-    }
-
-    #[test]
-    fn authorization_is_read_in_any_case_and_trimmed() {
-        for value in [format!("Bearer {TOKEN}"), format!("bEARER   {TOKEN} "), format!("Bearer\t{TOKEN}")] {
-            assert_eq!(kind("/", &[("authorization", &value)]), "token bearer", "{value}");
-        }
-        for value in ["Bearer", "Bearer ", "bearer x", "Bearer kg_u_x"] {
-            assert_eq!(kind("/", &[("authorization", value)]), "malformed bearer", "{value}");
-        }
-        for value in ["", "realm=T", "Digest username=x", "Negotiate abc", TOKEN] {
-            assert_eq!(kind("/", &[("authorization", value)]), "nothing", "{value}");
-        }
-    }
-
-    #[test]
-    fn basic_carries_a_password_or_a_token() {
-        let with = |pair: &str| kind("/", &[("authorization", &basic(pair))]);
-        assert_eq!(with("vera:pass:word"), "password vera");
-        assert_eq!(with(&format!("vera:{TOKEN}")), "token basic vera");
-        assert_eq!(with(&format!("{TOKEN}:")), "token basic");
-        assert_eq!(with(&format!("{TOKEN}:x")), "token basic");
-        assert_eq!(with(&format!("{TOKEN}:{TOKEN}")), "token basic");
-        assert_eq!(with(&format!("{TOKEN}:kg_u_other")), "ambiguous");
-        assert_eq!(with("vera:kg_u_junk"), "malformed basic");
-        for pair in ["vera", ":", ":x"] {
-            assert_eq!(with(pair), "malformed basic", "{pair}");
-        }
-        assert_eq!(kind("/", &[("authorization", "Basic !!!")]), "malformed basic");
-    }
-
-    #[test]
-    fn two_that_disagree_are_ambiguous_and_two_that_agree_are_one() {
-        let bearer = format!("Bearer {TOKEN}");
-        let query = format!("/?token_auth={TOKEN}");
-        assert_eq!(kind(&query, &[]), "token query");
-        assert_eq!(kind(&query, &[("authorization", &bearer)]), "token bearer");
-        assert_eq!(kind("/?token_auth=other", &[("authorization", &bearer)]), "ambiguous");
-        assert_eq!(kind(&query, &[("authorization", &basic("vera:secret"))]), "ambiguous");
-        assert_eq!(kind("/", &[("authorization", &bearer), ("authorization", &bearer)]), "ambiguous");
-        assert_eq!(kind("/", &[("authorization", &format!("{bearer},{bearer}"))]), "ambiguous");
-        assert_eq!(kind("/", &[("authorization", &format!("Digest x, {bearer}"))]), "ambiguous");
-        assert_eq!(kind(&format!("{query}&token_auth={TOKEN}"), &[]), "ambiguous");
-        assert_eq!(kind("/?token_auth=", &[]), "nothing");
-        assert_eq!(read(&query, &[]).in_query, ["token_auth"]);
-    }
-
-    #[test]
-    fn our_cookie_is_found_once_or_refused() {
-        let cookie = |value: &str| kind("/", &[("cookie", value)]);
-        assert_eq!(cookie("a=b; __Host-keygate-check=xyz"), "session");
-        assert_eq!(cookie("a=b; x__Host-keygate-check=xyz"), "nothing");
-        assert_eq!(cookie("keygate-check=x; __Host-keygate-check=xyz"), "ambiguous");
-        assert_eq!(cookie("a=b,__Host-keygate-check=xyz"), "ambiguous");
-        assert_eq!(kind("/", &[("cookie", "keygate-check=x"), ("cookie", "keygate-check=x")]), "ambiguous");
-        let both = [("cookie", "keygate-check=x"), ("authorization", &*format!("Bearer {TOKEN}"))];
-        assert_eq!(kind("/", &both), "token bearer", "an explicit token comes before a cookie");
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@ use std::{borrow::Cow, net::IpAddr};
 
 use super::{
     decision::Reason,
+    fetch::FetchHeaders,
     identity::fold_header_name,
     parameters::{Parameters, hex_pair},
     site::Host,
@@ -35,6 +36,7 @@ pub struct ClientHeaders<'a> {
     pub known_empty: bool,
     /// `X-HTTP-Method-Override` and its kin.
     pub method_override: bool,
+    pub fetch: FetchHeaders<'a>,
 }
 
 impl<'a> ClientHeaders<'a> {
@@ -48,7 +50,7 @@ impl<'a> ClientHeaders<'a> {
                 let folded = fold_header_name(name);
                 self.method_override |= matches!(&*folded, "x-http-method-override" | "x-http-method" | "x-method-override");
             }
-            _ => {}
+            name => self.fetch.take(name, value),
         }
     }
 
@@ -103,6 +105,8 @@ pub struct CheckRequest<'a> {
     body: Option<&'a [u8]>,
 }
 
+/// What every path begins with that Keygate serves on protected hosts.
+const OWN_SEGMENT: &str = ".keygate";
 /// More of a body is not read for a decision.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Longer targets are refused; no proxy passes them by default.
@@ -136,6 +140,18 @@ impl<'a> CheckRequest<'a> {
     #[must_use]
     pub fn reads(&self) -> bool {
         matches!(self.method, "GET" | "HEAD" | "OPTIONS")
+    }
+
+    /// Somebody is on his way to see a page.
+    #[must_use]
+    pub fn is_navigation(&self) -> bool {
+        self.method == "GET" && self.headers.fetch.may_navigate()
+    }
+
+    /// Whether it is for what Keygate itself serves on protected hosts.
+    #[must_use]
+    pub fn is_for_keygate(&self) -> bool {
+        self.segments[0] == OWN_SEGMENT
     }
 
     /// The decoded path, for people.

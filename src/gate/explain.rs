@@ -37,7 +37,7 @@ impl Summary {
     #[must_use]
     pub fn new(verdict: &Verdict<'_>, request_id: String) -> Self {
         let reason = verdict.decision.reason();
-        let presented = verdict.credentials.map_or("none", |credentials| credentials.presented.via().as_str());
+        let presented = verdict.credentials.map_or("none", |credentials| credentials.presented.way().via.as_str());
         let grant = match &verdict.decision {
             Decision::Allow(grant) => Some(grant),
             Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => None,

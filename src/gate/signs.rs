@@ -1,5 +1,5 @@
-//! What is seen of tokens while requests are judged, for others to make something of: that one was used, and that one
-//! was presented that should be forgotten. Whoever judges hands it over here and goes on; nobody waits.
+//! What is seen of tokens and sessions while requests are judged, for others to make something of: that one was used, and
+//! that one was presented that should be forgotten. Whoever judges hands it over here and goes on; nobody waits.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::usage::Usage;
+use super::{seen::SeenSessions, usage::Usage};
 use crate::domain::{
     time::Timestamp,
     token::{LastUse, TokenId},
@@ -39,6 +39,7 @@ pub struct Leak {
 /// Where signs are handed over.
 pub struct Signs {
     pub usage: Usage,
+    pub sessions: SeenSessions,
     leaks: mpsc::Sender<Leak>,
     /// When each token was last reported.
     reported: Mutex<HashMap<TokenId, Timestamp>>,
@@ -50,7 +51,16 @@ impl Signs {
     #[must_use]
     pub fn new() -> (Self, mpsc::Receiver<Leak>) {
         let (leaks, found) = mpsc::channel(WAITING);
-        (Self { usage: Usage::new(), leaks, reported: Mutex::default(), dropped: AtomicU64::new(0) }, found)
+        (
+            Self {
+                usage: Usage::new(),
+                sessions: SeenSessions::new(),
+                leaks,
+                reported: Mutex::default(),
+                dropped: AtomicU64::new(0),
+            },
+            found,
+        )
     }
 
     /// A token let a request pass.

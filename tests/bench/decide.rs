@@ -1,24 +1,29 @@
 //! What judging costs by itself, without a store and without a network.
 
-use std::{collections::BTreeMap, hint::black_box};
+use std::{collections::BTreeMap, hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keygate::domain::{
     access::{AccessRows, Level, SiteLevel},
     account::{Account, AccountKind, Format},
     decide::{Decision, Finding, Sites, Snapshot, Verified, decide},
-    decision::{CredentialKinds, Via},
+    decision::{CredentialKinds, Via, Way},
     id::{AccountId, SiteId},
     key::ServerKeys,
+    origin::ProtectedHosts,
     policy::{Demand, HostPattern, Matcher, Otherwise, PathPattern, Policy, Rule, SiteSource},
     presented::{CredentialReader, Presented},
     request::{CheckRequest, ClientHeaders, Described},
+    session::SessionRules,
     site::{Site, SiteName},
     text::{Label, Login},
     time::Timestamp,
     token::{Ceiling, Creator, PresentedToken, Token, TokenKind, TokenPrefix, TokenPrefixes, Warned},
 };
 use rand::{rand_core::UnwrapErr, rngs::SysRng};
+
+const SESSION_RULES: SessionRules =
+    SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24 * 14) };
 
 /// One caller, his token and what he asks for.
 struct World {
@@ -42,6 +47,7 @@ fn rule(name: &str, host: Option<&str>, path: &str) -> Rule {
         credentials: CredentialKinds::default(),
         max_token_access: Level::Superuser,
         otherwise: Otherwise::Challenge,
+        allows_cross_site: false,
     };
     let matcher = Matcher {
         host: host.map(|host| HostPattern::parse(host).expect("a host pattern")),
@@ -118,13 +124,16 @@ fn deciding(criterion: &mut Criterion) {
     let snapshot = Snapshot {
         now: Timestamp::from_millis(1_000_000),
         rule: Ok(&world.rule),
-        via: Via::Bearer,
+        way: Way::plain(Via::Bearer),
         finding: Finding::Verified(Verified {
             account: Some(&world.account),
             access: Some(&world.access),
             token: Some(&world.token),
+            session: None,
         }),
         sites: Sites::Known(&world.sites),
+        origin: None,
+        session_rules: &SESSION_RULES,
         allow_in_url: false,
     };
     // A refusal would be measured just as well, and mean nothing.
@@ -155,7 +164,11 @@ fn reading(criterion: &mut Criterion) {
     let mut headers = ClientHeaders::default();
     headers.take("authorization", authorization.as_bytes());
     let request = CheckRequest::parse(described(&headers)).expect("a request with one reading");
-    let reader = CredentialReader { prefixes: world.prefixes.clone(), query_names: vec!["token_auth".to_owned()] };
+    let reader = CredentialReader {
+        prefixes: world.prefixes.clone(),
+        query_names: vec!["token_auth".to_owned()],
+        hosts: ProtectedHosts::default(),
+    };
     criterion.bench_function("credential read", |bencher| {
         bencher.iter(|| matches!(reader.read(black_box(&request), false).presented, Presented::Token { .. }));
     });

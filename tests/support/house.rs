@@ -64,6 +64,11 @@ impl House {
         house
     }
 
+    /// Around a Keygate that has been furnished for something else than the table.
+    pub fn without_table(keygate: Keygate) -> Self {
+        Self { keygate, upstream: Upstream::start(), credentials: HashMap::new(), tokens: HashMap::new() }
+    }
+
     fn furnish(&mut self, furnish: Furnish) {
         const PASSWORD: &str = "correct horse battery staple";
         let keygate = &self.keygate;

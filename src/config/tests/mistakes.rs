@@ -162,7 +162,6 @@ max_staleness = "1s"
 name = "r"
 site = "s"
 access = "view"
-otherwise = "login"
 "#;
     let variables = [("KEYGATE__STORE__WAIT_REPLICAS", "1")];
     assert_eq!(
@@ -171,8 +170,32 @@ otherwise = "login"
             "keygate.toml:3: store.wait_replicas: not available in this version",
             "keygate.toml:4: store.url: redis+cluster:// is not available in this version; give redis:// or rediss://",
             "keygate.toml:6: hot_path.max_staleness: not available in this version",
-            "keygate.toml:11: rules[0].otherwise: `login` is not available in this version",
             "KEYGATE__STORE__WAIT_REPLICAS: not available in this version",
+        ]
+    );
+}
+
+#[test]
+fn a_rule_sends_nobody_to_sign_in_who_could_not_come_back() {
+    let rule = |host: &str| {
+        format!("[[rules]]\nname = '{host}'\nmatch = {{ host = '{host}' }}\nsite = 's'\naccess = 'view'\notherwise = 'login'\n")
+    };
+    let rules = format!("{}{}{}", rule("shop.example.com"), rule("other.example.com"), rule("*.example.com"));
+    let portal = "[portal]\nurl = 'https://auth.example.com'\nhosts = ['shop.example.com']\n";
+    assert_eq!(
+        mistakes_of("sign-in", &format!("{portal}{rules}"), &[]),
+        [
+            "keygate.toml:15: rules[1].otherwise: `login` needs \"other.example.com\" in `portal.hosts`, so that browsers can come back"
+        ]
+    );
+    let nowhere = "`login` needs a page to sign in and hosts to come back to: give `portal.url` and `portal.hosts`";
+    assert_eq!(mistakes_of("sign-in", &rule("*.example.com"), &[]), [format!("keygate.toml:6: rules[0].otherwise: {nowhere}")]);
+    let public = "[[rules]]\nname = 'p'\npublic = true\ncross_site = 'allow'\n[[rules]]\nname = 'r'\nsite = 's'\naccess = 'view'\ncross_site = 'deny'\n";
+    assert_eq!(
+        mistakes_of("sign-in", public, &[]),
+        [
+            "keygate.toml:4: rules[0].cross_site: a public rule asks nobody; remove `cross_site` or `public`",
+            "keygate.toml:9: rules[1].cross_site: expected one of `allow`, found \"deny\"",
         ]
     );
 }

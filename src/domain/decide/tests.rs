@@ -1,7 +1,7 @@
 //! The truth table: one case that passes, and everything that stops it, one line each. Then levels, whole:
 //! every owner, ceiling and demand against a model that says it in other words.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::domain::{
@@ -17,7 +17,11 @@ use crate::domain::{
     token::{Ceiling, Creator, Revocation, Supersession, TokenKind, TokenPrefix, TokenPrefixes, Warned},
 };
 
-const NOW: i64 = 1_000_000;
+mod sessions;
+
+const NOW: i64 = 1_800_000_000_000;
+const SESSION_RULES: SessionRules =
+    SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24 * 14) };
 
 /// Everything a decision looks at, owned, so that a row can change one thing of it.
 struct World {
@@ -26,10 +30,14 @@ struct World {
     rule: Rule,
     no_rule: Option<Reason>,
     via: Via,
+    place: Option<Via>,
+    headers: Vec<(&'static str, &'static str)>,
+    origin: Option<Origin>,
     finding: Option<Finding<'static>>,
     account: Option<Account>,
     access: Option<AccessRows>,
     token: Option<Token>,
+    session: Option<Session>,
     sites: Option<Vec<Site>>,
     site_missing: bool,
     allow_in_url: bool,
@@ -97,6 +105,7 @@ fn world() -> World {
         credentials: CredentialKinds::default(),
         max_token_access: Level::Superuser,
         otherwise: Otherwise::Challenge,
+        allows_cross_site: false,
     };
     World {
         method: "GET",
@@ -104,10 +113,14 @@ fn world() -> World {
         rule: Rule { name: "shop".to_owned(), matcher: Matcher::default(), demand: Some(demand), body_ignored: false },
         no_rule: None,
         via: Via::Bearer,
+        place: None,
+        headers: Vec::new(),
+        origin: Origin::parse("https://h").ok(),
         finding: None,
         access: Some(rows(&account.id, &[(&shop, Level::View), (&blog, Level::Admin)])),
         account: Some(account),
         token: Some(token),
+        session: None,
         sites: Some(vec![shop]),
         site_missing: false,
         allow_in_url: false,
@@ -128,21 +141,28 @@ impl World {
     }
 
     fn decide<T>(&self, look: impl FnOnce(Decision<'_>) -> T) -> T {
-        let headers = ClientHeaders::default();
+        let mut headers = ClientHeaders::default();
+        for (name, value) in &self.headers {
+            headers.take(name, value.as_bytes());
+        }
         let client = self.client.map(|client| client.parse().unwrap());
         let described = Described { method: self.method, target: b"/", host: "h", client, headers: &headers, body: None };
         let request = CheckRequest::parse(described).unwrap();
-        let verified = Verified { account: self.account.as_ref(), access: self.access.as_ref(), token: self.token.as_ref() };
+        let Self { account, access, token, session, .. } = self;
+        let (account, access) = (account.as_ref(), access.as_ref());
+        let verified = Verified { account, access, token: token.as_ref(), session: session.as_ref() };
         let snapshot = Snapshot {
             now: Timestamp::from_millis(NOW),
             rule: self.no_rule.map_or(Ok(&self.rule), Err),
-            via: self.via,
+            way: Way { via: self.via, place: self.place.unwrap_or(self.via) },
             finding: self.finding.unwrap_or(Finding::Verified(verified)),
             sites: match &self.sites {
                 _ if self.site_missing => Sites::Missing,
                 Some(sites) => Sites::Known(sites),
                 None => Sites::Unknown,
             },
+            origin: self.origin.as_ref(),
+            session_rules: &SESSION_RULES,
             allow_in_url: self.allow_in_url,
         };
         look(decide(&request, &snapshot))

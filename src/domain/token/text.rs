@@ -3,14 +3,18 @@
 
 use std::fmt;
 
+use hmac::{Hmac, KeyInit, Mac};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::Token;
 use crate::domain::{
     id::{BASE62, is_base62, random_base62},
     key::{Digest, KeyId, ServerKeys},
+    session::SessionSecret,
     text::Invalid,
 };
 
@@ -19,6 +23,7 @@ const SECRET_LEN: usize = 32;
 const CRC_LEN: usize = 6;
 /// `kg-token-1`: domain separation, so that a digest made for another purpose is never a token's.
 const DIGEST_CONTEXT: &[u8] = b"kg-token-1";
+const SESSION_CONTEXT: &[u8] = b"kg-session-token-1";
 
 /// The public part of a token, and the name of its record.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -163,11 +168,24 @@ impl TokenPrefixes {
         let id = TokenId(random_base62(rng));
         let secret = TokenSecret(random_base62(rng));
         let (key, digest) = keys.digest_to_mint(&digest_parts(kind, &id, &secret));
+        let text = self.write(kind, &id, &secret);
+        Minted { id, key, digest, text }
+    }
+
+    /// The session's own API token. Nothing is stored of it: it follows from the check session's cookie, and proves
+    /// nothing without it.
+    #[must_use]
+    pub fn session_token(&self, cookie: &SessionSecret) -> PlainToken {
+        let (id, secret) = session_parts(cookie);
+        self.write(TokenKind::Session, &id, &secret)
+    }
+
+    fn write(&self, kind: TokenKind, id: &TokenId, secret: &TokenSecret) -> PlainToken {
         let mut text = format!("{}_{}_{id}", self.0[0].0, char::from(kind.letter())).into_bytes();
         text.extend_from_slice(&secret.0);
         let crc = checksum(&text);
         text.extend_from_slice(&crc);
-        Minted { id, key, digest, text: PlainToken(String::from_utf8(text).unwrap_or_default()) }
+        PlainToken(String::from_utf8(text).unwrap_or_default())
     }
 }
 
@@ -191,6 +209,19 @@ fn digest_parts<'a>(kind: TokenKind, id: &'a TokenId, secret: &'a TokenSecret) -
     [DIGEST_CONTEXT, letter, &id.0, &secret.0]
 }
 
+/// Id and secret of the token that belongs to the cookie. The remainder by 62 makes some letters likelier than others; 181
+/// bits are left to guess.
+fn session_parts(cookie: &SessionSecret) -> (TokenId, TokenSecret) {
+    let mut id = [0; ID_LEN];
+    id.copy_from_slice(cookie.session.as_str().as_bytes());
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(cookie.secret.expose()).unwrap_or_else(|_| unreachable!("HMAC takes keys of any length"));
+    mac.update(SESSION_CONTEXT);
+    mac.update(&id);
+    let letters: [u8; SECRET_LEN] = mac.finalize().into_bytes().into();
+    (TokenId(id), TokenSecret(letters.map(|byte| BASE62[usize::from(byte % 62)])))
+}
+
 #[derive(Clone, Zeroize, ZeroizeOnDrop, PartialEq, Eq)]
 struct TokenSecret([u8; SECRET_LEN]);
 
@@ -210,6 +241,13 @@ impl PresentedToken {
             && keys
                 .digest(&record.key, &digest_parts(self.kind, &self.id, &self.secret))
                 .is_some_and(|digest| digest.matches(&record.digest))
+    }
+
+    /// Whether this is the token that belongs to the cookie. Constant-time in the secret.
+    #[must_use]
+    pub fn is_of(&self, cookie: &SessionSecret) -> bool {
+        let (id, secret) = session_parts(cookie);
+        self.kind == TokenKind::Session && self.id == id && bool::from(self.secret.0.ct_eq(&secret.0))
     }
 }
 
@@ -296,6 +334,22 @@ mod tests {
         let secret = &text[17..49];
         assert!(!format!("{read:?} {minted:?}").contains(secret));
         assert!(prefixes().claims(b"kg_u_x") && !prefixes().claims(b"kg_q_x") && !prefixes().claims(b"password"));
+    }
+
+    #[test]
+    fn the_token_of_a_session_belongs_to_its_cookie_and_to_no_other() {
+        let mut rng = crate::domain::id::test_rng();
+        let cookie = SessionSecret::generate(crate::domain::session::SessionId::generate(&mut rng), &mut rng);
+        let text = prefixes().session_token(&cookie);
+        let read = prefixes().parse(text.expose_secret().as_bytes()).unwrap();
+        assert_eq!((read.kind, read.id.as_str()), (TokenKind::Session, cookie.session.as_str()));
+        assert!(read.is_of(&cookie));
+        let other_secret = SessionSecret::generate(cookie.session.clone(), &mut rng);
+        let other_id = SessionSecret { session: crate::domain::session::SessionId::generate(&mut rng), ..cookie.clone() };
+        assert!(!read.is_of(&other_secret) && !read.is_of(&other_id));
+        let of_user = prefixes().write(TokenKind::User, &read.id, &read.secret);
+        assert!(!prefixes().parse(of_user.expose_secret().as_bytes()).unwrap().is_of(&cookie));
+        assert!(!text.expose_secret().contains(&cookie.secret.to_text()));
     }
 
     #[test]

@@ -1,0 +1,119 @@
+//! What Keygate serves on protected hosts: to whom, in which words, and never as a success.
+
+use crate::support::{
+    dialects::{DIALECTS, PROXY, ask},
+    house::CLIENT,
+    http::Request,
+    visitor::{Browser, Portal},
+};
+
+const SHOP: &str = "shop.example.com";
+
+/// A request that a proxy has sent on, described like its checks.
+fn sent_on(request: &Request) -> Request {
+    let mut sent = Request { target: request.target.clone(), ..request.clone() };
+    for (name, value) in [("X-Original-Method", &request.method), ("X-Original-URI", &request.target)] {
+        sent = sent.header(name, value);
+    }
+    sent.header("X-Original-Host", request.host())
+}
+
+#[test]
+fn nothing_there_is_a_success_in_any_dialect() {
+    let portal = Portal::new();
+    let browser = Browser::default();
+    for target in [
+        "/.keygate/why",
+        "/.keygate/why?reason=site_access",
+        "/.keygate/why?reason=%3Cscript%3E&id=%3Cscript%3E",
+        "/.keygate/logout",
+        "/.keygate/callback",
+        "/.keygate/callback?code=x",
+        "/.keygate/",
+        "/.keygate/elsewhere",
+        "/.keygate/why/more",
+        "/%2ekeygate/why",
+        "/.keygate",
+    ] {
+        for method in ["GET", "POST", "HEAD", "OPTIONS"] {
+            let mut request = browser.navigation(SHOP, target);
+            method.clone_into(&mut request.method);
+            for dialect in DIALECTS {
+                let verdict = ask(portal.keygate(), dialect, &request).unwrap();
+                assert!((300..500).contains(&verdict.status), "{dialect} {method} {target}: {verdict:?}");
+                assert!(!String::from_utf8_lossy(&verdict.body).contains("<script"), "{target}");
+            }
+            if method != "HEAD" {
+                let answer = sent_on(&request).send(PROXY, portal.keygate().check).unwrap();
+                assert!((300..500).contains(&answer.status), "{method} {target}: {answer:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn only_a_trusted_proxy_sends_such_requests_on() {
+    let portal = Portal::new();
+    let why = Browser::default().navigation(SHOP, "/.keygate/why?reason=scope");
+    let send = |request: &Request, from| request.send(from, portal.keygate().check).unwrap();
+    let page = send(&sent_on(&why), PROXY);
+    assert!(page.status == 403 && String::from_utf8_lossy(&page.body).contains("This access token is not for this"), "{page:?}");
+    let of_stranger = send(&sent_on(&why), CLIENT);
+    assert_eq!((of_stranger.status, of_stranger.header("X-Auth-Reason")), (403, Some("untrusted_peer")));
+    let undescribed = send(&why, PROXY);
+    assert_eq!((undescribed.status, undescribed.header("X-Auth-Reason")), (400, Some("missing_description")));
+    // What is described counts, and that has to be one of these paths.
+    let other = sent_on(&Browser::default().navigation(SHOP, "/pages/7"));
+    let other = send(&Request { target: "/.keygate/why".to_owned(), ..other }, PROXY);
+    assert_eq!((other.status, other.header("X-Auth-Reason")), (400, Some("missing_description")));
+    // A host without sessions has none of this.
+    let elsewhere = send(&sent_on(&Browser::default().navigation("other.example.com", "/.keygate/why")), PROXY);
+    assert_eq!((elsewhere.status, elsewhere.header("X-Auth-Reason")), (403, Some("no_rule")));
+}
+
+#[test]
+fn only_a_page_of_the_host_or_the_user_himself_signs_out() {
+    let portal = Portal::new();
+    let browser = Browser::default();
+    let ask_with = |method: &str, name: &str, value: &str| {
+        let request = browser.request(method, SHOP, "/.keygate/logout").header(name, value);
+        ask(portal.keygate(), "caddy", &request).unwrap().status
+    };
+    for method in ["GET", "POST"] {
+        assert_eq!(ask_with(method, "Sec-Fetch-Site", "same-origin"), 303);
+        assert_eq!(ask_with(method, "Sec-Fetch-Site", "none"), 303);
+        assert_eq!(ask_with(method, "Sec-Fetch-Site", "same-site"), 403);
+        assert_eq!(ask_with(method, "Sec-Fetch-Site", "cross-site"), 403);
+        assert_eq!(ask_with(method, "Origin", "https://shop.example.com"), 303);
+        assert_eq!(ask_with(method, "Origin", "https://evil.example"), 403);
+        assert_eq!(ask_with(method, "Accept", "text/html"), 403, "nobody says where it comes from");
+    }
+    assert_eq!(ask_with("PUT", "Sec-Fetch-Site", "same-origin"), 403);
+}
+
+#[test]
+fn a_browser_is_sent_to_sign_in_with_one_nonce_and_where_it_wants_to_go() {
+    let portal = Portal::new();
+    let mut browser = Browser::default();
+    let mut locations = Vec::new();
+    for _ in 0..2 {
+        let verdict = ask(portal.keygate(), "nginx", &browser.navigation(SHOP, "/pages/7?a=%20b")).unwrap();
+        assert_eq!((verdict.status, verdict.header("X-Auth-Status"), verdict.reason()), (401, "401", "no_credential"));
+        browser.keep(SHOP, &verdict.headers);
+        locations.push(verdict.header("X-Auth-Redirect").to_owned());
+    }
+    // Two tabs do not fight about the nonce; and the URL holds no more than its digest.
+    assert_eq!(locations[0], locations[1]);
+    let expected = "https://auth.example.com/sign-in?rd=https%3A%2F%2Fshop.example.com%2Fpages%2F7%3Fa%3D%2520b&nonce=";
+    assert!(locations[0].starts_with(expected), "{}", locations[0]);
+    assert!(!locations[0].contains(browser.cookie(SHOP, "__Host-keygate-nonce").unwrap()));
+    // Where nobody can be sent back to, he is sent to where everything begins.
+    let odd = ask(portal.keygate(), "nginx", &browser.navigation(SHOP, "/pages/a%20b")).unwrap();
+    assert!(odd.header("X-Auth-Redirect").contains("rd=https%3A%2F%2Fshop.example.com%2F&"), "{odd:?}");
+    // Nobody is sent from a host without sessions, nor any program.
+    let elsewhere = ask(portal.keygate(), "caddy", &browser.navigation("other.example.com", "/pages/7")).unwrap();
+    assert_eq!((elsewhere.status, elsewhere.header("Location")), (401, ""));
+    assert!(String::from_utf8_lossy(&elsewhere.body).contains("Please sign in"));
+    let program = ask(portal.keygate(), "caddy", &browser.fetch("GET", SHOP, "/pages/7")).unwrap();
+    assert_eq!((program.status, program.header("Location"), program.header("Content-Type")), (401, "", "application/json"));
+}

@@ -1,0 +1,54 @@
+//! What checks do to the store: nothing, but for the time when a session was last seen.
+
+use crate::support::{
+    cases_to_run,
+    dialects::{PROXY, ask, call},
+    http::{Answer, connect},
+    visitor::{Browser, Portal},
+};
+use std::io::Write as _;
+
+const SHOP: &str = "shop.example.com";
+
+#[test]
+fn no_number_of_strangers_leaves_anything_in_the_store() {
+    let portal = Portal::new();
+    let before = portal.server.command(&["DEBUG", "DIGEST"]);
+    assert!(before.len() > 30, "{before}");
+    let junk = "__Host-keygate-check=AbCdEfGh0123AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA; __Host-keygate-nonce=x";
+    let browser = Browser::default();
+    let requests = [
+        browser.navigation(SHOP, "/pages/7"),
+        browser.fetch("GET", SHOP, "/pages/7"),
+        browser.navigation(SHOP, "/pages/7").header("Cookie", junk),
+        browser.navigation(SHOP, "/.keygate/callback?code=AbCdEfGh0123AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+        browser.navigation(SHOP, "/.keygate/why?reason=scope"),
+    ];
+    let mut connection = connect(PROXY, portal.keygate().check).unwrap();
+    for index in 0..cases_to_run(3_000, 100_000) as usize {
+        let request = call("caddy", &requests[index % requests.len()]);
+        connection.write_all(&request.head()).unwrap();
+        let answer = Answer::read(&mut &connection, false).unwrap();
+        assert!((300..500).contains(&answer.status), "{answer:?}");
+    }
+    assert_eq!(portal.server.command(&["DEBUG", "DIGEST"]), before);
+}
+
+#[test]
+fn a_store_that_does_not_answer_ends_no_session() {
+    let portal = Portal::new();
+    let mut browser = Browser::default();
+    let session = portal.sign_in("vera");
+    let sent = ask(portal.keygate(), "caddy", &browser.navigation(SHOP, "/pages/7")).unwrap();
+    browser.keep(SHOP, &sent.headers);
+    let callback = portal.hand_over(&session, sent.header("Location"));
+    let back = ask(portal.keygate(), "caddy", &browser.navigation(SHOP, &callback)).unwrap();
+    browser.keep(SHOP, &back.headers);
+    let now = || ask(portal.keygate(), "nginx", &browser.fetch("GET", SHOP, "/pages/7")).unwrap();
+    assert_eq!(now().status, 200);
+    portal.server.freeze();
+    let away = now();
+    assert_eq!((away.status, away.reason()), (503, "store_unavailable"), "{away:?}");
+    portal.server.thaw();
+    crate::support::programs::wait_for("the store to be asked again", || (now().status == 200).then_some(()));
+}
