@@ -4,6 +4,7 @@ mod browsing;
 mod forms;
 mod looks;
 mod pages;
+mod round;
 
 use std::{cell::RefCell, net::IpAddr};
 
