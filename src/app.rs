@@ -39,7 +39,7 @@ use crate::{
     config::{self, Portal, Settings},
     directory::{self, BootstrapError, Directory, Notices, TrailRules},
     domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
-    gate::{Gate, Parts, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
+    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     metrics::Metrics,
     portal::PortalState,
     store::{
@@ -132,6 +132,7 @@ impl App {
         let prefixes = settings.credentials.token_prefixes.clone();
         let (signs, leaks) = Signs::new();
         let signs = Arc::new(signs);
+        let guessing = Arc::new(Guessing::new(store.clone(), clock.clone(), settings.guessing.clone()));
         let webhook = settings.notify.webhook.as_ref().map(|url| webhook::webhook(url, &metrics)).transpose()?;
         let (webhook, delivery) = webhook.unzip();
         let parts = directory::Parts {
@@ -142,6 +143,7 @@ impl App {
             hasher,
             passwords: passwords.clone(),
             signs: signs.clone(),
+            guessing: guessing.clone(),
             notices: webhook.map(|webhook| Arc::new(webhook) as Arc<dyn Notices>),
             token_rules: settings.tokens.clone(),
             session_rules: settings.sessions,
@@ -166,17 +168,19 @@ impl App {
             query_names: settings.credentials.query_names.clone(),
             hosts: settings.portal.hosts.clone(),
         };
-        let tasks = Tasks { signs: signs.clone(), leaks, session_rules: settings.sessions, delivery };
+        let session_rules = settings.sessions;
+        let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), session_rules, delivery };
         let gate = Gate::new(Parts {
             store: as_store,
             clock: clock.clone(),
             keys,
             passwords,
             signs,
+            guessing,
             policy: policy.clone(),
             reader,
             allow_in_url: settings.credentials.allow_in_url,
-            session_rules: settings.sessions,
+            session_rules,
         });
         let wire = Arc::new(Wire::new(WireParts {
             gate: Arc::new(gate),

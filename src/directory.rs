@@ -2,8 +2,8 @@
 //!
 //! Each takes the actor and checks that he may, reads what it needs, and ends in one commit that holds whole
 //! or not at all, and only if nothing it read has changed; the event that tells of it is a part of that commit.
-//! It knows the domain, the store's trait and the clock, and of the gate the pool that hashes passwords and the
-//! signs that checks leave behind; it refuses to know HTTP, the command line, and which store it is.
+//! It knows the domain, the store's trait and the clock, and of the gate the pool that hashes passwords, the
+//! signs that checks leave behind and the count of failures; it refuses to know HTTP, the command line, and which store it is.
 
 mod access;
 mod accounts;
@@ -13,6 +13,7 @@ mod delete;
 mod edit;
 mod error;
 pub mod fields;
+mod guessing;
 mod idempotency;
 mod leaks;
 mod mint;
@@ -41,6 +42,7 @@ pub use accounts::{AccountPatch, Came, Me, NewAccount};
 pub use actor::Actor;
 pub use bootstrap::{BootstrapError, verify_keys};
 pub use error::DirectoryError;
+pub use guessing::Blocked;
 pub use idempotency::IdempotencyKey;
 pub use mint::NewToken;
 pub use notices::Notices;
@@ -59,6 +61,7 @@ use crate::{
         access::AccessRows, account::Account, id::AccountId, key::ServerKeys, origin::ProtectedHosts, session::SessionRules,
         site::SiteName, text::Login, token::TokenPrefixes, token_rules::TokenRules,
     },
+    gate::guessing::Guessing,
     gate::hasher::Hasher,
     gate::passwords::Passwords,
     gate::signs::Signs,
@@ -82,6 +85,7 @@ pub struct Parts {
     pub hasher: Arc<Hasher>,
     pub passwords: Arc<dyn Passwords>,
     pub signs: Arc<Signs>,
+    pub guessing: Arc<Guessing>,
     /// Who is told, beside the trail, of tokens that need somebody's care.
     pub notices: Option<Arc<dyn Notices>>,
     pub token_rules: TokenRules,
@@ -109,6 +113,7 @@ pub struct Directory {
     hasher: Arc<Hasher>,
     passwords: Arc<dyn Passwords>,
     signs: Arc<Signs>,
+    guessing: Arc<Guessing>,
     notices: Option<Arc<dyn Notices>>,
     token_rules: TokenRules,
     session_rules: SessionRules,
@@ -163,9 +168,23 @@ struct Damaged;
 impl Directory {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { store, clock, keys, prefixes, hasher, passwords, signs, notices, .. } = parts;
+        let Parts { store, clock, keys, prefixes, hasher, passwords, signs, guessing, notices, .. } = parts;
         let Parts { token_rules, session_rules, hosts, trail_rules, .. } = parts;
-        Self { store, clock, keys, prefixes, hasher, passwords, signs, notices, token_rules, session_rules, hosts, trail_rules }
+        Self {
+            store,
+            clock,
+            keys,
+            prefixes,
+            hasher,
+            passwords,
+            signs,
+            guessing,
+            notices,
+            token_rules,
+            session_rules,
+            hosts,
+            trail_rules,
+        }
     }
 
     /// Commits a plan. `None` when somebody else was faster, and the plan has to be made anew.

@@ -12,6 +12,7 @@ pub mod decide;
 pub mod decision;
 pub mod event;
 pub mod fetch;
+pub mod guessing;
 pub mod held;
 pub mod id;
 pub mod identity;

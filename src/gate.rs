@@ -2,6 +2,7 @@
 //! that joins IO and domain; it allows nothing by itself, and speaks no proxy's dialect.
 
 pub mod explain;
+pub mod guessing;
 pub mod hasher;
 pub mod passwords;
 mod reading;
@@ -36,6 +37,7 @@ use crate::{
     },
     store::{Key, Store, StoreError, record::NameClaim},
 };
+use guessing::{Guessing, Refusal};
 use passwords::Passwords;
 use reading::{Answer, Reading, decode};
 use remembered::Remembered;
@@ -49,6 +51,7 @@ pub struct Parts {
     pub keys: Arc<ServerKeys>,
     pub passwords: Arc<dyn Passwords>,
     pub signs: Arc<Signs>,
+    pub guessing: Arc<Guessing>,
     pub policy: Arc<ArcSwap<Policy>>,
     pub reader: CredentialReader,
     pub allow_in_url: bool,
@@ -100,6 +103,7 @@ enum Verification {
     Ambiguous,
     Unknown,
     Mismatch,
+    Blocked,
     Verified,
     Unavailable(Reason),
 }
@@ -190,6 +194,7 @@ impl Gate {
             Verification::Ambiguous => Finding::Ambiguous,
             Verification::Unknown => Finding::Unknown,
             Verification::Mismatch => Finding::Mismatch,
+            Verification::Blocked => Finding::Blocked,
             Verification::Verified => Finding::Verified(Verified {
                 account: gathered.account.as_ref(),
                 access: gathered.access.as_ref(),
@@ -226,8 +231,13 @@ impl Gate {
             Presented::Nothing => Ok(Verification::NotPresented),
             Presented::Ambiguous => Ok(Verification::Ambiguous),
             Presented::Malformed(_) => Ok(Verification::Malformed),
-            Presented::Token { token, login, .. } => self.find_token(token, login.as_deref(), asked, &mut gathered).await,
-            Presented::Password { login, password } => self.find_password(login, password, asked, &mut gathered).await,
+            Presented::Token { token, login, .. } => {
+                let found = self.find_token(token, login.as_deref(), asked, &mut gathered).await;
+                self.count_token(found, request.client).await
+            }
+            Presented::Password { login, password } => {
+                self.find_password(login, password, asked, request.client, &mut gathered).await
+            }
             Presented::Session(cookie) => self.find_session(cookie, &request.host, asked, &mut gathered).await,
             Presented::SessionToken { cookie: None, .. } => Ok(Verification::Unknown),
             Presented::SessionToken { token, cookie: Some(cookie), .. } if token.is_of(cookie) => {
@@ -313,6 +323,7 @@ impl Gate {
         login: &str,
         password: &Password,
         asked: &SiteAsk,
+        client: Option<IpAddr>,
         gathered: &mut Gathered,
     ) -> Result<Verification, StoreError> {
         let mut reading = Reading::of_sites(asked);
@@ -323,19 +334,43 @@ impl Gate {
         let account = decode::<NameClaim>(&records[0])?.map_or_else(AccountId::anonymous, |claim| claim.account);
         self.read_account(&account, reading, gathered).await?;
         let known = gathered.account.as_ref().and_then(|account| Some((account, passwords::hash_of(account)?)));
+        let verify = async |account: Option<&Account>| {
+            let attempt = self.parts.guessing.attempt(client, login).await?;
+            let matches = self.parts.passwords.verify(account, password.clone()).await.map_err(|_busy| Refusal::Busy)?;
+            if !matches {
+                attempt.failed();
+            }
+            Ok(matches)
+        };
         let matches = match known {
             Some((account, hash)) => {
                 let memory = self.remembered.name_of(&account.id, hash, password);
-                let verify = self.parts.passwords.verify(Some(account), password.clone());
-                self.remembered.or_verify(&memory, self.parts.clock.now(), verify).await
+                self.remembered.or_verify(&memory, self.parts.clock.now(), verify(Some(account))).await
             }
-            None => self.parts.passwords.verify(None, password.clone()).await,
+            None => verify(None).await,
         };
-        Ok(match matches {
-            Ok(true) => Verification::Verified,
-            Ok(false) => Verification::Mismatch,
-            Err(hasher::Busy) => Verification::Unavailable(Reason::Busy),
-        })
+        match matches {
+            Ok(true) => Ok(Verification::Verified),
+            Ok(false) => Ok(Verification::Mismatch),
+            Err(Refusal::Blocked { .. }) => Ok(Verification::Blocked),
+            Err(Refusal::Busy) => Ok(Verification::Unavailable(Reason::Busy)),
+            Err(Refusal::Store(error)) => Err(error),
+        }
+    }
+
+    /// Counts a token that failed; where too many have, nothing else is said of it.
+    async fn count_token(
+        &self,
+        found: Result<Verification, StoreError>,
+        client: Option<IpAddr>,
+    ) -> Result<Verification, StoreError> {
+        if matches!(found, Ok(Verification::Unknown | Verification::Mismatch)) {
+            if self.parts.guessing.tokens_blocked(client).await {
+                return Ok(Verification::Blocked);
+            }
+            self.parts.guessing.token_failed(client);
+        }
+        found
     }
 
     async fn read_account(&self, id: &AccountId, reading: Reading, gathered: &mut Gathered) -> Result<(), StoreError> {

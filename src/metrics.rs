@@ -31,6 +31,7 @@ pub struct Metrics {
     token_uses_dropped: Counter,
     token_leaks: Counter,
     token_leaks_dropped: Counter,
+    failures_dropped: Counter,
     notices: Family<OutcomeLabels, Counter>,
 }
 
@@ -53,6 +54,9 @@ impl Metrics {
         registry.register("token_leaks", "Reports of a rotated token that was used after its grace", token_leaks.clone());
         let token_leaks_dropped = Counter::default();
         registry.register("token_leaks_dropped", "Signs of a leak that found no room to be reported", token_leaks_dropped.clone());
+        let failures_dropped = Counter::default();
+        let help = "Failed attempts that found no room to be counted";
+        registry.register("failures_dropped", help, failures_dropped.clone());
         let notices = Family::default();
         registry.register("notices", "Events for the webhook, by outcome", notices.clone());
         registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -65,6 +69,7 @@ impl Metrics {
             token_uses_dropped,
             token_leaks,
             token_leaks_dropped,
+            failures_dropped,
             notices,
         }
     }
@@ -96,6 +101,10 @@ impl Metrics {
 
     pub fn count_dropped_leaks(&self, leaks: u64) {
         self.token_leaks_dropped.inc_by(leaks);
+    }
+
+    pub fn count_dropped_failures(&self, failures: u64) {
+        self.failures_dropped.inc_by(failures);
     }
 
     /// `outcome` is `delivered`, `failed` or `dropped`.

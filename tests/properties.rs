@@ -18,6 +18,7 @@ use keygate::{
         access::Level,
         account::AccountKind,
         decide::Decision,
+        guessing::GuessingRules,
         key::ServerKeys,
         origin::ProtectedHosts,
         parameters::Parameters,
@@ -30,7 +31,7 @@ use keygate::{
         token::{TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{Gate, Parts, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
+    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::embedded::EmbeddedStore,
 };
 use proptest::{prelude::*, sample::select};
@@ -93,6 +94,7 @@ fn house() -> &'static House {
         let passwords = Arc::new(LocalPasswords::new(hasher.clone()));
         let clock = Arc::new(SystemClock);
         let signs = Arc::new(Signs::new().0);
+        let guessing = Arc::new(Guessing::new(store.clone(), clock.clone(), GuessingRules::default()));
         let directory = Directory::new(directory::Parts {
             store: store.clone(),
             clock: clock.clone(),
@@ -101,6 +103,7 @@ fn house() -> &'static House {
             hasher,
             passwords: passwords.clone(),
             signs: signs.clone(),
+            guessing: guessing.clone(),
             notices: None,
             token_rules: TokenRules::default(),
             session_rules: SessionRules::default(),
@@ -130,6 +133,7 @@ fn house() -> &'static House {
             keys,
             passwords,
             signs,
+            guessing,
             policy,
             reader,
             allow_in_url: true,

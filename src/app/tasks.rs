@@ -1,4 +1,5 @@
-//! What a server does beside answering: it writes down when tokens were last used and sessions last seen, reports leaks, looks after records whose
+//! What a server does beside answering: it writes down when tokens were last used, when sessions were last seen, and which
+//! attempts have failed, reports leaks, looks after records whose
 //! time has come, and sends notices. How often, and that it ends in order; what is done is the gate's and the
 //! directory's business.
 
@@ -13,7 +14,10 @@ use super::{wait_until_stopped, webhook::Delivery};
 use crate::{
     directory::{Directory, DirectoryError},
     domain::session::SessionRules,
-    gate::signs::{Leak, Signs},
+    gate::{
+        guessing::Guessing,
+        signs::{Leak, Signs},
+    },
     metrics::Metrics,
     store::Store,
 };
@@ -32,6 +36,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Tasks {
     pub signs: Arc<Signs>,
     pub leaks: mpsc::Receiver<Leak>,
+    pub guessing: Arc<Guessing>,
     pub session_rules: SessionRules,
     pub delivery: Option<Delivery>,
 }
@@ -40,7 +45,7 @@ pub(super) struct Tasks {
 pub(super) struct Running {
     stop: watch::Sender<bool>,
     /// These have something to finish.
-    finishing: [JoinHandle<()>; 2],
+    finishing: [JoinHandle<()>; 3],
     others: Vec<JoinHandle<()>>,
 }
 
@@ -48,12 +53,13 @@ impl Tasks {
     pub(super) fn start(self, directory: &Arc<Directory>, store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Running {
         let (stop, stopped) = watch::channel(false);
         let uses = write_uses(self.signs.clone(), store, self.session_rules, metrics.clone(), stopped.clone());
-        let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped);
+        let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped.clone());
+        let failures = write_failures(directory.clone(), self.guessing, metrics.clone(), stopped);
         let upkeep = tokio::spawn(look_after_records(directory.clone()));
         let delivery = self.delivery.map(|delivery| tokio::spawn(delivery.run()));
         Running {
             stop,
-            finishing: [tokio::spawn(uses), tokio::spawn(leaks)],
+            finishing: [tokio::spawn(uses), tokio::spawn(leaks), tokio::spawn(failures)],
             others: delivery.into_iter().chain([upkeep]).collect(),
         }
     }
@@ -103,6 +109,27 @@ async fn write_uses(
         }
         if last {
             return;
+        }
+    }
+}
+
+async fn write_failures(directory: Arc<Directory>, guessing: Arc<Guessing>, metrics: Arc<Metrics>, stopped: watch::Receiver<bool>) {
+    loop {
+        // Those that wait are written before the end.
+        while let Some(writing) = guessing.next() {
+            if let Err(error) = directory.write_failures(writing).await {
+                tracing::debug!(%error, "failed attempts wait to be recorded");
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN) => {}
+                    () = wait_until_stopped(stopped.clone()) => return,
+                }
+            }
+        }
+        metrics.count_dropped_failures(guessing.take_dropped());
+        tokio::select! {
+            biased;
+            () = guessing.waiting() => {}
+            () = wait_until_stopped(stopped.clone()) => return,
         }
     }
 }

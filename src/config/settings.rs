@@ -2,12 +2,12 @@
 
 use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{
     decision::Outage,
+    guessing::GuessingRules,
     identity::IdentityNames,
     origin::{Origin, ProtectedHosts},
     password::Cost,
@@ -33,7 +33,7 @@ pub struct Settings {
     pub credentials: Credentials,
     pub tokens: TokenRules,
     pub sessions: SessionRules,
-    pub guessing: Guessing,
+    pub guessing: GuessingRules,
     pub audit: Audit,
     pub notify: Notify,
     /// The listener overwrites `X-Forwarded-For`, so that over HTTP Envoy's word about the client's address counts.
@@ -130,22 +130,6 @@ pub struct Credentials {
     /// The parameters, in query or body, that may hold a token.
     pub query_names: Vec<String>,
     pub token_prefixes: TokenPrefixes,
-}
-
-/// When somebody guesses, and no longer may. Failures count within the window.
-#[derive(Clone, Debug)]
-pub struct Guessing {
-    pub window: Duration,
-    /// Failed passwords from one address (one /64 in IPv6) that are still borne. `None`: any number.
-    pub per_address: Option<NonZeroU32>,
-    /// For one login, from wherever.
-    pub per_login: Option<NonZeroU32>,
-    /// Failed tokens from one address; those that are good pass all the same.
-    pub tokens_per_address: Option<NonZeroU32>,
-    /// These are never blocked by address.
-    pub allow: Vec<IpNet>,
-    /// These may not try at all; before `allow`.
-    pub deny: Vec<IpNet>,
 }
 
 /// What stays of what was done.

@@ -58,16 +58,16 @@ impl Edit {
         Ok(())
     }
 
+    /// A record that may be forgotten after this.
+    pub(super) fn put_until(&mut self, key: Key, record: &impl Record, until: Timestamp) -> Result<(), StoreError> {
+        self.change.steps.push(Step::PutUntil(key, record.encode()?, until));
+        Ok(())
+    }
+
     /// A record under a key that must be free.
     pub(super) fn create(&mut self, key: Key, record: &impl Record) -> Result<(), StoreError> {
         self.expect_absent(key.clone());
         self.put(key, record)
-    }
-
-    /// A record that may be forgotten after that time.
-    pub(super) fn put_until(&mut self, key: Key, record: &impl Record, until: Timestamp) -> Result<(), StoreError> {
-        self.change.steps.push(Step::PutUntil(key, record.encode()?, until));
-        Ok(())
     }
 
     pub(super) fn delete(&mut self, key: Key) {

@@ -27,6 +27,7 @@ use crate::{
         text::{Email, fold, printable},
         time::Timestamp,
     },
+    gate::guessing::Refusal,
     gate::hasher::Busy,
     store::{Index, Key, Record, StoreError, Trail, record::NameClaim},
 };
@@ -102,14 +103,18 @@ impl Directory {
     /// Whether the password is the account's, which may be used. The one place where somebody could guess.
     pub(super) async fn prove(
         &self,
-        _from: Option<IpAddr>,
-        _login: &str,
+        from: Option<IpAddr>,
+        login: &str,
         account: Option<&Account>,
         password: Password,
     ) -> Result<bool, SignInError> {
-        // Here an attempt is to be asked for, and a failure to be told.
+        let attempt = self.guessing.attempt(from, login).await?;
         let matches = self.passwords.verify(account, password).await?;
-        Ok(matches && account.is_some_and(|account| account.kind == AccountKind::Human && !account.disabled))
+        let proven = matches && account.is_some_and(|account| account.kind == AccountKind::Human && !account.disabled);
+        if !proven {
+            attempt.failed();
+        }
+        Ok(proven)
     }
 
     /// The account that somebody means by what he typed. For a name that nobody has the same is read: `anonymous`, who has
@@ -353,6 +358,16 @@ impl Directory {
 /// The store keeps what is over for an hour longer, as its clock may be another.
 fn forget_at(end: Timestamp) -> Timestamp {
     end.checked_add(Duration::from_hours(1)).unwrap_or(end)
+}
+
+impl From<Refusal> for SignInError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Blocked { until } => Self::Blocked { until },
+            Refusal::Busy => Self::Busy,
+            Refusal::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl From<Busy> for SignInError {

@@ -1,6 +1,7 @@
 //! The rules of the directory, on the embedded store in a directory of its own.
 
 mod descent;
+mod guessing;
 mod leaks;
 mod races;
 mod rules;
@@ -22,6 +23,7 @@ use crate::{
         access::Level,
         account::AccountKind,
         event::{Event, Outcome},
+        guessing::GuessingRules,
         origin::Origin,
         password::Cost,
         site::Site,
@@ -100,8 +102,23 @@ fn parts(store: Arc<dyn Store>, clock: Arc<TestClock>, hasher: Arc<Hasher>, rule
     let Rules { keys, tokens: token_rules, notices } = rules;
     let trail_rules = TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 };
     let passwords = Arc::new(LocalPasswords::new(hasher.clone()));
+    let guessing = Arc::new(Guessing::new(store.clone(), clock.clone(), GuessingRules::default()));
     let (signs, prefixes, session_rules, hosts) = (Arc::new(Signs::new().0), prefixes(), SessionRules::default(), hosts());
-    Parts { store, clock, keys, prefixes, hasher, passwords, signs, notices, token_rules, session_rules, hosts, trail_rules }
+    Parts {
+        store,
+        clock,
+        keys,
+        prefixes,
+        hasher,
+        passwords,
+        signs,
+        guessing,
+        notices,
+        token_rules,
+        session_rules,
+        hosts,
+        trail_rules,
+    }
 }
 
 pub(super) async fn fixture() -> Fixture {

@@ -91,14 +91,16 @@ impl Directory {
         Ok(next)
     }
 
-    /// Lets go of events that have been kept for long enough, of idempotency keys, and of records whose time is over.
+    /// Lets go of events that have been kept for long enough, of idempotency keys, of records whose time is over, and of
+    /// blocks that have ended.
     pub async fn look_after_the_rest(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         for trail in Trail::ALL {
             self.store.forget_entries(trail, before(now, self.trail_rules.keep)).await?;
         }
         while self.forget_idempotency(before(now, KEEP_IDEMPOTENCY)).await? {}
-        self.store.forget_expired(now).await
+        self.store.forget_expired(now).await?;
+        self.forget_blocks().await
     }
 
     /// Ends what a revocation has left behind that was not carried out to its end.

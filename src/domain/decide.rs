@@ -27,6 +27,8 @@ pub enum Finding<'a> {
     Unknown,
     /// A record, but the secret does not verify.
     Mismatch,
+    /// Too many have failed before: this one was not looked at, or is one more.
+    Blocked,
     /// The secret verified, or nobody was asked and this is `anonymous`; expiry, revocation, scope and site are not judged yet.
     Verified(Verified<'a>),
     /// The store could not answer, or the verifier had no room.
@@ -78,7 +80,7 @@ pub enum Decision<'a> {
     Allow(Grant<'a>),
     /// 401: we do not know who you are.
     Challenge(Challenge),
-    /// 403 (or 400, when the request has no single reading): we know, and no.
+    /// 403 (or 400, when the request has no single reading, or 429): we know, and no.
     Deny(Reason),
     /// Neither: the outage policy speaks.
     Unavailable(Reason),
@@ -243,6 +245,7 @@ pub fn decide<'a>(request: &CheckRequest<'_>, snapshot: &Snapshot<'a>) -> Decisi
         Finding::Malformed => return challenge(Reason::Malformed),
         Finding::Unknown => return challenge(Reason::Unknown),
         Finding::Mismatch => return challenge(Reason::Mismatch),
+        Finding::Blocked => return Decision::Deny(Reason::TooManyFailures),
         Finding::Unavailable(reason) => return Decision::Unavailable(reason),
     };
     let account = match authenticate(&verified, snapshot) {

@@ -36,6 +36,10 @@ pub enum Action {
     SessionEnd,
     /// The password was given again.
     SessionConfirm,
+    /// More attempts have failed than are borne; none is looked at for a while.
+    GuessingBlock,
+    /// They are looked at again, because somebody wanted it so.
+    GuessingUnblock,
 }
 
 impl Action {
@@ -62,6 +66,8 @@ impl Action {
             Self::SessionSignOut => "session.sign_out",
             Self::SessionEnd => "session.end",
             Self::SessionConfirm => "session.confirm",
+            Self::GuessingBlock => "guessing.block",
+            Self::GuessingUnblock => "guessing.unblock",
         }
     }
 
@@ -81,6 +87,7 @@ impl Action {
             | Self::TokenUnused
             | Self::TokenPurge => "token",
             Self::SessionSignIn | Self::SessionSignOut | Self::SessionEnd | Self::SessionConfirm => "session",
+            Self::GuessingBlock | Self::GuessingUnblock => "guessing",
         }
     }
 }
@@ -194,7 +201,7 @@ impl Event {
             names("login") || names("account")
         };
         self.actor.account.as_deref() == Some(login)
-            || (self.target.kind == "account" && self.target.id == login)
+            || (matches!(self.target.kind.as_str(), "account" | "login") && self.target.id == login)
             || (self.target.kind == "access" && self.target.id.split('/').next() == Some(login))
             || named(&self.before)
             || named(&self.after)

@@ -7,6 +7,7 @@ use super::{StoreError, Stored, Trouble};
 use crate::domain::{
     access::AccessRows,
     account::{Account, Format},
+    guessing::Failures,
     id::{AccountId, SiteId},
     key::{Digest, KeyId},
     session::{CheckSession, Code, Session, SessionId},
@@ -213,4 +214,18 @@ macro_rules! record {
         })+
     };
 }
-record!(Account, AccessRows, CheckSession, Code, HostClaim, IdempotencyRecord, Meta, NameClaim, PastSite, Session, Site, Token);
+record!(
+    Account,
+    AccessRows,
+    CheckSession,
+    Code,
+    Failures,
+    HostClaim,
+    IdempotencyRecord,
+    Meta,
+    NameClaim,
+    PastSite,
+    Session,
+    Site,
+    Token
+);

@@ -19,6 +19,7 @@ use keygate::{
     domain::{
         access::Level,
         account::AccountKind,
+        guessing::GuessingRules,
         key::ServerKeys,
         origin::{Origin, ProtectedHosts},
         password::Cost,
@@ -29,7 +30,7 @@ use keygate::{
         token::{LastUse, PresentedToken, Scope, TokenId, TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{hasher::Hasher, passwords::LocalPasswords, signs::Signs},
+    gate::{guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::{
         Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Store, StoreError, Stored, Trail,
         embedded::EmbeddedStore,
@@ -159,13 +160,14 @@ const ROOT: Actor = Actor::control(0);
 fn directory_on(store: Arc<dyn Store>) -> Directory {
     let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
     Directory::new(directory::Parts {
-        store,
+        store: store.clone(),
         clock: Arc::new(SystemClock),
         keys: Arc::new(ServerKeys::parse(KEY).unwrap()),
         prefixes: prefixes(),
         passwords: Arc::new(LocalPasswords::new(hasher.clone())),
         hasher,
         signs: Arc::new(Signs::new().0),
+        guessing: Arc::new(Guessing::new(store, Arc::new(SystemClock), GuessingRules::default())),
         notices: None,
         // What has ended may go at once.
         token_rules: TokenRules { keep_ended: Duration::ZERO, ..TokenRules::default() },

@@ -19,6 +19,7 @@ use keygate::{
         access::Level,
         account::AccountKind,
         event::Outcome,
+        guessing::GuessingRules,
         key::ServerKeys,
         origin::ProtectedHosts,
         password::Cost,
@@ -29,7 +30,7 @@ use keygate::{
         token::{PresentedToken, Scope, TokenId, TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{hasher::Hasher, passwords::LocalPasswords, signs::Signs},
+    gate::{guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::{Store, embedded::EmbeddedStore},
 };
 
@@ -81,13 +82,14 @@ impl UseCases {
         let clock = Arc::new(Ticking(AtomicI64::new(1_800_000_000_000)));
         let hasher = Arc::new(Hasher::start(Cost::new(8, 1, 1).unwrap()));
         let directory = Directory::new(directory::Parts {
-            store,
+            store: store.clone(),
             clock: clock.clone(),
             keys: Arc::new(ServerKeys::parse(KEY).unwrap()),
             prefixes: prefixes(),
             passwords: Arc::new(LocalPasswords::new(hasher.clone())),
             hasher,
             signs: Arc::new(Signs::new().0),
+            guessing: Arc::new(Guessing::new(store, clock.clone(), GuessingRules::default())),
             notices: None,
             token_rules: TokenRules::default(),
             session_rules: SessionRules::default(),
@@ -240,6 +242,8 @@ impl UseCases {
             }
             "list" => return self.list(actor, target).await,
             "audit" => self.directory.trail(actor, &TrailFilter::default(), &Window::default()).await.map(drop),
+            "blocked" => self.directory.blocked(actor, &Window::default()).await.map(drop),
+            "lift" => self.directory.lift_blocks(actor, target).await,
             other => panic!("{other}"),
         }?;
         Ok("ok".to_owned())

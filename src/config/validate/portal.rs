@@ -8,12 +8,13 @@ use ipnet::IpNet;
 use super::{
     super::{
         mistake::{Noted, quoted},
-        settings::{Guessing, Portal},
+        settings::Portal,
     },
     Reader, network, socket_address,
     tokens::{refuse_above, span},
 };
 use crate::domain::{
+    guessing::GuessingRules,
     origin::{Origin, ProtectedHosts},
     session::SessionRules,
     trust::TrustedProxies,
@@ -73,13 +74,13 @@ pub(super) fn sessions(reader: &mut Reader<'_>) -> Result<SessionRules, Noted> {
     Ok(SessionRules { idle: idle?, absolute: absolute?, remember: remember? })
 }
 
-pub(super) fn guessing(reader: &mut Reader<'_>) -> Result<Guessing, Noted> {
+pub(super) fn guessing(reader: &mut Reader<'_>) -> Result<GuessingRules, Noted> {
     let window = reader.text("guessing.window", span);
     let limits = ["guessing.per_address", "guessing.per_login", "guessing.tokens_per_address"];
     let [per_address, per_login, tokens_per_address] =
         limits.map(|key| reader.number(key, "0 (no limit) to 10000", |value| value <= 10_000));
     let [allow, deny] = ["guessing.allow", "guessing.deny"].map(|key| reader.items(key, network_or_address));
-    Ok(Guessing {
+    Ok(GuessingRules {
         window: window?,
         per_address: NonZeroU32::new(per_address?),
         per_login: NonZeroU32::new(per_login?),

@@ -592,3 +592,60 @@ async fn the_list_lets_go_of_sessions_that_are_over() {
     fixture.directory.delete_account(&ADMIN, &login("vera"), None).await.unwrap();
     assert_eq!(sweep().await, 0);
 }
+
+#[tokio::test]
+async fn wherever_a_password_is_asked_for_guessing_ends() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    let actor = Fixture::by_session(&fixture.sign_in("vera").await);
+    let directory = &fixture.directory;
+    let [right, wrong, new] = [PASSWORD, "wrong horse", "a new password"].map(|text| Password::chosen(text).unwrap());
+    for round in 0..=20 {
+        let refused = match round % 3 {
+            0 => fixture.try_sign_in(ask("vera", "wrong horse")).await.is_err_and(|error| error == SignInError::Refused),
+            1 => code(directory.confirm_password(&actor, wrong.clone()).await) == "wrong_password",
+            _ => code(directory.change_password(&actor, wrong.clone(), new.clone()).await) == "wrong_password",
+        };
+        assert!(refused, "{round}");
+    }
+    let told = fixture.refused().await.len();
+    let blocked = fixture.try_sign_in(ask("vera", PASSWORD)).await;
+    assert!(matches!(blocked, Err(SignInError::Blocked { until: Some(_) })), "{blocked:?}");
+    assert_eq!(code(directory.confirm_password(&actor, right.clone()).await), "blocked");
+    assert_eq!(code(directory.change_password(&actor, right, new).await), "blocked");
+    assert_eq!(fixture.refused().await.len(), told, "who is blocked does not fill the trail");
+}
+
+/// That nobody can tell by the time it takes whether there is a login. Of many pairs, one right after the other, so that
+/// whatever else the machine does hits both alike.
+#[tokio::test]
+async fn an_unknown_login_takes_as_long_as_a_wrong_password() {
+    const PAIRS: usize = 300;
+    let fixture = fixture().await;
+    // Dear enough that a hash left out would be seen.
+    let hasher = Arc::new(Hasher::start(Cost::new(1024, 1, 1).unwrap()));
+    let new =
+        NewAccount { password: Some(Password::chosen(PASSWORD).unwrap()), ..NewAccount::new(login("vera"), AccountKind::Human) };
+    let directory = directory_with(fixture.store.clone(), fixture.clock.clone(), hasher);
+    directory.create_account(&ADMIN, new).await.unwrap();
+    let mut times = [Vec::new(), Vec::new()];
+    for pair in 0..PAIRS {
+        for turn in 0..2 {
+            // Which of the two is first changes.
+            let which = (pair + turn) % 2;
+            // Blocks are by the address and the login, so each attempt comes from elsewhere, and few are for one login.
+            let from = IpAddr::V4(Ipv4Addr::from(u32::try_from(pair * 2 + turn).unwrap()));
+            let began = std::time::Instant::now();
+            let refused = directory.sign_in(Some(from), None, ask(["vera", "nobody"][which], "wrong horse")).await;
+            times[which].push(began.elapsed());
+            assert_eq!(refused, Err(SignInError::Refused));
+        }
+        fixture.pass(Duration::from_mins(5));
+    }
+    let [wrong, unknown] = times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2].as_secs_f64()
+    });
+    let ratio = unknown / wrong;
+    assert!((0.8..1.25).contains(&ratio), "an unknown login takes {ratio} times as long as a wrong password");
+}
