@@ -19,6 +19,7 @@ mod notices;
 mod outage;
 mod output;
 mod parity;
+mod portal;
 mod properties;
 mod proxies;
 mod readings;
