@@ -19,6 +19,7 @@ mod outage;
 mod output;
 mod parity;
 mod properties;
+mod protected;
 mod proxies;
 mod readings;
 mod readme;

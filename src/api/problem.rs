@@ -11,7 +11,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
-        header::{ALLOW, HeaderValue, HttpDate, WWW_AUTHENTICATE},
+        header::{ALLOW, AUTHORIZATION, HeaderValue, HttpDate, WWW_AUTHENTICATE},
     },
     middleware::Next,
     web,
@@ -109,9 +109,8 @@ impl Problem {
     }
 
     /// RFC 6750 3: what to present, and that what was presented is not good.
-    fn challenge(&self, realm: &str) -> Option<HeaderValue> {
-        let without_token = ["about:blank#no_credential", "about:blank#session_ended"].contains(&&*self.0.kind);
-        let presented = if without_token { "" } else { ", error=\"invalid_token\"" };
+    fn challenge(&self, realm: &str, presented: bool) -> Option<HeaderValue> {
+        let presented = if presented { ", error=\"invalid_token\"" } else { "" };
         let challenge = format!("Bearer realm=\"{realm}\"{presented}");
         (self.0.status == 401).then(|| HeaderValue::from_str(&challenge).ok()).flatten()
     }
@@ -208,11 +207,12 @@ pub(super) async fn complete(
         let problem = Problem::new(404, "not_found", "the path is not percent-encoded UTF-8, so there is nothing at it");
         return Ok(request.error_response(with_id(&problem)));
     }
+    let presented = request.headers().contains_key(AUTHORIZATION);
     let response = next.call(request).await?.map_into_boxed_body();
     let problem = response.response().error().and_then(|error| error.as_error::<Problem>()).map(with_id);
     if let Some(problem) = problem {
         let mut answer = problem.response();
-        if let Some(challenge) = problem.challenge(&realm) {
+        if let Some(challenge) = problem.challenge(&realm, presented) {
             answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         return Ok(response.into_response(answer.map_into_boxed_body()));
