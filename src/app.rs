@@ -41,6 +41,7 @@ use crate::{
     domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
     gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     metrics::Metrics,
+    portal::PortalState,
     store::{
         Store,
         embedded::{EmbeddedStore, OpenError},
@@ -96,6 +97,7 @@ pub struct App {
     check: TcpListener,
     check_unix: Option<UnixListener>,
     portal: (Portal, TcpListener),
+    pages: Option<Arc<PortalState>>,
     grpc: TcpListener,
     control: UnixListener,
 }
@@ -169,7 +171,7 @@ impl App {
         let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), session_rules: settings.sessions, delivery };
         let gate = Gate::new(Parts {
             store: as_store,
-            clock,
+            clock: clock.clone(),
             keys,
             passwords,
             signs,
@@ -207,9 +209,13 @@ impl App {
             grpc: local(&grpc)?,
             control: control_path,
         };
+        let pages = settings.portal.url.clone().map(|url| {
+            let (hosts, rules) = (settings.portal.hosts.clone(), settings.sessions);
+            Arc::new(PortalState { directory: directory.clone(), clock, url, hosts, rules })
+        });
         let portal = (settings.portal, portal);
         let api = ApiParts { prefixes, realm: settings.realm.as_str().to_owned() };
-        Ok(Self { addresses, directory, api, store, wire, metrics, policy, tasks, check, check_unix, portal, grpc, control })
+        Ok(Self { addresses, directory, api, store, wire, metrics, policy, tasks, check, check_unix, portal, pages, grpc, control })
     }
 
     #[must_use]
@@ -226,7 +232,7 @@ impl App {
         let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone(), prefixes, realm, portal: None };
         let (settings, listener) = self.portal;
         let of_portal = ApiState { portal: settings.url.clone(), ..state.clone() };
-        let portal = http::portal(of_portal, self.wire.gate.clone(), &health, &settings, listener)?;
+        let portal = http::portal(of_portal, self.pages, self.wire.gate.clone(), &health, &settings, listener)?;
         let control = http::control(state, self.wire.gate.clone(), &health, self.control)?;
         let (stop_grpc, stopped) = watch::channel(false);
         let grpc = serve_grpc(self.grpc, self.wire.clone(), self.store.clone(), stopped)?;

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`domain`] knows the rules and does no IO. [`store`] keeps records. [`gate`] joins the two for a check.
-//! [`directory`] changes records for people; [`api`] and [`cli`] are the ways to it. [`config`] turns a file
+//! [`directory`] changes records for people; [`api`], [`portal`] and [`cli`] are the ways to it. [`config`] turns a file
 //! into settings, and [`app`] builds everything from them.
 
 pub mod adapters;
@@ -21,5 +21,6 @@ pub mod directory;
 pub mod domain;
 pub mod gate;
 pub mod metrics;
+pub mod portal;
 pub mod store;
 pub mod telemetry;

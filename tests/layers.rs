@@ -20,9 +20,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("adapters", &["directory", "domain", "gate", "metrics"]),
     // The gate is asked to explain.
     ("api", &["domain", "directory", "gate"]),
+    // Who asks and from where, how many requests are borne, and a request's id are read in one place for pages and API. The
+    // clock, for how long ago something was.
+    ("portal", &["api", "clock", "directory", "domain"]),
     ("config", &["domain"]),
     ("telemetry", &["config"]),
-    ("app", &["adapters", "api", "clock", "config", "directory", "domain", "gate", "metrics", "store"]),
+    ("app", &["adapters", "api", "clock", "config", "directory", "domain", "gate", "metrics", "portal", "store"]),
     // What it shows comes as the DTOs of the API; `domain` for the demo that `quickstart` makes.
     ("cli", &["api", "app", "clock", "config", "directory", "domain", "telemetry"]),
     ("main", &["cli"]),
@@ -46,7 +49,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("governor", &["src/api/limit.rs"]),
     // Records are described where they are defined.
     // Pages are rendered where they are served.
-    ("askama", &["src/api/documents", "src/adapters/own", "src/adapters/reply.rs"]),
+    ("askama", &["src/api/documents", "src/portal", "src/adapters/own", "src/adapters/reply.rs"]),
     ("utoipa", &["src/api", "src/directory/shown.rs"]),
 ];
 

@@ -111,13 +111,18 @@ fn at_portal(shop: &Shop, from: IpAddr, request: &Request) -> Answer {
     request.send(from, shop.keygate.portal).unwrap()
 }
 
+/// What a browser asks of the portal.
+fn at_own_host(shop: &Shop, path: &str) -> Request {
+    Request::new("GET", path).header("Host", &format!("localhost:{}", shop.keygate.portal.port()))
+}
+
 /// The configuration with a section `portal`.
 fn with_portal(section: &str) -> String {
     format!("{CONFIG}\n[portal]\n{section}\n")
 }
 
 #[test]
-fn the_portal_serves_the_api_and_its_own_health_and_no_more() {
+fn the_portal_serves_pages_the_api_and_its_own_health_and_no_more() {
     let shop = Shop::start(CONFIG);
     for path in ["/healthz", "/readyz"] {
         assert_eq!(at_portal(&shop, PROXY, &get(path)).status, 200, "{path}");
@@ -130,10 +135,8 @@ fn the_portal_serves_the_api_and_its_own_health_and_no_more() {
     }
     let shown = Request::new("POST", "/api/v1/sites").header("Host", "localhost").header("Content-Type", "application/json");
     assert_eq!(at_portal(&shop, PROXY, &shown.body(br#"{"id":"other"}"#.to_vec())).status, 401);
-    for path in
-        ["/", "/metrics", "/auth/nginx", "/auth/envoy/orders/7", "/auth/check?method=GET&url=http://shop.example.com/", "/api"]
-    {
-        assert_eq!(at_portal(&shop, PROXY, &get(path)).status, 404, "{path}");
+    for path in ["/metrics", "/auth/nginx", "/auth/envoy/orders/7", "/auth/check?method=GET&url=http://shop.example.com/", "/api"] {
+        assert_eq!(at_portal(&shop, PROXY, &at_own_host(&shop, path)).status, 404, "{path}");
     }
     // And where proxies ask, nobody manages anything.
     let elsewhere = get("/api/v1/accounts").send(PROXY, shop.keygate.check).unwrap();
@@ -175,7 +178,8 @@ fn a_client_that_asks_the_portal_too_often_is_refused_and_no_other() {
     assert!(statuses.contains(&429), "{statuses:?}");
     assert_eq!(at_portal(&shop, proxy, &forwarded("2001:db8:0:2::1")).status, 401);
     // Paths that nobody serves count too; whoever watches the service is always served, and the control socket.
-    let refusal = (0..1000).map(|_| at_portal(&shop, IpAddr::from([127, 0, 0, 9]), &get("/"))).find(|answer| answer.status != 404);
+    let nowhere = at_own_host(&shop, "/nowhere");
+    let refusal = (0..1000).map(|_| at_portal(&shop, IpAddr::from([127, 0, 0, 9]), &nowhere)).find(|answer| answer.status != 404);
     assert_eq!(refusal.map(|answer| answer.status), Some(429));
     for _ in 0..50 {
         assert_eq!(at_portal(&shop, direct, &get("/healthz")).status, 200);
@@ -189,7 +193,7 @@ fn what_is_pasted_into_an_address_at_the_portal_is_not_logged() {
     let mut shop = Shop::start(&with_portal("trusted_proxies = [\"127.0.0.0/8\"]\n\n[log]\nlevel = \"trace\""));
     let pasted = get("/api/v1/tokens/kg_u_hunter2?token_auth=kg_u_hunter2").header("X-Forwarded-For", "203.0.113.7");
     assert_eq!(at_portal(&shop, PROXY, &pasted).status, 401);
-    assert_eq!(at_portal(&shop, PROXY, &get("/hunter2").header("X-Forwarded-For", "203.0.113.7")).status, 404);
+    assert_eq!(at_portal(&shop, PROXY, &at_own_host(&shop, "/hunter2").header("X-Forwarded-For", "203.0.113.7")).status, 404);
     let other_method = Request::new("kg_u_hunter2", "/api/v1/tokens").header("Host", "hunter2");
     assert!(at_portal(&shop, PROXY, &other_method).status >= 400);
     shop.keygate.stop();

@@ -18,6 +18,7 @@ mod notices;
 mod outage;
 mod output;
 mod parity;
+mod portal;
 mod properties;
 mod protected;
 mod proxies;

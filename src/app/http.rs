@@ -19,6 +19,7 @@ use crate::{
     config::Portal,
     gate::Gate,
     metrics::Metrics,
+    portal::{self, PortalState},
     store::Store as _,
 };
 
@@ -64,8 +65,15 @@ pub(super) fn check(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: O
     Ok(server.run())
 }
 
-/// `/api/v1`, for whoever can reach it and shows a credential.
-pub(super) fn portal(state: ApiState, gate: Arc<Gate>, health: &Health, settings: &Portal, tcp: TcpListener) -> io::Result<Server> {
+/// `/api/v1`, for whoever can reach it and shows a credential; and the pages, where it is known how browsers reach them.
+pub(super) fn portal(
+    state: ApiState,
+    pages: Option<Arc<PortalState>>,
+    gate: Arc<Gate>,
+    health: &Health,
+    settings: &Portal,
+    tcp: TcpListener,
+) -> io::Result<Server> {
     let state = web::Data::new(state);
     let gate = web::Data::from(gate);
     let health = web::Data::new(health.clone());
@@ -75,7 +83,11 @@ pub(super) fn portal(state: ApiState, gate: Arc<Gate>, health: &Health, settings
     let limit = web::Data::from(limit);
     let server = HttpServer::new(move || {
         // Whoever watches the service is served in any case, so that a flood does not look like a failure.
-        let limited = web::scope("").wrap(from_fn(api::within_limit)).configure(api::configure);
+        let limited = web::scope("")
+            .wrap(from_fn(api::within_limit))
+            .wrap(from_fn(portal::guarded))
+            .configure(api::configure)
+            .configure(|config| pages.iter().for_each(|pages| portal::configure(config, pages)));
         App::new()
             .app_data(state.clone())
             .app_data(gate.clone())

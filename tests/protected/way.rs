@@ -3,33 +3,14 @@
 
 use crate::support::{
     http::{Answer, Request},
-    proxy::{Proxy, Running},
+    programs::free_address,
+    proxy::Proxy,
     upstream::Seen,
     visitor::{Portal, Visitor},
 };
 
 const SHOP: &str = "shop.example.com";
 const BLOG: &str = "blog.example.org";
-
-/// Starts the proxy from what the command prints for this configuration.
-fn start(portal: &Portal, proxy: Proxy) -> Running {
-    let name = match proxy {
-        Proxy::NginxDebian | Proxy::NginxWheel => "nginx",
-        Proxy::EnvoyHttp => "envoy",
-        Proxy::EnvoyGrpc => "envoy-grpc",
-        Proxy::Traefik => "traefik",
-        Proxy::Caddy => "caddy",
-        Proxy::Haproxy => "haproxy",
-    };
-    let config = portal.keygate().config().display().to_string();
-    let printed = portal.keygate().must(&["--config", &config, "snippet", name, "--json"]);
-    let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
-    let files: Vec<_> = printed["files"].as_array().unwrap().iter().map(|file| file["text"].as_str().unwrap().to_owned()).collect();
-    proxy.start_edited(&portal.house, |example| {
-        let same = |text: &&String| text.lines().next() == example.lines().next();
-        files.iter().find(same).expect("the command prints this file").clone()
-    })
-}
 
 fn one<'a>(seen: &'a Seen, name: &'a str) -> &'a str {
     let values: Vec<_> = seen.all(name).collect();
@@ -67,7 +48,7 @@ fn from_elsewhere(request: Request) -> Request {
 
 fn the_whole_way_through(proxy: Proxy) {
     let portal = Portal::new();
-    let running = start(&portal, proxy);
+    let running = proxy.start_printed(free_address(), &portal.house, str::to_owned);
     let session = portal.sign_in("vera");
     let mut visitor = Visitor::new(&portal, running.address);
     visitor.browser.cookies.insert((SHOP.to_owned(), "own".to_owned()), "1".to_owned());

@@ -72,8 +72,32 @@ impl Proxy {
 
     /// Starts it in front of a house, from its example files after `edit`.
     pub fn start_edited(self, house: &House, edit: impl Fn(&str) -> String) -> Running {
+        self.start_at(free_address(), house, edit)
+    }
+
+    /// Starts it in front of a house, from what `keygate snippet` prints for its configuration, after `edit`.
+    pub fn start_printed(self, address: SocketAddr, house: &House, edit: impl Fn(&str) -> String) -> Running {
+        let name = match self {
+            Self::NginxDebian | Self::NginxWheel => "nginx",
+            Self::EnvoyHttp => "envoy",
+            Self::EnvoyGrpc => "envoy-grpc",
+            Self::Traefik => "traefik",
+            Self::Caddy => "caddy",
+            Self::Haproxy => "haproxy",
+        };
+        let config = house.keygate.config().display().to_string();
+        let printed = house.keygate.must(&["--config", &config, "snippet", name, "--json"]);
+        let printed: serde_json::Value = serde_json::from_str(&printed).expect("it is JSON");
+        let files = printed["files"].as_array().expect("it lists files").iter();
+        let files: Vec<_> = files.map(|file| file["text"].as_str().expect("a file has a text").to_owned()).collect();
+        self.start_at(address, house, |example| {
+            let same = |text: &&String| text.lines().next() == example.lines().next();
+            edit(files.iter().find(same).expect("the command prints this file"))
+        })
+    }
+
+    fn start_at(self, address: SocketAddr, house: &House, edit: impl Fn(&str) -> String) -> Running {
         let folder = Folder::new();
-        let address = free_address();
         let mut paths = Vec::new();
         let mut texts = Vec::new();
         for (file, known_as) in self.files() {

@@ -1,0 +1,91 @@
+//! The pages: people sign in, see their sessions, change their password. Rendered here, and good without any script.
+//!
+//! One file per page, its template beside it. A page reads a request, calls the directory, and shows what came of it: it
+//! decides nothing about who may do what, and refuses to know stores and protected hosts' requests.
+
+mod attempt;
+mod browser;
+mod confirm;
+mod cookies;
+mod form;
+mod guarded;
+mod password;
+mod refusal;
+mod sessions;
+mod sign_in;
+mod sign_out;
+mod style;
+mod times;
+mod visitor;
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpResponse, Route, guard,
+    http::header::{CONTENT_TYPE, LOCATION},
+    web,
+};
+use askama::Template;
+
+use crate::{
+    clock::Clock,
+    directory::Directory,
+    domain::{
+        origin::{Origin, ProtectedHosts},
+        session::SessionRules,
+    },
+};
+pub use guarded::guarded;
+use refusal::Refusal;
+
+/// The largest form that is read.
+const MAX_BODY: usize = 16 * 1024;
+
+/// What the pages work with; one for all workers.
+pub struct PortalState {
+    pub directory: Arc<Directory>,
+    pub clock: Arc<dyn Clock>,
+    /// Where browsers find the pages. Requests to other hosts get no page but the way here.
+    pub url: Origin,
+    /// Where they may be sent back to.
+    pub hosts: ProtectedHosts,
+    pub rules: SessionRules,
+}
+
+/// Adds the pages to an application, or to a scope of one, that [`guarded`] is wrapped around; every path but the API's is
+/// theirs.
+pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
+    cfg.app_data(web::Data::from(state.clone()))
+        .app_data(web::PayloadConfig::new(MAX_BODY))
+        .service(web::resource("/").route(get().to(sign_in::home)))
+        .service(web::resource("/sign-in").route(get().to(sign_in::show)).route(web::post().to(sign_in::submit)))
+        .service(web::resource("/sign-out").route(web::post().to(sign_out::submit)))
+        .service(web::resource("/signed-out").route(get().to(sign_out::done)))
+        .service(web::resource("/sessions").route(get().to(sessions::show)))
+        .service(web::resource("/sessions/end").route(web::post().to(sessions::end)))
+        .service(web::resource("/sessions/end-others").route(web::post().to(sessions::end_others)))
+        .service(web::resource("/password").route(get().to(password::show)).route(web::post().to(password::submit)))
+        .service(web::resource("/confirm").route(get().to(confirm::show)).route(web::post().to(confirm::submit)))
+        .service(web::resource(style::path()).route(get().to(style::serve)))
+        .default_service(web::to(refusal::nothing_here));
+}
+
+/// GET, and HEAD, which is GET without the body.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// A page with the status that is said.
+fn page(status: u16, template: &impl Template) -> Result<HttpResponse, Refusal> {
+    let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
+    let body = template.render().map_err(|error| {
+        tracing::error!(%error, "a page could not be written");
+        Refusal::failed()
+    })?;
+    Ok(HttpResponse::build(status).insert_header((CONTENT_TYPE, "text/html; charset=utf-8")).body(body))
+}
+
+/// Sends the browser on, by GET.
+fn go_to(place: &str) -> HttpResponse {
+    HttpResponse::SeeOther().insert_header((LOCATION, place)).finish()
+}

@@ -1,0 +1,67 @@
+//! Why a password did not help, in the words of the forms that ask for one.
+
+use std::{fmt, time::Duration};
+
+use super::{
+    Refusal,
+    times::{Shown, in_words},
+};
+use crate::{directory::DirectoryError, domain::time::Timestamp};
+
+/// Somebody gave a password, and is not let in by it.
+pub(super) enum Failed {
+    Wrong,
+    /// Too many passwords are being looked at.
+    Busy,
+    /// Too many attempts have failed; for good unless it is said until when, and in how many seconds that is.
+    Blocked(Option<(Shown, u64)>),
+}
+
+impl Failed {
+    pub fn blocked(until: Option<Timestamp>, now: Timestamp) -> Self {
+        let seconds = |until: Timestamp| u64::try_from(until.as_millis() - now.as_millis()).unwrap_or_default().div_ceil(1000);
+        Self::Blocked(until.map(|until| (Shown::new(until, now), seconds(until))))
+    }
+
+    /// # Errors
+    /// When it is not about the password.
+    pub fn read(error: DirectoryError, now: Timestamp) -> Result<Self, Refusal> {
+        match error {
+            DirectoryError::Refused { code: "wrong_password", .. } => Ok(Self::Wrong),
+            DirectoryError::Blocked { until } => Ok(Self::blocked(until, now)),
+            DirectoryError::Busy => Ok(Self::Busy),
+            error => Err(error.into()),
+        }
+    }
+
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Wrong => 403,
+            Self::Busy => 503,
+            Self::Blocked(_) => 429,
+        }
+    }
+
+    /// In seconds.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Busy => Some(5),
+            Self::Blocked(Some((_, seconds))) => Some(*seconds),
+            Self::Wrong | Self::Blocked(None) => None,
+        }
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wrong => f.write_str("The password is wrong."),
+            Self::Busy => f.write_str("Too many people are signing in at this moment. Try again in a few seconds."),
+            Self::Blocked(None) => f.write_str("Too many failed attempts. Ask the operator to let you in."),
+            Self::Blocked(Some((until, seconds))) => {
+                let wait = in_words(Duration::from_secs(*seconds).max(Duration::from_mins(1)));
+                write!(f, "Too many failed attempts. Try again in {wait}, at {}.", until.date)
+            }
+        }
+    }
+}

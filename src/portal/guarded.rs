@@ -1,0 +1,113 @@
+//! What holds for every page, whoever wrote it: it is served at the portal's own host only, what changes something comes from
+//! a page of the same origin, and each answer tells the browser what it may do with it.
+
+use actix_web::{
+    Error,
+    body::MessageBody,
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web,
+};
+
+use super::{PortalState, Refusal, refusal, style};
+use crate::{api, domain::origin::Origin};
+
+/// Referrer-Policy: with `no-referrer`, browsers send `Origin: null` with forms, to the portal itself too (Fetch, "append a
+/// request `Origin` header"); `same-origin` tells other origins as little.
+const HEADERS: [(&str, &str); 7] = [
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("permissions-policy", "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ("x-frame-options", "DENY"),
+    ("cache-control", "no-store"),
+];
+
+/// What a page may load and where its forms may lead. Browsers also ask it where an answer to a form leads on to, so the
+/// sign-in page names the protected hosts.
+pub(super) fn content_security_policy<'o>(forms_lead_to: impl IntoIterator<Item = &'o Origin>) -> String {
+    let forms: Vec<_> = ["'self'".to_owned()].into_iter().chain(forms_lead_to.into_iter().map(Origin::to_string)).collect();
+    let (forms, style) = (forms.join(" "), style::hash());
+    format!(
+        "default-src 'none'; style-src 'self' {style}; img-src 'self' data:; form-action {forms}; frame-ancestors 'none'; \
+         base-uri 'none'"
+    )
+}
+
+/// Around all pages, and around what refuses a request before one is asked. The API and an application without pages go
+/// through as they are.
+pub async fn guarded(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let request_id = api::request_id(&request);
+    let state = request.app_data::<web::Data<PortalState>>().cloned().filter(|_| !is_api(request.path()));
+    let Some(state) = state else { return Ok(next.call(request).await?.map_into_boxed_body()) };
+    let response = if !is_for(&state.url, request.headers()) {
+        request.into_response(refusal::misdirected(&state.url))
+    } else if may_change(request.method()) && !comes_from(&state.url, request.headers()) {
+        request.into_response(Refusal::foreign_form().response(request_id))
+    } else {
+        let response = next.call(request).await?.map_into_boxed_body();
+        match refused(&response) {
+            Some(refusal) => response.into_response(refusal.response(request_id)),
+            None => response,
+        }
+    };
+    Ok(with_headers(response.map_into_boxed_body()))
+}
+
+fn is_api(path: &str) -> bool {
+    path == "/api" || path.starts_with("/api/")
+}
+
+/// Which page stands for this answer.
+fn refused<B>(response: &ServiceResponse<B>) -> Option<Refusal> {
+    let error = response.response().error();
+    let ours = error.and_then(|error| error.as_error::<Refusal>()).cloned();
+    let limit = || error.and_then(|error| error.as_error::<api::Problem>()).map(Refusal::from);
+    let method = || (response.status() == StatusCode::METHOD_NOT_ALLOWED).then(Refusal::wrong_method);
+    ours.or_else(limit).or_else(method)
+}
+
+/// Whether exactly the portal's host is asked for.
+fn is_for(url: &Origin, headers: &HeaderMap) -> bool {
+    only(headers, &header::HOST).is_some_and(|host| host.eq_ignore_ascii_case(url.authority().as_bytes()))
+}
+
+fn may_change(method: &Method) -> bool {
+    method != Method::GET && method != Method::HEAD
+}
+
+/// Whether a page of the portal sent it. Sibling hosts are of the same site, so cookies alone say nothing.
+fn comes_from(url: &Origin, headers: &HeaderMap) -> bool {
+    only(headers, &header::ORIGIN).is_some_and(|origin| origin == url.to_string().as_bytes())
+}
+
+fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {
+    let mut values = headers.get_all(name);
+    let value = values.next()?;
+    values.next().is_none().then(|| value.as_bytes())
+}
+
+/// Adds what every answer says; what a page says otherwise stays.
+fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        let name = HeaderName::from_static(name);
+        if !headers.contains_key(&name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+    if !headers.contains_key(header::CONTENT_SECURITY_POLICY)
+        && let Ok(policy) = HeaderValue::from_str(&content_security_policy([]))
+    {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}

@@ -1,0 +1,201 @@
+//! Pages instead of the one that was asked for: what went wrong, in human words, and what to do; with the id by which the log
+//! knows the request.
+
+use std::fmt;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header::RETRY_AFTER},
+};
+use askama::Template;
+
+use super::{go_to, page, style};
+use crate::{api::Problem, directory::DirectoryError, domain::origin::Origin};
+
+/// Why there is something else than what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Nobody is signed in. Afterwards, there is a way back to a page of ours.
+    SignInFirst {
+        next: &'static str,
+    },
+    /// The password has to be given again.
+    ConfirmFirst {
+        next: &'static str,
+    },
+    Said {
+        status: StatusCode,
+        title: &'static str,
+        text: String,
+        retry_after: Option<u64>,
+    },
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, title: &'static str, text: impl Into<String>) -> Self {
+        Self::Said { status, title, text: text.into(), retry_after: None }
+    }
+
+    fn later(status: StatusCode, title: &'static str, text: impl Into<String>, seconds: u64) -> Self {
+        Self::Said { status, title, text: text.into(), retry_after: Some(seconds) }
+    }
+
+    pub fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "There is no such page", "The address may be misspelt, or the page may have moved.")
+    }
+
+    pub fn failed() -> Self {
+        let text = "This is not your fault. The operator's log has the reason, under the request id below.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here", text)
+    }
+
+    pub fn two_cookies() -> Self {
+        let text = "Your browser sent the same cookie twice, so somebody else may have set one of them. Delete the cookies of this \
+                    site in your browser's settings, and sign in again.";
+        Self::new(StatusCode::BAD_REQUEST, "Two cookies where one belongs", text)
+    }
+
+    pub fn bad_form() -> Self {
+        let text = "What arrived is not what the form on this page sends. Go back, reload the page, and try again.";
+        Self::new(StatusCode::BAD_REQUEST, "This form cannot be read", text)
+    }
+
+    pub fn stale_form() -> Self {
+        let text = "You have signed in or out since the page was opened, or your browser keeps no cookies. Nothing was done. Go \
+                    back, reload the page, and try again.";
+        Self::new(StatusCode::FORBIDDEN, "This form is out of date", text)
+    }
+
+    pub fn foreign_form() -> Self {
+        let text = "This was not sent from a page of this portal, so nothing was done. If you did not expect to come here, close \
+                    this page.";
+        Self::new(StatusCode::FORBIDDEN, "Sent from somewhere else", text)
+    }
+
+    pub fn wrong_method() -> Self {
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "This page does not do that", "Go back, reload the page, and try again.")
+    }
+
+    pub fn busy() -> Self {
+        let text = "Too many people are signing in at this moment. Try again in a few seconds.";
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, "Just a moment", text, 5)
+    }
+
+    fn store_away() -> Self {
+        let text = "Keygate cannot reach its store at the moment. You are not signed out; try again in a moment.";
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, "Not available at the moment", text, 5)
+    }
+
+    /// The page, or the way to another one.
+    pub fn response(&self, request_id: Option<String>) -> HttpResponse {
+        match self {
+            Self::SignInFirst { next } => go_to(&format!("/sign-in?next={next}")),
+            Self::ConfirmFirst { next } => go_to(&format!("/confirm?next={next}")),
+            Self::Said { status, title, text, retry_after } => {
+                let page = page(status.as_u16(), &Page { title, text, request_id, way: way_on(*status) });
+                let mut response = page.unwrap_or_else(|_| HttpResponse::new(*status));
+                if let Some(seconds) = retry_after {
+                    response.headers_mut().insert(RETRY_AFTER, (*seconds).into());
+                }
+                response
+            }
+        }
+    }
+}
+
+/// What helps, as a button.
+fn way_on(status: StatusCode) -> Option<(&'static str, &'static str)> {
+    match status {
+        StatusCode::NOT_FOUND | StatusCode::FORBIDDEN => Some(("/", "Go to the start page")),
+        _ => None,
+    }
+}
+
+#[derive(Template)]
+#[template(path = "portal/refusal.html")]
+struct Page<'a> {
+    title: &'a str,
+    text: &'a str,
+    request_id: Option<String>,
+    way: Option<(&'static str, &'static str)>,
+}
+
+/// Says where the portal is to a browser that looks for it elsewhere. Nothing else is served there, so its style is in it.
+pub(super) fn misdirected(url: &Origin) -> HttpResponse {
+    #[derive(Template)]
+    #[template(path = "portal/misdirected.html")]
+    struct Page {
+        title: &'static str,
+        style: &'static str,
+        url: String,
+    }
+    let page = page(421, &Page { title: "Not here", style: style::STYLE, url: url.to_string() });
+    page.unwrap_or_else(|_| HttpResponse::new(StatusCode::MISDIRECTED_REQUEST))
+}
+
+/// At every path that has no page.
+pub(super) async fn nothing_here() -> Result<HttpResponse, Refusal> {
+    Err(Refusal::not_found())
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SignInFirst { .. } => f.write_str("nobody is signed in"),
+            Self::ConfirmFirst { .. } => f.write_str("the password has to be confirmed"),
+            Self::Said { title, .. } => f.write_str(title),
+        }
+    }
+}
+
+impl ResponseError for Refusal {
+    fn status_code(&self) -> StatusCode {
+        match self {
+            Self::SignInFirst { .. } | Self::ConfirmFirst { .. } => StatusCode::SEE_OTHER,
+            Self::Said { status, .. } => *status,
+        }
+    }
+
+    /// Where the request's id is not known; the layer around the pages knows it.
+    fn error_response(&self) -> HttpResponse {
+        self.response(None)
+    }
+}
+
+/// What the API refuses before a page is asked: too many requests.
+impl From<&Problem> for Refusal {
+    fn from(_: &Problem) -> Self {
+        let text = "Too many requests come from your network. Try again in a few seconds.";
+        Self::later(StatusCode::TOO_MANY_REQUESTS, "A little slower, please", text, 1)
+    }
+}
+
+impl From<DirectoryError> for Refusal {
+    fn from(error: DirectoryError) -> Self {
+        match error {
+            DirectoryError::Unauthenticated(_) => Self::SignInFirst { next: "/sessions" },
+            DirectoryError::NotFound { .. } => Self::not_found(),
+            DirectoryError::Busy => Self::busy(),
+            DirectoryError::Store(error) if error.transient => {
+                tracing::error!(%error, "the store failed");
+                Self::store_away()
+            }
+            DirectoryError::Store(error) => {
+                tracing::error!(%error, "the store failed");
+                Self::failed()
+            }
+            DirectoryError::Contended | DirectoryError::Precondition { .. } | DirectoryError::Replayed(_) => {
+                let text = "Somebody changed the same at the same time. Go back, reload the page, and look before you try again.";
+                Self::new(StatusCode::CONFLICT, "Changed meanwhile", text)
+            }
+            DirectoryError::Blocked { .. } => {
+                let text = "Too many attempts to give a password have failed. Wait for a while, and try again.";
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many failed attempts", text)
+            }
+            DirectoryError::Refused { code: "password_confirmation_required", .. } => Self::ConfirmFirst { next: "/sessions" },
+            error @ (DirectoryError::Invalid(_) | DirectoryError::Taken { .. } | DirectoryError::Refused { .. }) => {
+                Self::new(StatusCode::FORBIDDEN, "That is not possible", format!("{error}."))
+            }
+        }
+    }
+}

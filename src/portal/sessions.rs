@@ -1,0 +1,168 @@
+//! `/sessions`: where somebody is signed in, and ending it.
+
+use std::cmp::Reverse;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{
+    PortalState, Refusal,
+    form::{Form, NoFields},
+    go_to, page,
+    times::Shown,
+    visitor::SignedIn,
+};
+use crate::{
+    directory::{DirectoryError, SessionInfo, Window},
+    domain::{session::SessionId, time::Timestamp},
+};
+
+/// How many are on one page.
+const ON_A_PAGE: usize = 50;
+
+/// What has just been done. A link may name one, so none of them says more than that.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Notice {
+    Ended,
+    OthersEnded,
+    Password,
+    /// The address to go back to was none that anybody is sent to.
+    Address,
+}
+
+impl Notice {
+    fn is_bad(self) -> bool {
+        matches!(self, Self::Address)
+    }
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Ended => "The session has ended.",
+            Self::OthersEnded => "All other sessions have ended.",
+            Self::Password => "Your password is changed, and all other sessions have ended.",
+            Self::Address => {
+                "The link that brought you here names an address that this portal sends nobody to. You are signed in, and stay here."
+            }
+        }
+    }
+}
+
+/// One line.
+struct Line {
+    id: SessionId,
+    browser: String,
+    address: String,
+    since: Shown,
+    seen: Shown,
+    ends: Shown,
+    remembered: bool,
+    current: bool,
+}
+
+impl Line {
+    fn new(info: SessionInfo, now: Timestamp) -> Self {
+        let SessionInfo { session, expires_at, current, .. } = info;
+        Self {
+            id: session.id,
+            browser: session.browser.unwrap_or_else(|| "Unknown browser".to_owned()),
+            address: session.address.map_or_else(|| "unknown address".to_owned(), |address| address.to_string()),
+            since: Shown::new(session.created_at, now),
+            seen: Shown::new(session.seen_at, now),
+            ends: Shown::new(expires_at, now),
+            remembered: session.remembered,
+            current,
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "portal/sessions.html")]
+struct Page {
+    title: &'static str,
+    at: &'static str,
+    visitor: SignedIn,
+    notice: Option<Notice>,
+    sessions: Vec<Line>,
+    /// Whether there are any besides this one.
+    others: bool,
+    /// The link to the following part.
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Query {
+    after: Option<String>,
+    notice: Option<Notice>,
+}
+
+/// `GET /sessions`
+pub(super) async fn show(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    query: Option<web::Query<Query>>,
+) -> Result<HttpResponse, Refusal> {
+    let Query { after, notice } = query.map_or(Query { after: None, notice: None }, web::Query::into_inner);
+    let is_first = after.is_none();
+    let window = Window { after, limit: ON_A_PAGE };
+    let own = visitor.visitor.account.login.clone();
+    let mut found = state.directory.sessions(&visitor.actor(&request), Some(&own), &window).await?;
+    // The one that people look for comes first.
+    found.items.sort_by_key(|info| (!info.current, Reverse(info.session.seen_at)));
+    let others = !is_first || found.next.is_some() || found.items.iter().any(|info| !info.current);
+    let now = state.clock.now();
+    let next = found.next.map(|next| {
+        let query = form_urlencoded::Serializer::new(String::new()).append_pair("after", &next).finish();
+        format!("/sessions?{query}")
+    });
+    let sessions = found.items.into_iter().map(|info| Line::new(info, now)).collect();
+    page(200, &Page { title: "Your sessions", at: "/sessions", visitor, notice, sessions, others, next })
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct End {
+    id: String,
+}
+
+/// `POST /sessions/end`
+pub(super) async fn end(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    form: Form<End>,
+) -> Result<HttpResponse, Refusal> {
+    let End { id } = form.proven_by(visitor.secret())?;
+    let id = SessionId::parse(&id).ok_or_else(Refusal::not_found)?;
+    state.directory.end_session(&visitor.actor(&request), &id).await?;
+    Ok(go_to("/sessions?notice=ended"))
+}
+
+/// `POST /sessions/end-others`
+pub(super) async fn end_others(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    form: Form<NoFields>,
+) -> Result<HttpResponse, Refusal> {
+    let NoFields {} = form.proven_by(visitor.secret())?;
+    let (actor, login) = (visitor.actor(&request), visitor.visitor.account.login.clone());
+    let mut window = Window { after: None, limit: Window::MAX_LIMIT };
+    loop {
+        let found = state.directory.sessions(&actor, Some(&login), &window).await?;
+        for info in found.items.into_iter().filter(|info| !info.current) {
+            match state.directory.end_session(&actor, &info.session.id).await {
+                // It has ended by itself.
+                Ok(()) | Err(DirectoryError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if found.next.is_none() {
+            break;
+        }
+        window.after = found.next;
+    }
+    Ok(go_to("/sessions?notice=others_ended"))
+}

@@ -1,0 +1,294 @@
+//! `/sign-in`: a browser comes from a protected host or by itself, its user signs in, and it goes where it came from. Who is
+//! signed in already goes on at once.
+
+use std::fmt;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method,
+        header::{CONTENT_SECURITY_POLICY, RETRY_AFTER, USER_AGENT},
+    },
+    web,
+};
+use askama::Template;
+use rand::{rand_core::UnwrapErr, rngs::SysRng};
+use serde::Deserialize;
+
+use super::{
+    PortalState, Refusal,
+    attempt::Failed,
+    browser, cookies,
+    form::{Form, Typed},
+    go_to, guarded, page,
+    times::in_words,
+    visitor::{SignedIn, keep, own_page},
+};
+use crate::{
+    api::{ClientAddresses, request_id},
+    directory::{DirectoryError, SignIn, SignInError},
+    domain::{
+        cookie::Cookie,
+        csrf,
+        key::Digest,
+        origin::{Origin, ProtectedHosts, ReturnTo},
+        password::Password,
+        session::{Secret, SessionSecret},
+    },
+};
+
+/// Where everything begins.
+pub(super) async fn home(_: SignedIn) -> HttpResponse {
+    go_to("/sessions")
+}
+
+/// Where a browser came from, and wants to go back to.
+enum Arrival {
+    /// By itself; afterwards to a page of ours.
+    Here { next: &'static str },
+    /// From a protected host, with the digest of what that host has set in it.
+    From { to: ReturnTo, nonce: Option<Digest> },
+    /// With an address that nobody is sent to.
+    Refused,
+}
+
+impl Arrival {
+    fn read(query: &str, hosts: &ProtectedHosts) -> Self {
+        let pairs = || form_urlencoded::parse(query.as_bytes());
+        let mut all = pairs().filter(|(name, _)| name == "rd").map(|(_, value)| value);
+        let one = |name: &str| {
+            let mut values = pairs().filter(|(key, _)| key == name).map(|(_, value)| value);
+            values.next().filter(|_| values.next().is_none())
+        };
+        match (all.next(), all.next()) {
+            (None, _) => Self::Here { next: own_page(one("next").as_deref().unwrap_or_default()) },
+            (Some(rd), None) => match hosts.return_to(&rd) {
+                // The digest is written as secrets are.
+                Some(to) => Self::From { to, nonce: one("nonce").and_then(|nonce| Digest::parse_base64url(nonce.as_bytes())) },
+                None => Self::Refused,
+            },
+            (Some(_), Some(_)) => Self::Refused,
+        }
+    }
+
+    /// The page with the same way back: what was read of it, written anew.
+    fn link(&self) -> String {
+        let query = match self {
+            Self::Here { next } if *next == own_page("") => return "/sign-in".to_owned(),
+            Self::Refused => return "/sign-in".to_owned(),
+            Self::Here { next } => form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish(),
+            Self::From { to, nonce } => {
+                let mut query = form_urlencoded::Serializer::new(String::new());
+                query.append_pair("rd", &to.to_string());
+                if let Some(nonce) = nonce {
+                    query.append_pair("nonce", &nonce.to_base64url());
+                }
+                query.finish()
+            }
+        };
+        format!("/sign-in?{query}")
+    }
+
+    /// Sends the browser where it wants to go, with the session that it has here.
+    async fn go_on(&self, state: &PortalState, session: &SessionSecret) -> Result<HttpResponse, DirectoryError> {
+        match self {
+            Self::Here { next } => Ok(go_to(next)),
+            Self::Refused => Ok(go_to("/sessions?notice=address")),
+            // The host has set nothing in it: it does so when it is asked once more.
+            Self::From { to, nonce: None } => Ok(go_to(&to.to_string())),
+            Self::From { to, nonce: Some(nonce) } => {
+                let code = state.directory.hand_over(session, to, nonce.clone()).await?;
+                Ok(go_to(&format!("{}/.keygate/callback?code={}", to.origin, code.to_text())))
+            }
+        }
+    }
+}
+
+/// What is filled in already.
+#[derive(Default)]
+struct Filled {
+    login: String,
+    remember: bool,
+}
+
+/// Why it has to be filled in again.
+enum Problem {
+    Missing,
+    /// The form is not of this browser.
+    Stale,
+    Failed(Failed),
+}
+
+impl Problem {
+    fn status(&self) -> u16 {
+        match self {
+            Self::Missing => 422,
+            Self::Stale => 403,
+            Self::Failed(failed) => failed.status(),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("Fill in both the login and the password."),
+            Self::Stale => f.write_str("The page was open for too long, or your browser keeps no cookies. Please try again."),
+            Self::Failed(Failed::Wrong) => f.write_str("The login or the password is wrong."),
+            Self::Failed(failed) => failed.fmt(f),
+        }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "portal/sign_in.html")]
+struct Page {
+    title: &'static str,
+    /// The protected host to go back to.
+    to: Option<String>,
+    refused_address: bool,
+    problem: Option<Problem>,
+    action: String,
+    csrf: String,
+    login: String,
+    remember: bool,
+    remember_for: String,
+}
+
+impl Page {
+    /// Whether the problem is with what was typed.
+    fn wrong(&self) -> bool {
+        matches!(self.problem, Some(Problem::Missing | Problem::Failed(Failed::Wrong)))
+    }
+}
+
+/// The form, bound to a cookie that is set where the browser has none.
+fn ask(
+    state: &PortalState,
+    request: &HttpRequest,
+    arrival: &Arrival,
+    filled: Filled,
+    problem: Option<Problem>,
+) -> Result<HttpResponse, Refusal> {
+    let known = form_secret(state, request)?;
+    let secret = known.clone().unwrap_or_else(|| Secret::generate(&mut UnwrapErr(SysRng)));
+    let to = match arrival {
+        Arrival::From { to, .. } => Some(&to.origin),
+        Arrival::Here { .. } | Arrival::Refused => None,
+    };
+    let status = problem.as_ref().map_or(200, Problem::status);
+    let retry_after = match &problem {
+        Some(Problem::Failed(failed)) => failed.retry_after(),
+        Some(Problem::Missing | Problem::Stale) | None => None,
+    };
+    let form = Page {
+        title: "Sign in",
+        to: to.map(Origin::authority),
+        refused_address: matches!(arrival, Arrival::Refused),
+        problem,
+        action: arrival.link(),
+        csrf: csrf::token(&secret),
+        login: filled.login,
+        remember: filled.remember,
+        remember_for: in_words(state.rules.remember),
+    };
+    let mut response = page(status, &form)?;
+    if known.is_none() {
+        cookies::add(&mut response, Cookie::Form.set(&state.url, &secret.to_text(), None))?;
+    }
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
+    if to.is_some()
+        && let Ok(policy) = guarded::content_security_policy(state.hosts.iter()).try_into()
+    {
+        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    }
+    Ok(response)
+}
+
+fn form_secret(state: &PortalState, request: &HttpRequest) -> Result<Option<Secret>, Refusal> {
+    Ok(cookies::read(request, &state.url, Cookie::Form)?.and_then(Secret::parse))
+}
+
+/// `GET /sign-in`
+pub(super) async fn show(state: web::Data<PortalState>, request: HttpRequest) -> Result<HttpResponse, Refusal> {
+    let arrival = Arrival::read(request.query_string(), &state.hosts);
+    // A HEAD makes no code.
+    if request.method() == Method::GET
+        && let Some(signed_in) = SignedIn::find(&state, &request).await?
+    {
+        if !is_for_the_user(&request) {
+            return Err(Refusal::foreign_form());
+        }
+        match arrival.go_on(&state, &signed_in.cookie).await {
+            // Ended at this moment.
+            Err(DirectoryError::Unauthenticated(_)) => {}
+            gone_on => return gone_on.map_err(Refusal::from),
+        }
+    }
+    ask(&state, &request, &arrival, Filled::default(), None)
+}
+
+/// Whether the browser is to show what is answered as the page that its user looks at: not within another one, and not as
+/// something that a script reads.
+fn is_for_the_user(request: &HttpRequest) -> bool {
+    request.headers().get_all("sec-fetch-dest").all(|dest| dest == "document")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fields {
+    login: String,
+    password: Typed,
+    remember: Option<String>,
+}
+
+/// `POST /sign-in`
+pub(super) async fn submit(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    form: Form<Fields>,
+) -> Result<HttpResponse, Refusal> {
+    let arrival = Arrival::read(request.query_string(), &state.hosts);
+    let secret = form_secret(&state, &request)?;
+    let Some(Fields { login, password, remember }) = secret.and_then(|secret| form.proven_by(&secret).ok()) else {
+        return ask(&state, &request, &arrival, Filled::default(), Some(Problem::Stale));
+    };
+    let filled = Filled { login: login.trim().to_owned(), remember: remember.is_some() };
+    if filled.login.is_empty() || password.expose().is_empty() {
+        return ask(&state, &request, &arrival, filled, Some(Problem::Missing));
+    }
+    // One that is too long is nobody's.
+    let Some(password) = Password::presented(password.expose().as_bytes()) else {
+        return ask(&state, &request, &arrival, filled, Some(Problem::Failed(Failed::Wrong)));
+    };
+    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let sign_in = SignIn { login: filled.login.clone(), password, remember: filled.remember, browser: browser::name(user_agent) };
+    let address = ClientAddresses::address(&request);
+    let failed = match state.directory.sign_in(address, request_id(&request), sign_in).await {
+        Ok(session) => return enter(&state, &request, &arrival, &session).await,
+        Err(SignInError::Refused) => Failed::Wrong,
+        Err(SignInError::Busy) => Failed::Busy,
+        Err(SignInError::Blocked { until }) => Failed::blocked(until, state.clock.now()),
+        Err(SignInError::Store(error)) => return Err(DirectoryError::from(error).into()),
+    };
+    ask(&state, &request, &arrival, filled, Some(Problem::Failed(failed)))
+}
+
+/// Gives the browser its new session, and sends it on. One that it had before ends.
+async fn enter(
+    state: &PortalState,
+    request: &HttpRequest,
+    arrival: &Arrival,
+    session: &SessionSecret,
+) -> Result<HttpResponse, Refusal> {
+    let before = cookies::read(request, &state.url, Cookie::Portal)?;
+    if let Some(before) = before.and_then(SessionSecret::parse) {
+        let ended = state.directory.sign_out(&before, ClientAddresses::address(request), request_id(request)).await;
+        ended.map_err(DirectoryError::from)?;
+    }
+    let mut response = arrival.go_on(state, session).await?;
+    keep(state, session, &mut response).await?;
+    Ok(response)
+}

@@ -1,0 +1,210 @@
+//! What every page has in common: its headers, its host, its HTML; and the pages that stand for one that cannot be shown.
+
+use std::collections::HashSet;
+
+use super::{Client, HOME, PASSWORD, PLAIN, Portal, TLS, body};
+use crate::support::{
+    http::{Answer, Request},
+    programs::wait_for,
+};
+
+/// Everything that can be looked at, by whom and with which status.
+fn all_pages<'p>(client: &Client<'p>, visitor: &Client<'p>) -> Vec<(String, Answer)> {
+    let mut pages: Vec<_> = ["/sign-in", "/sign-in?rd=http://evil.example/", "/signed-out", "/nothing", "/sign-out", "/"]
+        .map(|path| (path.to_owned(), client.get(path)))
+        .into();
+    for path in
+        ["/sessions", "/sessions?notice=ended", "/sessions?notice=address", "/password", "/confirm", "/confirm?next=/password", "/"]
+    {
+        pages.push((format!("{path}, signed in"), visitor.get(path)));
+    }
+    let token = client.token("/sign-in");
+    let wrong = client.post("/sign-in", &[("csrf", &token), ("login", "<b>&\"'"), ("password", "x")]);
+    pages.push(("/sign-in, wrong".to_owned(), wrong));
+    let token = visitor.token("/password");
+    let fields = |current: &'static str, new: &'static str, again: &'static str| {
+        visitor.post("/password", &[("csrf", &token), ("login", "vera"), ("current", current), ("new", new), ("again", again)])
+    };
+    pages.push(("/password, wrong".to_owned(), fields("wrong", "a new password", "a new password")));
+    pages.push(("/password, short".to_owned(), fields(PASSWORD, "short", "short")));
+    pages.push(("/password, not the same".to_owned(), fields(PASSWORD, "a new password", "another password")));
+    let confirm = visitor.post("/confirm", &[("csrf", &token), ("login", "vera"), ("password", "x")]);
+    pages.push(("/confirm, wrong".to_owned(), confirm));
+    pages.push(("a form without Origin".to_owned(), client.send(&client.request("POST", "/sign-in"))));
+    pages.push(("another method".to_owned(), client.send(&client.request("DELETE", "/sessions"))));
+    let elsewhere = Request::new("GET", "/sign-in").header("Host", "evil.example");
+    pages.push(("another host".to_owned(), client.send(&elsewhere)));
+    pages
+}
+
+#[test]
+fn every_page_tells_the_browser_what_it_may_do_with_it() {
+    for section in [PLAIN, TLS] {
+        let portal = Portal::start(section);
+        for (page, answer) in all_pages(&portal.client(), &portal.signed_in()) {
+            let policy = answer.header("content-security-policy").unwrap_or_else(|| panic!("{page}: no policy"));
+            for part in ["default-src 'none'", "form-action 'self'", "frame-ancestors 'none'", "base-uri 'none'"] {
+                assert!(policy.split("; ").any(|said| said.starts_with(part)), "{page}: {policy}");
+            }
+            assert!(!policy.contains("unsafe") && !policy.contains('*'), "{page}: {policy}");
+            for (name, value) in [
+                ("x-content-type-options", "nosniff"),
+                ("referrer-policy", "same-origin"),
+                ("cache-control", "no-store"),
+                ("cross-origin-opener-policy", "same-origin"),
+            ] {
+                assert_eq!(answer.all(name).collect::<Vec<_>>(), [value], "{page}: {name}");
+            }
+            assert!(answer.header("permissions-policy").is_some(), "{page}");
+            assert!(answer.status == 303 || answer.header("content-type") == Some("text/html; charset=utf-8"), "{page}");
+        }
+    }
+}
+
+/// Whether every element is closed where it has to be, no attribute or id comes twice, and what a page needs is there.
+fn check_html(page: &str, html: &str) {
+    const EMPTY: [&str; 7] = ["meta", "link", "input", "br", "hr", "img", "path"];
+    assert!(html.starts_with("<!doctype html>\n<html lang=\"en\">"), "{page}");
+    let (mut open, mut ids) = (Vec::new(), HashSet::new());
+    let style_end = |rest: &str| rest.find("</style>").unwrap_or_default();
+    let mut rest = html.trim_start_matches("<!doctype html>");
+    while let Some(at) = rest.find('<') {
+        assert!(!rest[..at].contains('>'), "{page}: a bare > before {rest}");
+        let end = tag_end(&rest[at..]).unwrap_or_else(|| panic!("{page}: a tag without an end: {}", &rest[at..]));
+        let tag = &rest[at + 1..at + end];
+        rest = &rest[at + end + 1..];
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop().as_deref(), Some(name), "{page}");
+            continue;
+        }
+        let tag = tag.trim_end_matches('/');
+        let name = tag.split_whitespace().next().unwrap();
+        let mut names = HashSet::new();
+        for (attribute, value) in attributes(&tag[name.len()..]) {
+            assert!(names.insert(attribute.to_owned()), "{page}: {attribute} twice in <{tag}>");
+            assert!(attribute != "style" && !attribute.starts_with("on"), "{page}: {attribute} in <{tag}>");
+            assert!(attribute != "id" || ids.insert(value.to_owned()), "{page}: two elements are {value}");
+        }
+        if name == "style" {
+            rest = &rest[style_end(rest)..];
+        }
+        if !EMPTY.contains(&name) {
+            open.push(name.to_owned());
+        }
+    }
+    assert!(open.is_empty(), "{page}: {open:?} left open");
+    assert_eq!(html.matches("<h1").count(), 1, "{page}");
+    assert_eq!(html.matches("<main").count(), 1, "{page}");
+    assert!(!html.contains("<script") && !html.contains("javascript:"), "{page}");
+    for (marker, what) in [("for=\"", "label"), ("aria-describedby=\"", "description"), ("href=\"#", "link")] {
+        for target in html.split(marker).skip(1).flat_map(|rest| rest.split('"').next().unwrap().split(' ')) {
+            assert!(ids.contains(target), "{page}: a {what} for {target}, which is not there");
+        }
+    }
+}
+
+/// Where a tag ends: its `>`, which is not within quotes.
+fn tag_end(tag: &str) -> Option<usize> {
+    let mut quoted = false;
+    tag.bytes().position(|byte| {
+        quoted ^= byte == b'"';
+        byte == b'>' && !quoted
+    })
+}
+
+fn attributes(mut text: &str) -> Vec<(&str, &str)> {
+    let mut found = Vec::new();
+    loop {
+        text = text.trim_start();
+        if text.is_empty() {
+            return found;
+        }
+        let end = text.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(text.len());
+        let name = &text[..end];
+        let (value, after) = match text[end..].strip_prefix("=\"") {
+            Some(rest) => rest.split_once('"').expect("a value ends"),
+            None => ("", &text[end..]),
+        };
+        found.push((name, value));
+        text = after;
+    }
+}
+
+#[test]
+fn every_page_is_well_formed() {
+    let portal = Portal::start(PLAIN);
+    let mut looked_at = 0;
+    for (page, answer) in all_pages(&portal.client(), &portal.signed_in()) {
+        if answer.status != 303 {
+            check_html(&page, &body(&answer));
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 15, "{looked_at}");
+}
+
+#[test]
+fn at_another_host_there_is_only_the_way_here() {
+    let portal = Portal::start(PLAIN);
+    let ask = |hosts: &[&str], path: &str| {
+        let request = hosts.iter().fold(Request::new("GET", path), |request, host| request.header("Host", host));
+        request.send(HOME, portal.keygate.portal).unwrap()
+    };
+    let local = portal.authority();
+    let other_port = "localhost:1".to_owned();
+    let address = local.replace("localhost", "127.0.0.1");
+    for path in ["/", "/sign-in", "/sessions", "/nothing", "/signed-out"] {
+        for host in ["evil.example", "localhost", &other_port, &address, "", &format!("x{local}"), &format!("{local}.evil.example")]
+        {
+            let answer = ask(&[host], path);
+            // The server itself refuses an empty one.
+            assert!(answer.status == 421 || (host.is_empty() && answer.status == 400), "{path} at {host}: {}", answer.status);
+            if answer.status == 421 {
+                assert!(
+                    body(&answer).contains(&format!("href=\"{}/\"", portal.url)) && !body(&answer).contains("evil"),
+                    "{path} at {host}"
+                );
+            }
+        }
+        assert!(matches!(ask(&[local, "evil.example"], path).status, 400 | 421), "{path}");
+    }
+    assert_eq!(ask(&[&local.to_uppercase()], "/sign-in").status, 200);
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(ask(&["evil.example"], path).status, 200, "{path}");
+    }
+    assert_eq!(ask(&["evil.example"], "/api/v1/me").status, 401);
+    assert_eq!(ask(&["evil.example"], "/api/openapi.json").status, 200);
+}
+
+#[test]
+fn the_style_is_small_and_kept_for_good() {
+    let portal = Portal::start(PLAIN);
+    let client = portal.client();
+    let page = body(&client.get("/sign-in"));
+    let path = page.split("href=\"").find(|rest| rest.starts_with("/style-")).unwrap().split('"').next().unwrap();
+    let style = client.get(path);
+    assert_eq!((style.status, style.header("content-type")), (200, Some("text/css; charset=utf-8")));
+    assert_eq!(style.header("cache-control"), Some("public, max-age=31536000, immutable"));
+    assert!(style.body.len() < 6 * 1024, "{} bytes", style.body.len());
+    // Nothing comes from elsewhere, and it can stand in a page of another host.
+    let text = body(&style);
+    assert!(!text.contains("url(") && !text.contains("@import") && !text.contains("</"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_shown_is_said_in_words_and_with_the_request_id() {
+    let portal = Portal::start("[portal]\nrequests_per_second = 1\n\n[log]\nlevel = \"debug\"\n");
+    let client = portal.client();
+    let id_in = |answer: &Answer| {
+        let page = body(answer);
+        let id = page.split("<code>").nth(1).and_then(|rest| rest.split('<').next()).map(str::to_owned);
+        id.unwrap_or_else(|| panic!("no request id: {page}"))
+    };
+    let not_found = client.get("/nothing");
+    assert_eq!(not_found.status, 404);
+    let logged = |id: &str| wait_for("the request in the log", || portal.keygate.log().contains(id).then_some(()));
+    logged(&id_in(&not_found));
+    let limited = (0..1000).map(|_| client.get("/sign-in")).find(|answer| answer.status != 200).expect("two in a second are borne");
+    assert_eq!((limited.status, limited.header("retry-after")), (429, Some("1")));
+    logged(&id_in(&limited));
+}
