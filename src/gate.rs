@@ -253,3 +253,6 @@ impl Gate {
         (gathered, verification)
     }
 }
+
+#[cfg(test)]
+mod tests;
