@@ -323,7 +323,7 @@ fn what_is_wrong_with_a_command_is_one_sentence() {
     exit 2
     ");
     assert_snapshot!(run("explain --cookie-stdin --url http://a/"), @r"
-    ! keygate: --cookie-stdin: not available in this version
+    ! keygate: standard input holds no cookie
     exit 2
     ");
     assert_snapshot!(run("tokne list"), @r"
