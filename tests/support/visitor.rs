@@ -7,6 +7,7 @@ use keygate::{
     clock::SystemClock,
     directory::{self, Directory, SignIn, TrailRules},
     domain::{
+        guessing::GuessingRules,
         key::{Digest, ServerKeys},
         origin::{Origin, ProtectedHosts},
         password::{Cost, Password},
@@ -14,7 +15,7 @@ use keygate::{
         token::{TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{hasher::Hasher, passwords::LocalPasswords, signs::Signs},
+    gate::{guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::{
         Store,
         redis::{RedisOptions, RedisStore},
@@ -145,13 +146,14 @@ fn directory_over(server: &Server, hosts: ProtectedHosts) -> Directory {
     // As the configuration has it by default.
     let hasher = Arc::new(Hasher::start(Cost::DEFAULT));
     Directory::new(directory::Parts {
-        store,
+        store: store.clone(),
         clock: Arc::new(SystemClock),
         keys: Arc::new(ServerKeys::parse(KEY).expect("a key file")),
         prefixes: TokenPrefixes::new(vec![TokenPrefix::parse("kg").expect("a prefix")]).expect("one prefix"),
         passwords: Arc::new(LocalPasswords::new(hasher.clone())),
         hasher,
         signs: Arc::new(Signs::new().0),
+        guessing: Arc::new(Guessing::new(store, Arc::new(SystemClock), GuessingRules::default())),
         notices: None,
         token_rules: TokenRules::default(),
         session_rules: SessionRules {
