@@ -19,6 +19,7 @@ mod operations;
 mod policy;
 mod problem;
 mod schema;
+mod sessions;
 mod sites;
 mod span;
 mod tokens;
@@ -41,12 +42,12 @@ pub mod dto {
 pub use client::ClientAddresses;
 pub use extract::{PeerUid, note_peer};
 pub use limit::{RateLimit, within_limit};
-pub use problem::{Document, Problem};
+pub use problem::{Document, Problem, request_id};
 pub use span::RequestSpan;
 
 use crate::{
     directory::Directory,
-    domain::{policy::Policy, token::TokenPrefixes},
+    domain::{origin::Origin, policy::Policy, token::TokenPrefixes},
 };
 
 /// The largest body that is read.
@@ -61,6 +62,8 @@ pub struct ApiState {
     pub prefixes: TokenPrefixes,
     /// The realm of the challenges.
     pub realm: String,
+    /// Where browsers find the portal; without it there are no sessions.
+    pub portal: Option<Origin>,
 }
 
 /// Adds the API, its description and the page to read it at to an application that has [`ApiState`], and whose connections
@@ -85,6 +88,7 @@ fn operations() -> operations::Operations {
         sites::operations,
         access::operations,
         tokens::operations,
+        sessions::operations,
         me::operations,
         audit::operations,
         blocked::operations,

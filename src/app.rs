@@ -224,9 +224,10 @@ impl App {
         let health = Health { store: self.store.clone(), metrics: self.metrics.clone() };
         let check = http::check(&self.wire, &health, self.check, self.check_unix)?;
         let ApiParts { prefixes, realm } = self.api;
-        let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone(), prefixes, realm };
+        let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone(), prefixes, realm, portal: None };
         let (settings, listener) = self.portal;
-        let portal = http::portal(state.clone(), self.wire.gate.clone(), &health, &settings, listener)?;
+        let of_portal = ApiState { portal: settings.url.clone(), ..state.clone() };
+        let portal = http::portal(of_portal, self.wire.gate.clone(), &health, &settings, listener)?;
         let control = http::control(state, self.wire.gate.clone(), &health, self.control)?;
         let (stop_grpc, stopped) = watch::channel(false);
         let grpc = serve_grpc(self.grpc, self.wire.clone(), self.store.clone(), stopped)?;

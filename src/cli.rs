@@ -12,6 +12,7 @@ mod output;
 mod paper;
 mod quickstart;
 mod serve;
+mod session;
 mod site;
 mod snippet;
 mod token;
@@ -97,6 +98,9 @@ enum Command {
     /// Tokens: what API clients hold
     #[command(subcommand)]
     Token(token::Command),
+    /// Sessions: where people are signed in
+    #[command(subcommand)]
+    Session(session::Command),
     /// The audit trail: who did what, when, and from where
     Audit(audit::Audit),
     /// Blocks: who may not try for a while, because too many attempts have failed
@@ -108,8 +112,6 @@ enum Command {
     Man(paper::Manual),
 
     // Commands of later versions: refused by name, so that nobody takes a typing error for an old version.
-    #[command(hide = true)]
-    Session(Rest),
     #[command(hide = true)]
     Doctor(Rest),
     #[command(hide = true)]
@@ -269,6 +271,7 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Site(command) => wait_for(command.run(remote(&global)?)),
         Command::Access(command) => wait_for(command.run(remote(&global)?)),
         Command::Token(command) => wait_for(command.run(remote(&global)?)),
+        Command::Session(command) => wait_for(command.run(remote(&global)?)),
         Command::Audit(audit) => wait_for(audit.run(remote(&global)?)),
         Command::Blocked(command) => wait_for(command.run(remote(&global)?)),
         Command::Completions(completions) => {
@@ -276,7 +279,6 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
             Ok(())
         }
         Command::Man(manual) => manual.run(&Cli::command()),
-        Command::Session(_) => Err(Failure::not_available("session")),
         Command::Doctor(_) => Err(Failure::not_available("doctor")),
         Command::Policy(_) => Err(Failure::not_available("policy")),
         Command::Import(_) => Err(Failure::not_available("import")),

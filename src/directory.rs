@@ -38,7 +38,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use rand::{CryptoRng, rand_core::UnwrapErr, rngs::SysRng};
 
 pub use access::{AccessEntry, AccessFilter};
-pub use accounts::{AccountPatch, NewAccount};
+pub use accounts::{AccountPatch, Came, Me, NewAccount};
 pub use actor::Actor;
 pub use bootstrap::{BootstrapError, verify_keys};
 pub use error::DirectoryError;
@@ -48,7 +48,7 @@ pub use mint::NewToken;
 pub use notices::Notices;
 pub use patch::FieldPatch;
 pub use revoke::{Found, Revoked};
-pub use sessions::{Redeemed, SignIn, SignInError, Visitor};
+pub use sessions::{Redeemed, SessionInfo, SignIn, SignInError, Visitor};
 pub use sites::{NewSite, SitePatch};
 pub use strength::{CeilingAsk, Expiry};
 pub use tokens::{TokenFilter, TokenInfo, TokenPatch};
@@ -192,6 +192,11 @@ impl Directory {
         match plan {
             Plan::Nothing(result) => Ok(Some(result)),
             Plan::Commit(edit, result) => {
+                if let Some(session) = edit.session()
+                    && !self.goes_on(session).await?
+                {
+                    return Ok(None);
+                }
                 let (change, events) = edit.into_change()?;
                 match self.store.commit(change).await {
                     Ok(()) => {

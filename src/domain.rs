@@ -7,6 +7,7 @@ pub mod access;
 pub mod account;
 pub mod authority;
 pub mod cookie;
+pub mod csrf;
 pub mod decide;
 pub mod decision;
 pub mod event;

@@ -160,7 +160,6 @@ fn what_fails_says_why_and_by_its_exit_code() {
         assert!(!stderr.is_empty(), "{usage}");
     }
     for later in [
-        "session list",
         "doctor --through http://localhost",
         "policy test file",
         "import htpasswd file --dry-run",

@@ -318,8 +318,8 @@ fn program_says(folder: &Folder, text: &str) -> bool {
 fn what_is_wrong_with_a_command_is_one_sentence() {
     let folder = Folder::new();
     let run = |command: &str| run(folder.path(), command, &[]);
-    assert_snapshot!(run("session list"), @r"
-    ! keygate: session: not available in this version
+    assert_snapshot!(run("doctor"), @r"
+    ! keygate: doctor: not available in this version
     exit 2
     ");
     assert_snapshot!(run("explain --cookie-stdin --url http://a/"), @r"

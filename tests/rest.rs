@@ -212,7 +212,7 @@ async fn what_is_wrong_is_named() {
         (Method::GET, "/accounts?cursor=%21", json!({}), 422, "query_invalid", Some("cursor"), None),
         (Method::GET, "/accounts?colour=red", json!({}), 422, "query_invalid", Some("colour"), None),
         (Method::GET, "/tokens/short", json!({}), 404, "token_not_found", None, None),
-        (Method::GET, "/sessions", json!({}), 404, "not_available", None, None),
+        (Method::DELETE, "/sessions/AbCdEfGh0123", json!({}), 404, "session_not_found", None, None),
         (Method::GET, "/nothing", json!({}), 404, "not_found", None, None),
         (Method::PUT, "/accounts", json!({}), 405, "method_not_allowed", None, None),
     ] {

@@ -1,6 +1,7 @@
-//! Sessions at protected hosts: the whole way of a browser through the real proxies, and what an attacker may try.
+//! Sessions: the whole way of a browser through the real proxies, what an attacker may try, and how people manage theirs.
 
 mod attacks;
+mod management;
 mod own;
 mod store;
 mod way;

@@ -3,7 +3,6 @@
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{
     ApiState, Problem, answer,
@@ -12,7 +11,7 @@ use super::{
     extract::{Body, Caller, ListQuery, NoQuery, Once, Posted, Query, Seen, WaitQuery},
     operations::Operations,
     schema,
-    values::login,
+    values::{SecretText, login},
 };
 use crate::{
     directory::{AccountPatch, DirectoryError, FieldPatch, Made, NewAccount, fields},
@@ -31,11 +30,6 @@ pub(super) fn operations(api: &mut Operations) {
     api.add(__path_delete, delete);
     api.add(__path_revoke_all, revoke_all);
 }
-
-/// A password on its way in: wiped when dropped, never printed.
-#[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
-#[serde(transparent)]
-struct SecretText(String);
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

@@ -3,11 +3,11 @@
 use std::{any::Any, future::Future, pin::Pin};
 
 use actix_web::{
-    FromRequest, HttpMessage as _, HttpRequest,
+    FromRequest, HttpRequest,
     dev::{Extensions, Payload},
     http::{
         StatusCode,
-        header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, IF_MATCH},
+        header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderValue, IF_MATCH, ORIGIN},
     },
     web,
 };
@@ -18,12 +18,18 @@ use utoipa::{
 };
 
 use super::{
-    ApiState, ClientAddresses, Problem, decode, operations, schema,
+    ApiState, ClientAddresses, Problem, decode, operations, request_id, schema,
     values::{Cursor, window},
 };
 use crate::{
     directory::{Actor, IdempotencyKey, Window},
-    domain::{decision::Reason, token::PresentedToken},
+    domain::{
+        cookie::{Cookie, Sent},
+        csrf,
+        decision::Reason,
+        session::SessionSecret,
+        token::PresentedToken,
+    },
 };
 
 /// Data of a connection to the control socket: the user id of the process at its other end.
@@ -56,13 +62,49 @@ fn actor(request: &HttpRequest) -> Result<Actor, Problem> {
     let actor = match (bearer(request)?, request.conn_data::<PeerUid>()) {
         (Some(token), _) => Actor::bearer(token),
         (None, Some(PeerUid(uid))) => Actor::control(*uid),
-        (None, None) => {
-            let detail = "send a token that has the scope `manage`, as `Authorization: Bearer kg_…`";
-            return Err(Problem::new(401, Reason::NoCredential.code(), detail));
-        }
+        (None, None) => Actor::session(session(request)?.ok_or_else(no_credential)?),
     };
-    let request_id = request.extensions().get::<tracing_actix_web::RequestId>().map(ToString::to_string);
-    Ok(actor.from_address(ClientAddresses::address(request)).in_request(request_id))
+    Ok(actor.from_address(ClientAddresses::address(request)).in_request(request_id(request)))
+}
+
+fn no_credential() -> Problem {
+    let detail = "send a token that has the scope `manage`, as `Authorization: Bearer kg_…`";
+    Problem::new(401, Reason::NoCredential.code(), detail)
+}
+
+/// The portal's cookie, where nothing else was presented. A browser sends it with whatever any page makes it send, so what
+/// changes something must show that a page of the portal wants it.
+fn session(request: &HttpRequest) -> Result<Option<SessionSecret>, Problem> {
+    let portal = request.app_data::<web::Data<ApiState>>().and_then(|state| state.portal.as_ref());
+    let Some(portal) = portal else { return Ok(None) };
+    let lines: Vec<_> = request.headers().get_all(COOKIE).map(HeaderValue::as_bytes).collect();
+    let cookie = match Cookie::Portal.find(&lines, portal.is_secure()) {
+        Sent::Nothing | Sent::Misplaced => return Ok(None),
+        Sent::Ambiguous => {
+            return Err(Problem::new(400, Reason::AmbiguousCredential.code(), "there are two cookies of one name; delete both"));
+        }
+        Sent::One(cookie) => SessionSecret::parse(cookie)
+            .ok_or_else(|| Problem::new(401, Reason::SessionEnded.code(), "this cookie is of no session; sign in again"))?,
+    };
+    if !request.method().is_safe() {
+        if only(request, ORIGIN.as_str()) != Some(portal.to_string().as_bytes()) {
+            let detail = format!("a session changes something only from the portal itself: send `Origin: {portal}`");
+            return Err(Problem::new(403, Reason::CrossSite.code(), detail));
+        }
+        let token = only(request, "x-csrf-token").and_then(|token| std::str::from_utf8(token).ok());
+        if !token.is_some_and(|token| csrf::is_token(&cookie.secret, token)) {
+            let detail = "send `X-CSRF-Token`, with the `csrf_token` of this session that GET /api/v1/me answers";
+            return Err(Problem::new(403, "csrf_token", detail));
+        }
+    }
+    Ok(Some(cookie))
+}
+
+/// The value of a header that comes once.
+fn only<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r [u8]> {
+    let mut values = request.headers().get_all(name);
+    let first = values.next()?;
+    values.next().is_none().then_some(first.as_bytes())
 }
 
 /// The token in `Authorization: Bearer` (RFC 6750 2.1), the one place where it is looked for.

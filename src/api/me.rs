@@ -1,27 +1,38 @@
-//! `/me`: who is asking.
+//! `/me`: who is asking, and what he does about the session he is in.
 
-use actix_web::{HttpResponse, web};
-use serde::Serialize;
+use actix_web::{HttpResponse, http::header::SET_COOKIE, web};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
     ApiState, Problem,
-    dto::{AccessView, TokenView},
-    extract::{Caller, NoQuery, Query},
+    dto::{AccessView, SessionView, TokenView},
+    extract::{Body, Caller, NoQuery, Query},
     operations::Operations,
+    values::SecretText,
 };
-use crate::domain::{
-    account::AccountKind,
-    id::AccountId,
-    text::{Email, Label},
+use crate::{
+    directory::{Came, DirectoryError},
+    domain::{
+        account::AccountKind,
+        cookie::Cookie,
+        csrf,
+        id::AccountId,
+        password::Password,
+        session::SessionSecret,
+        text::{Email, Invalid, Label},
+    },
 };
 
 pub(super) fn operations(api: &mut Operations) {
     api.add(__path_show, show);
+    api.add(__path_confirm, confirm);
+    api.add(__path_password, password);
+    api.add(__path_sign_out, sign_out);
 }
 
-/// The account, with its access and the token that came with the request. Whoever may open the control socket stands above
-/// all accounts, and has only a login, `control:UID`.
+/// The account, with its access and the token or the session that came with the request. Whoever may open the control socket
+/// stands above all accounts, and has only a login, `control:UID`.
 #[derive(Serialize, ToSchema)]
 struct Me {
     #[schema(required)]
@@ -38,12 +49,16 @@ struct Me {
     access: Vec<AccessView>,
     #[schema(required)]
     token: Option<TokenView>,
+    #[schema(required)]
+    session: Option<SessionView>,
+    /// For `X-CSRF-Token`, in a session.
+    #[schema(required)]
+    csrf_token: Option<String>,
 }
 
 /// Who is asking
 #[utoipa::path(get, path = "/v1/me", responses((status = 200, body = Me)))]
 async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> Result<HttpResponse, Problem> {
-    let found = state.directory.me(&caller.0).await?;
     let nobody = Me {
         id: None,
         login: caller.0.to_string(),
@@ -54,8 +69,16 @@ async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> 
         may_mint_tokens: true,
         access: Vec::new(),
         token: None,
+        session: None,
+        csrf_token: None,
     };
-    let me = found.map_or(nobody, |(account, token, access)| Me {
+    let Some(found) = state.directory.me(&caller.0).await? else { return Ok(HttpResponse::Ok().json(nobody)) };
+    let (token, session) = match found.came {
+        Came::WithToken(token) => (Some(TokenView::from(*token)), None),
+        Came::InSession(session) => (None, Some(session.into())),
+    };
+    let account = found.account;
+    let me = Me {
         id: Some(account.id),
         login: account.login.to_string(),
         kind: Some(account.kind),
@@ -63,8 +86,96 @@ async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> 
         email: account.email,
         superuser: account.superuser,
         may_mint_tokens: account.may_mint_tokens,
-        access: access.into_iter().map(AccessView::from).collect(),
-        token: Some(token.into()),
-    });
+        access: found.access.into_iter().map(AccessView::from).collect(),
+        token,
+        session,
+        csrf_token: caller.0.cookie().map(|cookie| csrf::token(&cookie.secret)),
+    };
     Ok(HttpResponse::Ok().json(me))
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "password": "correct horse" }))]
+struct Confirm {
+    #[schema(value_type = String, format = Password, max_length = 1024)]
+    password: SecretText,
+}
+
+/// The session goes on under another cookie, which comes with the answer.
+#[derive(Serialize, ToSchema)]
+struct Renewed {
+    /// For `X-CSRF-Token`, from now on.
+    csrf_token: String,
+}
+
+/// Give the password again
+///
+/// In a session. What mints or grants may be done for 15 minutes then.
+#[utoipa::path(post, path = "/v1/me/confirm", request_body = Confirm, security(("session" = [])),
+    responses((status = 200, body = Renewed)))]
+async fn confirm(
+    state: web::Data<ApiState>,
+    Caller(actor): Caller,
+    _: Query<NoQuery>,
+    Body(body): Body<Confirm>,
+) -> Result<HttpResponse, Problem> {
+    let secret = state.directory.confirm_password(&actor, presented(&body.password, "password")?).await?;
+    renewed(&state, &secret).await
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(example = json!({ "current": "correct horse", "new": "battery staple" }))]
+struct ChangePassword {
+    #[schema(value_type = String, format = Password, max_length = 1024)]
+    current: SecretText,
+    /// 8 to 1,024 bytes, and none of the commonest.
+    #[schema(value_type = String, format = Password, max_length = 1024)]
+    new: SecretText,
+}
+
+/// Take another password
+///
+/// In a session. All sessions of the account end; another one begins for who asks.
+#[utoipa::path(post, path = "/v1/me/password", request_body = ChangePassword, security(("session" = [])),
+    responses((status = 200, body = Renewed)))]
+async fn password(
+    state: web::Data<ApiState>,
+    Caller(actor): Caller,
+    _: Query<NoQuery>,
+    Body(body): Body<ChangePassword>,
+) -> Result<HttpResponse, Problem> {
+    let current = presented(&body.current, "current")?;
+    let new = Password::chosen(&body.new.0).map_err(|error| Invalid { field: "new", ..error })?;
+    let secret = state.directory.change_password(&actor, current, new).await?;
+    renewed(&state, &secret).await
+}
+
+/// Sign out
+///
+/// Ends the session everywhere.
+#[utoipa::path(post, path = "/v1/me/sign-out", security(("session" = [])), responses((status = 204)))]
+async fn sign_out(state: web::Data<ApiState>, Caller(actor): Caller, _: Query<NoQuery>) -> Result<HttpResponse, Problem> {
+    state.directory.leave(&actor).await?;
+    let mut answer = HttpResponse::NoContent();
+    if let Some(portal) = &state.portal {
+        answer.insert_header((SET_COOKIE, Cookie::Portal.clear(portal)));
+    }
+    Ok(answer.finish())
+}
+
+fn presented(text: &SecretText, field: &'static str) -> Result<Password, Invalid> {
+    let too_long = || Invalid::over("password_too_long", field, Password::MAX_BYTES);
+    Password::presented(text.0.as_bytes()).ok_or_else(too_long)
+}
+
+async fn renewed(state: &ApiState, secret: &SessionSecret) -> Result<HttpResponse, Problem> {
+    let visitor = state.directory.visitor(secret).await.map_err(DirectoryError::from)?;
+    let max_age = visitor.and_then(|visitor| state.directory.cookie_age(&visitor.session));
+    let mut answer = HttpResponse::Ok();
+    if let Some(portal) = &state.portal {
+        answer.insert_header((SET_COOKIE, Cookie::Portal.set(portal, &secret.to_text(), max_age)));
+    }
+    Ok(answer.json(Renewed { csrf_token: csrf::token(&secret.secret) }))
 }

@@ -12,11 +12,12 @@ use utoipa::{
         Components, Content, HeaderBuilder, Info, License, OpenApi, Paths, Ref, RefOr, Required, Response, Schema,
         SecurityRequirement,
         path::{HttpMethod, Operation, Parameter, ParameterIn},
-        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+        security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
 
 use super::{Document, schema};
+use crate::domain::cookie::Cookie;
 
 /// Below which everything here is served.
 pub(super) const ROOT: &str = "/api";
@@ -34,16 +35,23 @@ pub(super) struct Operations {
 impl Operations {
     pub fn new() -> Self {
         let mut info = Info::new("Keygate", env!("CARGO_PKG_VERSION"));
-        info.description = Some("Accounts, sites, access and tokens of Keygate, and why it decides as it does.".to_owned());
+        info.description =
+            Some("Accounts, sites, access, tokens and sessions of Keygate, and why it decides as it does.".to_owned());
         info.license = Some(License::new(env!("CARGO_PKG_LICENSE")));
         let mut document = OpenApi::new(info, Paths::new());
-        document.security = Some(vec![SecurityRequirement::new("bearer", Vec::<String>::new())]);
+        document.security =
+            Some(["bearer", "session"].map(|scheme| SecurityRequirement::new(scheme, Vec::<String>::new())).to_vec());
         let bearer = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .description(Some("A token with the scope `manage`. At the control socket none is needed."))
             .build();
         let mut components = Components::new();
         components.security_schemes.insert("bearer".to_owned(), SecurityScheme::Http(bearer).into());
+        let session = "The session of who has signed in at the portal. What changes something also needs `Origin`, which is \
+                       the portal's, and `X-CSRF-Token`, which is in the answer of `/api/v1/me`; what mints or grants, that the \
+                       password was given within the last 15 minutes.";
+        let cookie = ApiKeyValue::with_description(Cookie::Portal.name(true), session);
+        components.security_schemes.insert("session".to_owned(), SecurityScheme::ApiKey(ApiKey::Cookie(cookie)).into());
         components.schemas.insert(Document::name().into_owned(), Document::schema());
         document.components = Some(components);
         Self { routes: BTreeMap::new(), document }
@@ -113,7 +121,8 @@ impl Operations {
         let takes = |name: &str| parameters.iter().any(|parameter| matches!(parameter, RefOr::T(found) if found.name == name));
         let (conditional, once) = (takes("If-Match"), takes("Idempotency-Key"));
         let mut refusals = vec![422, 429];
-        if operation.security.is_none() {
+        let open = [SecurityRequirement::default()];
+        if operation.security.as_deref() != Some(&open) {
             refusals.extend([400, 401, 403, 500, 503]);
         }
         if path.contains('{') {
@@ -181,7 +190,7 @@ fn problem(status: &str) -> Response {
     answer.content.insert("application/problem+json".to_owned(), document.into());
     match status {
         "401" => header(&mut answer, "WWW-Authenticate", schema::text(), "`Bearer`, with `error` when a token was presented."),
-        "429" | "503" => header(&mut answer, "Retry-After", schema::text(), "Seconds."),
+        "429" | "503" => header(&mut answer, "Retry-After", schema::text(), "Seconds, or when."),
         _ => {}
     }
     answer
@@ -220,7 +229,7 @@ fn what_went_wrong(status: &str) -> &'static str {
         "413" => "The body is too large.",
         "415" => "The body is not declared as JSON.",
         "422" => "A value is not one that is taken; `field` says which, and `limit` what it went beyond.",
-        "429" => "Too many requests from this address.",
+        "429" => "Too many requests from this address, or too many wrong passwords.",
         "503" => "The store, or the hashing of passwords, is out of reach for a moment.",
         _ => "Something is wrong here; the log says what.",
     }

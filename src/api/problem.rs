@@ -1,6 +1,9 @@
 //! What went wrong, as RFC 9457 has it: `application/problem+json`.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use actix_web::{
     HttpMessage, HttpRequest, HttpResponse, ResponseError,
@@ -8,7 +11,7 @@ use actix_web::{
     dev::{ServiceRequest, ServiceResponse},
     http::{
         StatusCode,
-        header::{ALLOW, HeaderValue, WWW_AUTHENTICATE},
+        header::{ALLOW, AUTHORIZATION, HeaderValue, HttpDate, WWW_AUTHENTICATE},
     },
     middleware::Next,
     web,
@@ -17,7 +20,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::ApiState;
-use crate::{directory::DirectoryError, domain::text::Invalid};
+use crate::{
+    directory::DirectoryError,
+    domain::{decision::Reason, text::Invalid, time::Timestamp},
+};
 
 /// A problem, small enough to be passed on by `?`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +52,9 @@ pub struct Document {
     /// By which the log knows the request.
     #[schema(required)]
     pub request_id: Option<String>,
+    /// When it may be tried again, for `Retry-After`.
+    #[serde(skip)]
+    until: Option<Timestamp>,
 }
 
 impl Problem {
@@ -61,6 +70,7 @@ impl Problem {
             field: None,
             limit: None,
             request_id: None,
+            until: None,
         }))
     }
 
@@ -81,6 +91,12 @@ impl Problem {
         self
     }
 
+    #[must_use]
+    fn until(mut self, until: Option<Timestamp>) -> Self {
+        self.0.until = until;
+        self
+    }
+
     /// Tells in the document which request it answers, by the id that the log has.
     #[must_use]
     pub(super) fn answering(mut self, request_id: Option<String>) -> Self {
@@ -93,8 +109,8 @@ impl Problem {
     }
 
     /// RFC 6750 3: what to present, and that what was presented is not good.
-    fn challenge(&self, realm: &str) -> Option<HeaderValue> {
-        let presented = if self.0.kind == "about:blank#no_credential" { "" } else { ", error=\"invalid_token\"" };
+    fn challenge(&self, realm: &str, presented: bool) -> Option<HeaderValue> {
+        let presented = if presented { ", error=\"invalid_token\"" } else { "" };
         let challenge = format!("Bearer realm=\"{realm}\"{presented}");
         (self.0.status == 401).then(|| HeaderValue::from_str(&challenge).ok()).flatten()
     }
@@ -104,7 +120,12 @@ impl Problem {
         let mut response = HttpResponse::build(status);
         // The rate limit lets at least one request a second through.
         if matches!(self.0.status, 429 | 503) {
-            response.insert_header(("Retry-After", "1"));
+            match self.0.until.and_then(|until| u64::try_from(until.as_millis()).ok()) {
+                Some(until) => {
+                    response.insert_header(("Retry-After", HttpDate::from(UNIX_EPOCH + Duration::from_millis(until)).to_string()))
+                }
+                None => response.insert_header(("Retry-After", "1")),
+            };
         }
         let body = serde_json::to_string(self).unwrap_or_default();
         response.content_type("application/problem+json").body(body)
@@ -154,6 +175,10 @@ impl From<DirectoryError> for Problem {
             DirectoryError::Replayed(_) => Self::new(409, "done_before", detail),
             DirectoryError::Precondition { .. } => Self::new(412, "version_differs", detail),
             DirectoryError::Contended => Self::new(409, "changed_meanwhile", detail),
+            DirectoryError::Blocked { until } => {
+                let problem = Self::new(429, Reason::TooManyFailures.code(), detail);
+                problem.until(until)
+            }
             DirectoryError::Busy => Self::new(503, "busy", detail),
             DirectoryError::Store(error) => {
                 tracing::error!(transient = error.transient, %error, "the store failed");
@@ -165,7 +190,7 @@ impl From<DirectoryError> for Problem {
 }
 
 /// The id by which the log knows a request.
-pub(super) fn request_id(request: &ServiceRequest) -> Option<String> {
+pub fn request_id<M: HttpMessage>(request: &M) -> Option<String> {
     request.extensions().get::<tracing_actix_web::RequestId>().map(ToString::to_string)
 }
 
@@ -182,11 +207,12 @@ pub(super) async fn complete(
         let problem = Problem::new(404, "not_found", "the path is not percent-encoded UTF-8, so there is nothing at it");
         return Ok(request.error_response(with_id(&problem)));
     }
+    let presented = request.headers().contains_key(AUTHORIZATION);
     let response = next.call(request).await?.map_into_boxed_body();
     let problem = response.response().error().and_then(|error| error.as_error::<Problem>()).map(with_id);
     if let Some(problem) = problem {
         let mut answer = problem.response();
-        if let Some(challenge) = problem.challenge(&realm) {
+        if let Some(challenge) = problem.challenge(&realm, presented) {
             answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
         return Ok(response.into_response(answer.map_into_boxed_body()));
@@ -220,13 +246,7 @@ fn is_well_encoded(path: &str) -> bool {
     std::str::from_utf8(&bytes).is_ok()
 }
 
-/// At every path that is not served: those of the contract say so.
+/// At every path that is not served.
 pub async fn nothing_here(request: HttpRequest) -> HttpResponse {
-    let path = request.path().strip_prefix("/api/v1/").unwrap_or_default();
-    let problem = match path.split('/').next().unwrap_or_default() {
-        "sessions" => Problem::new(404, "not_available", "not available in this version"),
-        _ => Problem::new(404, "not_found", "there is nothing at this path"),
-    };
-    let request_id = request.extensions().get::<tracing_actix_web::RequestId>().map(ToString::to_string);
-    problem.answering(request_id).response()
+    Problem::new(404, "not_found", "there is nothing at this path").answering(request_id(&request)).response()
 }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use utoipa::ToSchema;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{Problem, dto::ListBody};
 use crate::{
     directory::{Listing, Window},
     domain::{
+        session::SessionId,
         site::SiteName,
         text::{Invalid, Login},
         time::{Timestamp, parse_duration},
@@ -25,6 +27,11 @@ pub(super) const MAX_NETWORK: u64 = 64;
 pub(super) const MAX_WORD: u64 = 64;
 /// Of a text that is compared with others, and not kept.
 pub(super) const MAX_WANTED: u64 = 128;
+
+/// A password on its way in: wiped when dropped, never printed.
+#[derive(Deserialize, Zeroize, ZeroizeOnDrop)]
+#[serde(transparent)]
+pub(super) struct SecretText(pub String);
 
 /// Where the next part of a list begins.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -99,6 +106,11 @@ pub(super) fn login(text: &str) -> Result<Login, Problem> {
 
 pub(super) fn site_name(text: &str) -> Result<SiteName, Problem> {
     SiteName::parse(text).map_err(|_| Problem::new(404, "site_not_found", format!("there is no site `{text}`")))
+}
+
+/// What is no id may be a cookie, so it is not repeated.
+pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
+    SessionId::parse(text).ok_or_else(|| Problem::new(404, "session_not_found", "there is no such session"))
 }
 
 /// What is no id may be a whole token, so it is not repeated.

@@ -184,9 +184,29 @@ async fn look_after_records(directory: Arc<Directory>) {
 }
 
 async fn sweep(directory: &Directory) {
+    for list in [List::Tokens, List::Sessions] {
+        look_after(directory, list).await;
+    }
+    if let Err(error) = directory.look_after_the_rest().await {
+        tracing::warn!(%error, "old events and idempotency keys stay until the next time");
+    }
+}
+
+/// What is looked after, one part after the other.
+#[derive(Clone, Copy, Debug)]
+enum List {
+    Tokens,
+    Sessions,
+}
+
+async fn look_after(directory: &Directory, list: List) {
     let mut after = None;
     loop {
-        let pause = match directory.look_after_tokens(after.clone()).await {
+        let part = match list {
+            List::Tokens => directory.look_after_tokens(after.clone()).await,
+            List::Sessions => directory.look_after_sessions(after.clone()).await,
+        };
+        let pause = match part {
             Ok(None) => break,
             Ok(next) => {
                 after = next;
@@ -194,13 +214,10 @@ async fn sweep(directory: &Directory) {
             }
             Err(error) if error.transient => AGAIN,
             Err(error) => {
-                tracing::error!(%error, "not all tokens could be looked after");
+                tracing::error!(%error, ?list, "not all of a list could be looked after");
                 break;
             }
         };
         tokio::time::sleep(pause).await;
-    }
-    if let Err(error) = directory.look_after_the_rest().await {
-        tracing::warn!(%error, "old events and idempotency keys stay until the next time");
     }
 }

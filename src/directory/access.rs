@@ -75,6 +75,9 @@ impl Directory {
             return Ok(Plan::Nothing(entry));
         }
 
+        if level > before {
+            standing.require_confirmation()?;
+        }
         let mut edit = standing.edit();
         // He must not become a superuser, nor the site another one, while this is being written.
         edit.expect_owner(&account, old.as_ref());

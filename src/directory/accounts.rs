@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::{
-    AccessEntry, Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, TokenInfo, Window, fields, rng,
+    AccessEntry, Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, SessionInfo, TokenInfo, Window, fields, rng,
     shown::AccountView, standing::Standing, until_settled,
 };
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
         event::Action,
         id::AccountId,
         password::{Password, PasswordHash},
+        session::Session,
         text::{Email, Invalid, Label, Login},
         token::Revocation,
     },
@@ -55,6 +56,21 @@ pub struct AccountPatch {
     pub password: Option<Password>,
 }
 
+/// Who asks.
+#[derive(Clone, Debug)]
+pub struct Me {
+    pub account: Account,
+    pub access: Vec<AccessEntry>,
+    pub came: Came,
+}
+
+/// What somebody comes with.
+#[derive(Clone, Debug)]
+pub enum Came {
+    WithToken(Box<TokenInfo>),
+    InSession(SessionInfo),
+}
+
 impl Directory {
     pub async fn create_account(&self, actor: &Actor, new: NewAccount) -> Result<Account, DirectoryError> {
         let texts = [("login", Some(new.login.as_str())), ("name", new.name.as_ref().map(Label::as_str))];
@@ -68,9 +84,12 @@ impl Directory {
                 );
             }
         }
+        if let Some(password) = &new.password {
+            password.is_not_a_name_of(&new.login, new.email.as_ref())?;
+        }
         self.audited(actor, Action::AccountCreate, new.login.as_str(), async {
             // Before the password is hashed: that costs something.
-            self.superuser(actor).await?;
+            self.superuser(actor).await?.require_confirmation()?;
             let password = self.hash(new.password.clone()).await?;
             until_settled!(self, self.plan_create_account(actor, &new, password.clone()).await?)
         })
@@ -84,6 +103,7 @@ impl Directory {
         password: Option<PasswordHash>,
     ) -> Result<Plan<Account>, DirectoryError> {
         let standing = self.superuser(actor).await?;
+        standing.require_confirmation()?;
         let account = Account {
             v: Format,
             id: AccountId::generate(&mut rng()),
@@ -127,14 +147,18 @@ impl Directory {
         seen.ok_or_else(|| DirectoryError::not_found("account", id.as_str()))
     }
 
-    /// The account of the one who asks, with his access; `None` for who stands above all accounts.
-    pub async fn me(&self, actor: &Actor) -> Result<Option<(Account, TokenInfo, Vec<AccessEntry>)>, DirectoryError> {
+    /// The account of the one who asks, with his access and what he came with; `None` for who stands above all accounts.
+    pub async fn me(&self, actor: &Actor) -> Result<Option<Me>, DirectoryError> {
         let standing = self.standing(actor).await?;
         let Some(bearer) = standing.authority.bearer() else { return Ok(None) };
         let account = bearer.account.clone();
-        let info = self.info(bearer.token.clone(), &account, standing.now).await?;
+        let came = match (&bearer.token, &standing.session) {
+            (Some(token), _) => Came::WithToken(Box::new(self.info(token.clone(), &account, standing.now).await?)),
+            (None, Some(session)) => Came::InSession(self.session_info(Session::clone(session), &account, &standing)),
+            (None, None) => return Ok(None),
+        };
         let access = self.living_rows(&account, bearer.access.clone(), |_| true).await?;
-        Ok(Some((account, info, access)))
+        Ok(Some(Me { account, access, came }))
     }
 
     /// All accounts by login, `anonymous` among them; for who is no superuser, his own.
@@ -192,7 +216,17 @@ impl Directory {
         if new == old {
             return Ok(Plan::Nothing(old));
         }
+        if let Some(password) = &patch.password {
+            password.is_not_a_name_of(&new.login, new.email.as_ref())?;
+        }
+        if gives(&old, &new) {
+            standing.require_confirmation()?;
+        }
         new.version += 1;
+        if new_password {
+            // Whoever is in by the old one is out.
+            new.session_generation += 1;
+        }
 
         let mut edit = standing.edit();
         let (had, has) = (claims(&old), claims(&new));
@@ -278,7 +312,7 @@ impl Directory {
     }
 
     /// The account of this login, where the actor sees it.
-    async fn seen_account(&self, standing: &Standing, login: &Login) -> Result<Account, DirectoryError> {
+    pub(super) async fn seen_account(&self, standing: &Standing, login: &Login) -> Result<Account, DirectoryError> {
         let account = self.account_by_login(login).await?;
         if standing.authority.sees_account(&account.id) { Ok(account) } else { Err(Self::not_an_account(login)) }
     }
@@ -390,12 +424,17 @@ fn patched(old: &Account, patch: &AccountPatch, password: Option<PasswordHash>) 
 
 /// Whether the change gives nothing and takes something.
 fn only_takes_away(old: &Account, new: &Account) -> bool {
+    !gives(old, new) && gains(new, old)
+}
+
+/// Whether somebody can do more by the change, or comes in by another name or password.
+fn gives(old: &Account, new: &Account) -> bool {
+    gains(old, new) || old.login != new.login || old.email != new.email || old.password != new.password
+}
+
+fn gains(old: &Account, new: &Account) -> bool {
     let gains = |had: bool, has: bool| has && !had;
-    let gives =
-        gains(old.superuser, new.superuser) || gains(old.may_mint_tokens, new.may_mint_tokens) || gains(new.disabled, old.disabled);
-    let takes =
-        gains(new.superuser, old.superuser) || gains(new.may_mint_tokens, old.may_mint_tokens) || gains(old.disabled, new.disabled);
-    takes && !gives && old.login == new.login && old.email == new.email && old.password == new.password
+    gains(old.superuser, new.superuser) || gains(old.may_mint_tokens, new.may_mint_tokens) || gains(new.disabled, old.disabled)
 }
 
 fn service_has_no(password: bool, email: bool) -> Result<(), Invalid> {

@@ -3,7 +3,10 @@
 use std::{fmt, net::IpAddr};
 
 use super::IdempotencyKey;
-use crate::domain::token::{PresentedToken, TokenId};
+use crate::domain::{
+    session::SessionSecret,
+    token::{PresentedToken, TokenId},
+};
 
 /// Who asks, and how.
 #[derive(Clone, Debug)]
@@ -20,6 +23,8 @@ pub(super) enum Credential {
     Control { uid: u32 },
     /// Keygate itself, by the name of what it was doing.
     System(&'static str),
+    /// Whoever has the portal's cookie of a session.
+    Session(SessionSecret),
     /// Whoever holds the token; what he may is found out when he does something.
     Token(PresentedToken),
 }
@@ -42,6 +47,11 @@ impl Actor {
     #[must_use]
     pub const fn bearer(token: PresentedToken) -> Self {
         Self::new(Credential::Token(token))
+    }
+
+    #[must_use]
+    pub const fn session(cookie: SessionSecret) -> Self {
+        Self::new(Credential::Session(cookie))
     }
 
     /// The client's address, where it is known.
@@ -68,19 +78,29 @@ impl Actor {
         self.clone().once(None)
     }
 
+    /// The cookie of the session in which he asks.
+    #[must_use]
+    pub fn cookie(&self) -> Option<&SessionSecret> {
+        match &self.credential {
+            Credential::Session(cookie) => Some(cookie),
+            Credential::Control { .. } | Credential::System(_) | Credential::Token(_) => None,
+        }
+    }
+
     /// Whether this is his credential.
     pub(super) fn comes_with(&self, id: &TokenId) -> bool {
         matches!(&self.credential, Credential::Token(token) if token.id == *id)
     }
 }
 
-/// As the trail has him: `control:UID`, `system:NAME`; `token:ID` as long as nobody has looked whose it is. Two requests
+/// As the trail has him: `control:UID`, `system:NAME`; `token:ID` or `session:ID` as long as nobody has looked whose it is. Two requests
 /// under one idempotency key are the same only when they come from the same one.
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.credential {
             Credential::Control { uid } => write!(f, "control:{uid}"),
             Credential::System(name) => write!(f, "system:{name}"),
+            Credential::Session(cookie) => write!(f, "session:{}", cookie.session),
             Credential::Token(token) => write!(f, "token:{}", token.id),
         }
     }

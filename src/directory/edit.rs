@@ -2,7 +2,7 @@
 //! rules.
 
 use crate::{
-    domain::{access::AccessRows, account::Account, event::Event, time::Timestamp},
+    domain::{access::AccessRows, account::Account, event::Event, session::Session, time::Timestamp},
     store::{Change, Entry, Expect, Index, Key, Record, Step, StoreError},
 };
 
@@ -10,6 +10,8 @@ use crate::{
 pub(super) struct Edit {
     change: Change,
     events: Vec<Event>,
+    /// In which this is done.
+    session: Option<Box<Session>>,
 }
 
 impl Edit {
@@ -34,6 +36,16 @@ impl Edit {
     pub(super) fn expect_owner(&mut self, account: &Account, access: Option<&AccessRows>) {
         self.expect_same(Key::Account(account.id.clone()), account);
         self.expect_as_read(Key::Access(account.id.clone()), access);
+    }
+
+    /// The session in which this is done must go on. Its record cannot be changed with others, so it is looked at just
+    /// before they are: an end that comes in between comes after the change.
+    pub(super) fn expect_to_go_on(&mut self, session: &Session) {
+        self.session = Some(Box::new(session.clone()));
+    }
+
+    pub(super) fn session(&self) -> Option<&Session> {
+        self.session.as_deref()
     }
 
     /// The index must have as many members as were read.

@@ -1,7 +1,7 @@
 //! Why a use case did not happen. Nothing of it did.
 
 use crate::{
-    domain::{authority::Denied, decision::Reason, text::Invalid},
+    domain::{authority::Denied, decision::Reason, text::Invalid, time::Timestamp},
     gate::hasher::Busy,
     store::{StoreError, Trouble, record::Made},
 };
@@ -31,6 +31,9 @@ pub enum DirectoryError {
     /// Others kept changing the same records.
     #[error("the record was changed meanwhile; try again")]
     Contended,
+    /// Too many attempts have failed; `None`: until somebody changes that.
+    #[error("too many attempts have failed; try again later")]
+    Blocked { until: Option<Timestamp> },
     /// Too many passwords are waiting to be hashed.
     #[error("too many passwords are being hashed; try again in a moment")]
     Busy,

@@ -77,6 +77,7 @@ impl Directory {
 
     async fn plan_create_token(&self, actor: &Actor, new: &NewToken) -> Result<Plan<(PlainToken, TokenInfo)>, DirectoryError> {
         let standing = self.standing(actor).await?;
+        standing.require_confirmation()?;
         let expires_at = strength::end(new.expires, &self.token_rules, standing.now)?;
         let (owner, access) = self.owner_to_be(&standing, &new.account).await?;
         let as_owner = Owner { account: &owner, access: access.as_ref() };
@@ -111,7 +112,7 @@ impl Directory {
             revoked: None,
             superseded: None,
             rotated_from: None,
-            minted_with: standing.authority.bearer().map(|bearer| bearer.token.id.clone()).into_iter().collect(),
+            minted_with: standing.token().map(|token| token.id.clone()).into_iter().collect(),
             system,
             warned: Warned::default(),
             version: 1,
@@ -158,6 +159,7 @@ impl Directory {
         let standing = self.standing(actor).await?;
         let now = standing.now;
         let (old, owner, access) = self.seen_token(&standing, id).await?;
+        standing.require_confirmation()?;
         standing.authority.may_mint(Owner { account: &owner, access: access.as_ref() }, Strength::of(&old))?;
         let kind = kind_for(&owner)?;
         if old.superseded.is_some() {
@@ -174,7 +176,7 @@ impl Directory {
         }
         let grace_until = now.checked_add(grace).ok_or_else(strength::too_far)?;
         let Minted { id, key, digest, text } = self.prefixes.mint(kind, &self.keys, &mut rng());
-        let minter = standing.authority.bearer().map(|bearer| bearer.token.id.clone());
+        let minter = standing.token().map(|token| token.id.clone());
         let token = Token {
             id,
             key,

@@ -5,10 +5,14 @@
 //! a session that no list shows is not.
 
 mod hand_over;
+mod list;
+mod own;
 
 use std::{net::IpAddr, time::Duration};
 
 pub use hand_over::Redeemed;
+pub use list::SessionInfo;
+pub(super) use list::session_id;
 
 use super::{Directory, Edit, Plan, edit, fields, rng, trail};
 use crate::{
@@ -23,6 +27,7 @@ use crate::{
         text::{Email, fold, printable},
         time::Timestamp,
     },
+    gate::guessing::Refusal,
     gate::hasher::Busy,
     store::{Index, Key, Record, StoreError, Trail, record::NameClaim},
 };
@@ -98,14 +103,18 @@ impl Directory {
     /// Whether the password is the account's, which may be used. The one place where somebody could guess.
     pub(super) async fn prove(
         &self,
-        _from: Option<IpAddr>,
-        _login: &str,
+        from: Option<IpAddr>,
+        login: &str,
         account: Option<&Account>,
         password: Password,
     ) -> Result<bool, SignInError> {
-        // Here an attempt is to be asked for, and a failure to be told.
+        let attempt = self.guessing.attempt(from, login).await?;
         let matches = self.passwords.verify(account, password).await?;
-        Ok(matches && account.is_some_and(|account| account.kind == AccountKind::Human && !account.disabled))
+        let proven = matches && account.is_some_and(|account| account.kind == AccountKind::Human && !account.disabled);
+        if !proven {
+            attempt.failed();
+        }
+        Ok(proven)
     }
 
     /// The account that somebody means by what he typed. For a name that nobody has the same is read: `anonymous`, who has
@@ -171,8 +180,15 @@ impl Directory {
         let mut edit = Edit::default();
         let key = Key::Session(session.id.clone());
         edit.expect_absent(key.clone());
-        edit.put_until(key, session, forget_at(session.ends_at(&self.session_rules)))?;
-        self.settle(Plan::Commit(edit, ())).await.map(drop)
+        edit.put_until(key, session, session.kept_until(&self.session_rules))?;
+        self.settle(Plan::Commit(edit, ())).await?;
+        // The upkeep may have found it in the list when it was not there yet.
+        let mut edit = Edit::default();
+        edit.add_to(Index::Sessions, &Index::session(&session.account, &session.id));
+        if let Err(error) = self.settle(Plan::Commit(edit, ())).await {
+            tracing::debug!(%error, session = %session.id, "a session was not entered into the list again");
+        }
+        Ok(())
     }
 
     /// Who a browser is, by its cookie; `None` when that names no living session. Notes that it was seen.
@@ -195,7 +211,11 @@ impl Directory {
     /// Writes down that something was seen of a living session, if that is due. The session as it is then; one that has
     /// changed meanwhile stays as it has become.
     pub(super) async fn seen(&self, session: Session, from: Option<IpAddr>, now: Timestamp) -> Session {
-        let Some(seen) = session.seen(now, from, &self.session_rules) else { return session };
+        if !session.is_to_be_written(&self.session_rules, now) {
+            return session;
+        }
+        let address = from.or(session.address);
+        let seen = Session { seen_at: now, address, version: session.version + 1, ..session.clone() };
         match self.replace(&session, &seen).await {
             Ok(true) => seen,
             Ok(false) => session,
@@ -211,8 +231,14 @@ impl Directory {
         let mut edit = Edit::default();
         let key = Key::Session(old.id.clone());
         edit.expect_same(key.clone(), old);
-        edit.put_until(key, new, forget_at(new.ends_at(&self.session_rules)))?;
+        edit.put_until(key, new, new.kept_until(&self.session_rules))?;
         Ok(self.settle(Plan::Commit(edit, ())).await?.is_some())
+    }
+
+    /// How long a browser is to keep the cookie of the session; `None`: until it is closed.
+    #[must_use]
+    pub fn cookie_age(&self, session: &Session) -> Option<Duration> {
+        session.remembered.then(|| session.left(&self.session_rules, self.clock.now()))
     }
 
     /// Ends the session of a portal's cookie, everywhere. Which one; `None` when the cookie names none any more.
@@ -261,10 +287,7 @@ impl Directory {
     pub(super) async fn end(&self, session: &Session, event: Option<Event>) -> Result<(), StoreError> {
         let mut edit = Edit::default();
         edit.takes_away();
-        edit.delete(Key::Session(session.id.clone()));
-        for origin in self.hosts.iter() {
-            edit.delete(Key::CheckSession(session.id.clone(), origin.host().clone()));
-        }
+        self.drop_session(&mut edit, &session.id);
         self.settle(Plan::Commit(edit, ())).await?;
         let mut edit = Edit::default();
         edit.takes_away();
@@ -273,6 +296,14 @@ impl Directory {
             edit.tell(event);
         }
         self.settle(Plan::Commit(edit, ())).await.map(drop)
+    }
+
+    /// Deletes all that is kept of a session, but for codes, which are no good without it.
+    pub(super) fn drop_session(&self, edit: &mut Edit, id: &SessionId) {
+        edit.delete(Key::Session(id.clone()));
+        for origin in self.hosts.iter() {
+            edit.delete(Key::CheckSession(id.clone(), origin.host().clone()));
+        }
     }
 
     /// What the account has done with its session, or to it.
@@ -324,9 +355,19 @@ impl Directory {
     }
 }
 
-/// The store keeps what is over for a little longer, as its clock may be another.
+/// The store keeps what is over for an hour longer, as its clock may be another.
 fn forget_at(end: Timestamp) -> Timestamp {
     end.checked_add(Duration::from_hours(1)).unwrap_or(end)
+}
+
+impl From<Refusal> for SignInError {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Blocked { until } => Self::Blocked { until },
+            Refusal::Busy => Self::Busy,
+            Refusal::Store(error) => Self::Store(error),
+        }
+    }
 }
 
 impl From<Busy> for SignInError {

@@ -2,17 +2,18 @@
 //!
 //! No type here can hold a digest, a password hash or a token.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::ToSchema;
 
-use super::{AccessEntry, Blocked, Recorded, TokenInfo};
+use super::{AccessEntry, Blocked, Recorded, SessionInfo, TokenInfo};
 use crate::domain::{
     access::Level,
     account::{Account, AccountKind},
     event::Event,
     id::AccountId,
+    session::{Session, SessionId},
     site::{Host, Site, SiteName},
     text::{Email, Label, Login},
     time::Timestamp,
@@ -186,6 +187,33 @@ impl From<Blocked> for BlockedView {
             since: block.since,
             until: block.until,
         }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Session)]
+pub struct SessionView {
+    pub id: SessionId,
+    pub account: Login,
+    #[schema(required)]
+    pub browser: Option<String>,
+    /// Where it was last seen.
+    #[schema(required, value_type = Option<String>)]
+    pub address: Option<IpAddr>,
+    pub created_at: Timestamp,
+    /// Up to a few minutes late.
+    pub last_seen: Timestamp,
+    /// If nothing more is seen of it.
+    pub expires_at: Timestamp,
+    pub remembered: bool,
+    /// It is the one in which this is asked.
+    pub current: bool,
+}
+
+impl From<SessionInfo> for SessionView {
+    fn from(SessionInfo { session, login, expires_at, current }: SessionInfo) -> Self {
+        let Session { id, browser, address, created_at, seen_at, remembered, .. } = session;
+        Self { id, account: login, browser, address, created_at, last_seen: seen_at, expires_at, remembered, current }
     }
 }
 

@@ -125,6 +125,10 @@ impl Directory {
                 if new.hosts != old.hosts {
                     standing.authority.require_superuser()?;
                 }
+                // Who has access to the site, gets to them.
+                if new.hosts.iter().any(|host| !old.hosts.contains(host)) {
+                    standing.require_confirmation()?;
+                }
                 new.version += 1;
                 let mut edit = standing.edit();
                 edit.expect_same(Key::Site(old.site.clone()), &old);

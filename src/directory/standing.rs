@@ -13,9 +13,11 @@ use crate::{
     domain::{
         access::AccessRows,
         account::Account,
-        authority::Authority,
+        authority::{Authority, Denied},
         decision::Reason,
         event::{Action, By, Event},
+        id::AccountId,
+        session::{Session, SessionSecret},
         time::Timestamp,
         token::{Revocation, Token},
     },
@@ -28,6 +30,8 @@ pub(super) struct Standing {
     pub by: By,
     /// When he asked.
     pub now: Timestamp,
+    /// In which he asks, if he does not come with a token.
+    pub session: Option<Box<Session>>,
     request_id: Option<String>,
     idempotency: Option<IdempotencyKey>,
 }
@@ -40,21 +44,22 @@ impl Directory {
     pub(super) async fn standing(&self, actor: &Actor) -> Result<Standing, DirectoryError> {
         let now = self.clock.now();
         let above = |name: String| (Authority::Above, By { account: Some(name), credential: None, address: actor.address });
+        let mut session = None;
         let (authority, by) = match &actor.credential {
             Credential::Control { .. } | Credential::System(_) => above(actor.to_string()),
+            Credential::Session(cookie) => {
+                let (authority, by, found) = Box::pin(self.of_session(cookie, actor, now)).await?;
+                session = Some(Box::new(found));
+                (authority, by)
+            }
             Credential::Token(presented) => {
                 let token: Option<Token> = self.get(Key::Token(presented.id.clone())).await?;
                 let token = token.ok_or(Reason::Unknown)?;
                 if !presented.verifies(&token, &self.keys) {
                     return Err(Reason::Mismatch.into());
                 }
-                let (account, mut access) = self.owner(&token).await?.ok_or(Reason::Unknown)?;
-                // Who administered a site that has gone administers nothing by that.
-                if let Some(access) = access.as_mut().filter(|_| !account.superuser) {
-                    self.drop_dead_sites(access).await?;
-                }
-                let by =
-                    By { account: Some(account.login.to_string()), credential: Some(token.id.to_string()), address: actor.address };
+                let (account, access) = self.account_and_living_access(&token.account).await?.ok_or(Reason::Unknown)?;
+                let by = by(&account, token.id.to_string(), actor);
                 (self.authority(account, access, token, actor.address, now)?, by)
             }
         };
@@ -62,7 +67,38 @@ impl Directory {
             self.unless_done(actor, key).await?;
         }
         let idempotency = actor.idempotency.as_ref().map(|key| key.of(actor));
-        Ok(Standing { authority, by, now, request_id: actor.request_id.clone(), idempotency })
+        Ok(Standing { authority, by, now, session, request_id: actor.request_id.clone(), idempotency })
+    }
+
+    /// What the holder of a session's cookie may do. It is noted that it was seen.
+    async fn of_session(
+        &self,
+        cookie: &SessionSecret,
+        actor: &Actor,
+        now: Timestamp,
+    ) -> Result<(Authority, By, Session), DirectoryError> {
+        let session = self.session_of(cookie).await?.ok_or(Reason::SessionEnded)?;
+        let (account, access) = self.account_and_living_access(&session.account).await?.ok_or(Reason::SessionEnded)?;
+        let by = by(&account, session.id.to_string(), actor);
+        let authority = Authority::of_session(account, access, &session, &self.session_rules, now)?;
+        Ok((authority, by, self.seen(session, actor.address, now).await))
+    }
+
+    /// An account with its access to sites that exist: who administered one that has gone administers nothing by that.
+    async fn account_and_living_access(&self, id: &AccountId) -> Result<Option<(Account, Option<AccessRows>)>, StoreError> {
+        let mut found = self.account_with_access(id).await?;
+        if let Some((account, Some(access))) = &mut found
+            && !account.superuser
+        {
+            self.drop_dead_sites(access).await?;
+        }
+        Ok(found)
+    }
+
+    /// Whether the session in which something is about to be done is still what it was.
+    pub(super) async fn goes_on(&self, session: &Session) -> Result<bool, StoreError> {
+        let now: Option<Session> = self.get(Key::Session(session.id.clone())).await?;
+        Ok(now.is_some_and(|now| session.is_unchanged(&now)))
     }
 
     /// What the bearer of a token may do. The token was used by that; or somebody has one that should be forgotten.
@@ -102,6 +138,10 @@ impl Directory {
     }
 }
 
+fn by(account: &Account, credential: String, actor: &Actor) -> By {
+    By { account: Some(account.login.to_string()), credential: Some(credential), address: actor.address }
+}
+
 impl Standing {
     /// As records name him: a login, `control:UID` or `system:NAME`.
     pub fn name(&self) -> String {
@@ -114,6 +154,7 @@ impl Standing {
             authority: Authority::Above,
             by: self.by.clone(),
             now: self.now,
+            session: None,
             request_id: self.request_id.clone(),
             idempotency: None,
         }
@@ -127,10 +168,30 @@ impl Standing {
     pub fn edit(&self) -> Edit {
         let mut edit = Edit::default();
         if let Some(bearer) = self.authority.bearer() {
-            edit.expect_same(Key::Token(bearer.token.id.clone()), &bearer.token);
+            if let Some(token) = &bearer.token {
+                edit.expect_same(Key::Token(token.id.clone()), token);
+            }
             edit.expect_owner(&bearer.account, bearer.access.as_ref());
         }
+        if let Some(session) = &self.session {
+            edit.expect_to_go_on(session);
+        }
         edit
+    }
+
+    /// The token he came with.
+    pub fn token(&self) -> Option<&Token> {
+        self.authority.bearer().and_then(|bearer| bearer.token.as_ref())
+    }
+
+    /// For what mints, reveals or grants: in a session the password must have been given just now. What only takes away
+    /// needs that of nobody.
+    ///
+    /// # Errors
+    /// When it was given too long ago.
+    pub fn require_confirmation(&self) -> Result<(), Denied> {
+        let confirmed = self.session.as_ref().is_none_or(|session| session.is_confirmed(self.now));
+        if confirmed { Ok(()) } else { Err(Denied::password_confirmation_required()) }
     }
 
     pub fn event(&self, action: Action, target: impl Into<String>) -> Event {

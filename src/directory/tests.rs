@@ -255,6 +255,7 @@ pub(super) fn code<T: std::fmt::Debug>(result: Result<T, DirectoryError>) -> &'s
         DirectoryError::Replayed(_) => "replayed",
         DirectoryError::Precondition { .. } => "precondition",
         DirectoryError::Contended => "contended",
+        DirectoryError::Blocked { .. } => "blocked",
         DirectoryError::Busy => "busy",
         DirectoryError::Store(_) => "store",
     }

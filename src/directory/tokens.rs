@@ -163,6 +163,7 @@ impl Directory {
                 if new == old {
                     return Ok(self.info(old, &owner, standing.now).await?);
                 }
+                standing.require_confirmation()?;
                 new.version += 1;
                 let mut edit = standing.edit();
                 edit.expect_same(Key::Token(old.id.clone()), &old);

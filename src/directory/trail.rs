@@ -6,12 +6,15 @@ use serde_json::Map;
 use super::{Actor, Directory, DirectoryError, Listing, Window, actor::Credential, edit, fields};
 use crate::{
     domain::{
+        account::Account,
         decision::Reason,
         event::{Action, By, Event, Outcome},
+        session::SessionSecret,
         text::{Invalid, Login},
         time::Timestamp,
+        token::{PresentedToken, Token},
     },
-    store::{EntryId, Order, StoreError, Trail},
+    store::{EntryId, Key, Order, StoreError, Trail},
 };
 
 /// How many lines one page of the trail looks at, however few of them are asked for.
@@ -152,21 +155,30 @@ impl Directory {
     }
 
     /// As far as it can be said of somebody who was refused.
-    async fn who(&self, actor: &Actor) -> By {
+    pub(super) async fn who(&self, actor: &Actor) -> By {
         let credential = match &actor.credential {
             Credential::Token(token) => Some(token.id.to_string()),
+            Credential::Session(cookie) => Some(cookie.session.to_string()),
             Credential::Control { .. } | Credential::System(_) => None,
         };
         let account = match &actor.credential {
             Credential::Token(token) => self.login_behind(token).await,
+            Credential::Session(cookie) => self.login_in(cookie).await,
             Credential::Control { .. } | Credential::System(_) => Some(actor.to_string()),
         };
         By { account, credential, address: actor.address }
     }
 
+    /// The same of a session, which may have ended.
+    async fn login_in(&self, cookie: &SessionSecret) -> Option<String> {
+        let session = self.session_of(cookie).await.ok()??;
+        let account: Account = self.get(Key::Account(session.account)).await.ok()??;
+        Some(account.login.to_string())
+    }
+
     /// Whose a token is, where its secret is right; it may be dead.
-    async fn login_behind(&self, presented: &crate::domain::token::PresentedToken) -> Option<String> {
-        let token = self.get::<crate::domain::token::Token>(crate::store::Key::Token(presented.id.clone())).await.ok()??;
+    async fn login_behind(&self, presented: &PresentedToken) -> Option<String> {
+        let token = self.get::<Token>(Key::Token(presented.id.clone())).await.ok()??;
         let (account, _) = self.owner(&token).await.ok()??;
         presented.verifies(&token, &self.keys).then(|| account.login.to_string())
     }
@@ -179,9 +191,13 @@ impl DirectoryError {
             Self::Unauthenticated(reason) => Some(reason.code().to_owned()),
             Self::NotFound { what, .. } => Some(format!("{what}_not_found")),
             Self::Taken { code, .. } | Self::Refused { code, .. } => Some((*code).to_owned()),
-            Self::Invalid(_) | Self::Precondition { .. } | Self::Contended | Self::Busy | Self::Replayed(_) | Self::Store(_) => {
-                None
-            }
+            Self::Invalid(_)
+            | Self::Precondition { .. }
+            | Self::Contended
+            | Self::Blocked { .. }
+            | Self::Busy
+            | Self::Replayed(_)
+            | Self::Store(_) => None,
         }
     }
 }

@@ -1,8 +1,9 @@
-//! What time does to tokens: those that end soon or rest are told of, those that rest for too long are revoked, and the
-//! records of those that ended long ago are let go of. Done in small parts, so that it is never a burst; done twice, or by
+//! What time does to tokens and sessions: tokens that end soon or rest are told of, those that rest for too long are revoked,
+//! and the records of what ended long ago are let go of. Done in small parts, so that it is never a burst; done twice, or by
 //! several servers at once, it comes to the same.
 
 mod purge;
+mod sessions;
 
 use std::time::Duration;
 

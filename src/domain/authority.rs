@@ -14,6 +14,7 @@ use super::{
     decision::Reason,
     held::{self, Held},
     id::{AccountId, SiteId},
+    session::{Session, SessionRules},
     time::Timestamp,
     token::{Ceiling, Scope, Token},
 };
@@ -26,12 +27,13 @@ pub enum Authority {
     Bearer(Box<Bearer>),
 }
 
-/// Somebody who acts by one of his tokens.
+/// Somebody who acts by one of his tokens, or as himself in a session.
 #[derive(Clone, Debug)]
 pub struct Bearer {
     pub account: Account,
     pub access: Option<AccessRows>,
-    pub token: Token,
+    /// `None` in a session: nothing is between him and what his account may.
+    pub token: Option<Token>,
 }
 
 /// Why somebody may not: a stable code, the field of his request that goes too far, and a sentence.
@@ -50,6 +52,13 @@ impl Denied {
     #[must_use]
     pub fn site_admin_required() -> Self {
         Self::new("site_admin_required", "only an administrator of the site may do this")
+    }
+
+    /// For what mints, reveals or grants, in a session whose password was given too long ago.
+    #[must_use]
+    pub fn password_confirmation_required() -> Self {
+        let detail = "give your password once more for this: POST it to /api/v1/me/confirm";
+        Self::new("password_confirmation_required", detail)
     }
 
     /// The same for an account that there is not.
@@ -121,7 +130,22 @@ impl Authority {
         if !token.scopes.iter().any(|scope| scope.as_str() == Scope::MANAGE) {
             return Err(Reason::Scope);
         }
-        Ok(Self::Bearer(Box::new(Bearer { account, access, token })))
+        Ok(Self::Bearer(Box::new(Bearer { account, access, token: Some(token) })))
+    }
+
+    /// The authority of a session whose secret has verified.
+    ///
+    /// # Errors
+    /// When it has ended, or its account is disabled.
+    pub fn of_session(
+        account: Account,
+        access: Option<AccessRows>,
+        session: &Session,
+        rules: &SessionRules,
+        now: Timestamp,
+    ) -> Result<Self, Reason> {
+        session.alive(&account, rules, now)?;
+        Ok(Self::Bearer(Box::new(Bearer { account, access, token: None })))
     }
 
     #[must_use]
@@ -136,7 +160,7 @@ impl Authority {
     #[must_use]
     pub fn is_superuser(&self) -> bool {
         self.bearer().is_none_or(|bearer| {
-            let full = match &bearer.token.ceiling {
+            let full = match bearer.ceiling() {
                 Ceiling::Owner => true,
                 Ceiling::EverySite(most) => *most == Level::Superuser,
                 Ceiling::PerSite(_) => false,
@@ -165,7 +189,7 @@ impl Authority {
     #[must_use]
     pub fn administered(&self) -> Option<Vec<(&SiteId, &SiteLevel)>> {
         let bearer = self.bearer()?;
-        let rows = match (&bearer.token.ceiling, bearer.account.superuser) {
+        let rows = match (bearer.ceiling(), bearer.account.superuser) {
             (Ceiling::Owner, true) => return None,
             (Ceiling::EverySite(most), true) if *most >= Level::Admin => return None,
             (Ceiling::PerSite(rows), true) => Some(rows),
@@ -267,8 +291,8 @@ impl Authority {
         }
     }
 
-    /// Whether he may make a token of this strength for `owner`. Only as strong as the token he came with, or less; for
-    /// others only as their administrator.
+    /// Whether he may make a token of this strength for `owner`. Only as strong as the token he came with, if any, or less;
+    /// for others only as their administrator.
     ///
     /// # Errors
     /// When he may not, or the first field in which the token would be too strong.
@@ -289,26 +313,27 @@ impl Authority {
                 "a token for management acts as its account, also elsewhere; only a superuser may make one for another account";
             return Err(Denied::too_strong("scopes", detail));
         }
-        let levels_pass = if own { below(wanted.ceiling, &bearer.token.ceiling) } else { self.may_give_all(wanted.ceiling) };
+        let levels_pass = if own { below(wanted.ceiling, bearer.ceiling()) } else { self.may_give_all(wanted.ceiling) };
         if !levels_pass {
             let detail = "a token cannot make one with more access than it has itself; ask for levels within its own";
             return Err(Denied::too_strong("levels", detail));
         }
+        let Some(token) = &bearer.token else { return Ok(()) };
         // For others he acts as an administrator, who gives what he does not use himself.
-        if own && !self.is_superuser() && !within_scopes(wanted.scopes, &bearer.token.scopes) {
+        if own && !self.is_superuser() && !within_scopes(wanted.scopes, &token.scopes) {
             let detail =
                 "a token cannot make one with scopes that it does not have, nor one without any; name scopes among its own";
             return Err(Denied::too_strong("scopes", detail));
         }
-        if !within_networks(wanted.networks, &bearer.token.networks) {
+        if !within_networks(wanted.networks, &token.networks) {
             let detail = "a token that is limited to networks cannot make one for others; name networks within its own";
             return Err(Denied::too_strong("networks", detail));
         }
-        if bearer.token.ends_at().is_some_and(|end| wanted.expires_at.is_none_or(|wanted| wanted > end)) {
+        if token.ends_at().is_some_and(|end| wanted.expires_at.is_none_or(|wanted| wanted > end)) {
             let detail = "a token cannot make one that outlives it; ask for an end that is not after its own";
             return Err(Denied::too_strong("expires_at", detail));
         }
-        if bearer.token.secure_only && !wanted.secure_only {
+        if token.secure_only && !wanted.secure_only {
             return Err(Denied::too_strong("secure_only", "a token that is refused in URLs can only make ones that are, too"));
         }
         Ok(())
@@ -339,7 +364,11 @@ impl Authority {
 
 impl Bearer {
     fn held(&self) -> Held<'_> {
-        Held { account: &self.account, access: self.access.as_ref(), token: Some(&self.token) }
+        Held { account: &self.account, access: self.access.as_ref(), token: self.token.as_ref() }
+    }
+
+    fn ceiling(&self) -> &Ceiling {
+        self.token.as_ref().map_or(&Ceiling::Owner, |token| &token.ceiling)
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Hashing here is a plain, slow function; the bounded pool it runs on is the gate's.
 
+mod common;
+
 use std::fmt;
 
 use argon2::{Algorithm, Argon2, Block, Params, Version};
@@ -9,9 +11,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
+use unicode_normalization::UnicodeNormalization;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::text::Invalid;
+use super::text::{Email, Invalid, Login, fold};
 
 /// A password in the clear, on its way to be hashed. Wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -21,32 +24,62 @@ impl Password {
     pub const MIN_BYTES: u64 = 8;
     pub const MAX_BYTES: u64 = 1024;
 
-    /// What a client presents; any bytes, no rule but the upper bound.
+    /// What a client presents; any bytes, no rule but the upper bound. Text counts in its composed form (NFC), as keyboards
+    /// differ in how they write the same letters.
     #[must_use]
     pub fn presented(bytes: &[u8]) -> Option<Self> {
-        (bytes.len() as u64 <= Self::MAX_BYTES).then(|| Self(bytes.to_vec()))
+        let composed = |text: &str| Self(text.nfc().collect::<String>().into_bytes());
+        let fits = bytes.len() as u64 <= Self::MAX_BYTES;
+        fits.then(|| std::str::from_utf8(bytes).map_or_else(|_| Self(bytes.to_vec()), composed))
     }
 
-    /// A new password for an account: 8 to 1,024 bytes.
+    /// A new password for an account: 8 to 1,024 bytes, none that everybody would guess.
     ///
     /// # Errors
-    /// When it is shorter or longer.
+    /// When it is shorter or longer, or too common.
     pub fn chosen(text: &str) -> Result<Self, Invalid> {
-        if (text.len() as u64) < Self::MIN_BYTES {
+        let too_long = || Invalid::over("password_too_long", "password", Self::MAX_BYTES);
+        let password = Self::presented(text.as_bytes()).ok_or_else(too_long)?;
+        if (password.0.len() as u64) < Self::MIN_BYTES {
             let mut error = Invalid::new("password_too_short", "password", "a password has at least 8 bytes");
             error.limit = Some(Self::MIN_BYTES);
             return Err(error);
         }
-        if text.len() as u64 > Self::MAX_BYTES {
-            return Err(Invalid::over("password_too_long", "password", Self::MAX_BYTES));
+        if password.0.len() as u64 > Self::MAX_BYTES {
+            return Err(too_long());
         }
-        Ok(Self(text.as_bytes().to_vec()))
+        if common::contains(&password.folded()) {
+            return Err(too_common("this is one of the passwords that are tried first; choose another"));
+        }
+        Ok(password)
+    }
+
+    /// For a new password of an account with these names.
+    ///
+    /// # Errors
+    /// When it is one of them.
+    pub fn is_not_a_name_of(&self, login: &Login, email: Option<&Email>) -> Result<(), Invalid> {
+        let folded = self.folded();
+        let address = email.map(Email::folded).unwrap_or_default();
+        let local = address.split('@').next().unwrap_or_default();
+        if [login.folded().as_str(), address.as_str(), local].contains(&folded.as_str()) {
+            return Err(too_common("a login or an e-mail address is no password for its account; choose another"));
+        }
+        Ok(())
+    }
+
+    fn folded(&self) -> String {
+        fold(&String::from_utf8_lossy(&self.0))
     }
 
     #[must_use]
     pub fn expose_secret(&self) -> &[u8] {
         &self.0
     }
+}
+
+fn too_common(detail: &str) -> Invalid {
+    Invalid::new("password_too_common", "password", detail)
 }
 
 impl fmt::Debug for Password {
@@ -202,6 +235,55 @@ mod tests {
         let read = PasswordHash::try_from(text).unwrap();
         assert!(read == hash && read.verify(&password, &mut workspace));
         assert!(!read.verify(&Password::presented(b"correct hors").unwrap(), &mut workspace));
+    }
+
+    #[test]
+    fn a_new_password_is_long_enough_and_none_that_everybody_guesses() {
+        let code = |text: &str| Password::chosen(text).map_err(|error| error.code).map(drop);
+        for good in ["correct horse", "       8", "äöüß", "🐎🐎", &"x".repeat(1024), "\u{0}\u{1}\u{2}\u{3}\u{4}\u{5}\u{6}\u{7}"]
+        {
+            assert_eq!(code(good), Ok(()), "{good}");
+        }
+        for (bad, why) in [
+            ("7 bytes", "password_too_short"),
+            // Four letters as they are kept, however they were written.
+            ("a\u{308}o\u{308}u\u{308}", "password_too_short"),
+            (&"x".repeat(1025), "password_too_long"),
+            ("password", "password_too_common"),
+            ("PassWord1", "password_too_common"),
+            ("ＰＡＳＳＷＯＲＤ", "password_too_common"),
+        ] {
+            assert_eq!(code(bad), Err(why), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_password_is_no_name_of_its_account() {
+        let (login, email) = (Login::parse("Vera.Example").unwrap(), Email::parse("vera.longname@example.com").unwrap());
+        for bad in ["vera.example", "VERA.EXAMPLE", "vera.longname@example.com", "Vera.LongName"] {
+            let password = Password::chosen(bad).unwrap();
+            let refused = password.is_not_a_name_of(&login, Some(&email)).map_err(|error| error.code);
+            assert_eq!(refused, Err("password_too_common"), "{bad}");
+        }
+        assert!(Password::chosen("vera.example.").unwrap().is_not_a_name_of(&login, None).is_ok());
+    }
+
+    #[test]
+    fn the_same_letters_are_the_same_password_however_they_are_written() {
+        let cheap = Cost::new(8, 1, 1).unwrap();
+        let mut workspace = Workspace::default();
+        let [composed, decomposed] = ["gr\u{fc}ne Pferde", "gru\u{308}ne Pferde"];
+        let hash = PasswordHash::generate(
+            &Password::chosen(decomposed).unwrap(),
+            cheap,
+            &mut crate::domain::id::test_rng(),
+            &mut workspace,
+        );
+        for text in [composed, decomposed] {
+            assert!(hash.verify(&Password::presented(text.as_bytes()).unwrap(), &mut workspace), "{text}");
+        }
+        assert!(!hash.verify(&Password::presented(b"grune Pferde").unwrap(), &mut workspace));
+        assert!(Password::presented(b"\xff\xfe").is_some() && Password::presented(&[b'x'; 1025]).is_none());
     }
 
     #[test]

@@ -205,6 +205,13 @@ impl Session {
     /// A browser's name is cut to this.
     pub const MAX_BROWSER: usize = 60;
 
+    /// Whether the other is the same but for what is seen of it: what is done with this one may go on.
+    #[must_use]
+    pub fn is_unchanged(&self, other: &Self) -> bool {
+        let Self { seen_at, address, version, .. } = other.clone();
+        Self { seen_at, address, version, ..self.clone() } == *other
+    }
+
     /// When it ends if nothing more is seen of it. At that very instant it has ended.
     #[must_use]
     pub fn ends_at(&self, rules: &SessionRules) -> Timestamp {
@@ -223,13 +230,6 @@ impl Session {
     pub fn left(&self, rules: &SessionRules, now: Timestamp) -> Duration {
         let left = self.ends_at(rules).as_millis() - now.as_millis();
         Duration::from_millis(u64::try_from(left).unwrap_or_default())
-    }
-
-    /// The record as it is to be written when something is seen of it; `None` as long as what is written is new enough.
-    #[must_use]
-    pub fn seen(&self, now: Timestamp, address: Option<IpAddr>, rules: &SessionRules) -> Option<Self> {
-        let lags = now >= after(self.seen_at, Self::touch_every(rules));
-        lags.then(|| Self { seen_at: now, address: address.or(self.address), version: self.version + 1, ..self.clone() })
     }
 
     /// Whether it is alive and may act for the account.

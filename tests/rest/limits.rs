@@ -192,7 +192,7 @@ fn every_path_and_method_has_an_answer_in_json() {
         ("GET", "/api/v2/accounts", 404, "not_found"),
         ("GET", "/", 404, "not_found"),
         ("POST", "/nothing/at/all", 404, "not_found"),
-        ("GET", "/api/v1/sessions/x", 404, "not_available"),
+        ("GET", "/api/v1/sessions/x", 405, "method_not_allowed"),
         ("GET", "/api/v1/accounts/a%2Fb", 401, "no_credential"),
         ("BREW", "/api/v1/accounts", 405, "method_not_allowed"),
     ] {

@@ -145,22 +145,19 @@ fn directory_over(server: &Server, hosts: ProtectedHosts) -> Directory {
     let store: Arc<dyn Store> = Arc::new(RedisStore::new(&options).expect("a URL of Redis"));
     // As the configuration has it by default.
     let hasher = Arc::new(Hasher::start(Cost::DEFAULT));
+    let clock = Arc::new(SystemClock);
     Directory::new(directory::Parts {
-        store: store.clone(),
-        clock: Arc::new(SystemClock),
         keys: Arc::new(ServerKeys::parse(KEY).expect("a key file")),
         prefixes: TokenPrefixes::new(vec![TokenPrefix::parse("kg").expect("a prefix")]).expect("one prefix"),
         passwords: Arc::new(LocalPasswords::new(hasher.clone())),
         hasher,
         signs: Arc::new(Signs::new().0),
-        guessing: Arc::new(Guessing::new(store, Arc::new(SystemClock), GuessingRules::default())),
+        guessing: Arc::new(Guessing::new(store.clone(), clock.clone(), GuessingRules::default())),
+        store,
+        clock,
         notices: None,
         token_rules: TokenRules::default(),
-        session_rules: SessionRules {
-            idle: Duration::from_hours(1),
-            absolute: Duration::from_hours(12),
-            remember: Duration::from_hours(24 * 14),
-        },
+        session_rules: SessionRules::default(),
         hosts,
         trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
     })

@@ -115,8 +115,7 @@ impl Directory {
             edit.expect_as_read(child_key.clone(), child.as_ref());
             edit.put_until(child_key, &new, forget_at(session.ends_at_latest(&self.session_rules)))?;
             if self.settle(Plan::Commit(edit, ())).await?.is_some() {
-                let max_age = session.remembered.then(|| session.left(&self.session_rules, self.clock.now()));
-                return Ok(Redeemed::Opened { cookie, max_age, target });
+                return Ok(Redeemed::Opened { cookie, max_age: self.cookie_age(&session), target });
             }
         }
         // Something of the session has changed each time; the code goes all the same.

@@ -370,3 +370,282 @@ async fn a_password_is_hashed_anew_when_hashes_have_become_dearer() {
     assert_eq!(cost().await, 16, "never a cheaper one");
     assert!(fixture.is_living(&before).await && fixture.is_living(&after).await);
 }
+
+impl Fixture {
+    fn by_session(cookie: &SessionSecret) -> Actor {
+        Actor::session(cookie.clone()).from_address(HERE)
+    }
+
+    async fn ids_seen_by(&self, actor: &Actor, of: Option<&str>) -> Vec<String> {
+        let mut window = Window { after: None, limit: 2 };
+        let mut found = Vec::new();
+        loop {
+            let of = of.map(login);
+            let listing = self.directory.sessions(actor, of.as_ref(), &window).await.unwrap();
+            found.extend(listing.items.into_iter().map(|info| format!("{} {}", info.login, info.session.id)));
+            window.after = listing.next;
+            if window.after.is_none() {
+                found.sort();
+                return found;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn people_see_and_end_their_own_sessions_and_superusers_all() {
+    let fixture = fixture().await;
+    let root = fixture.person("root").await;
+    fixture.patch("root", AccountPatch { superuser: Some(true), ..AccountPatch::default() }).await.unwrap();
+    let mut all = Vec::new();
+    let mut cookies = BTreeMap::new();
+    for name in ["vera", "ada", "mia"] {
+        fixture.person(name).await;
+        for _ in 0..3 {
+            let cookie = fixture.sign_in(name).await;
+            all.push(format!("{name} {}", cookie.session));
+            cookies.insert(name, cookie);
+        }
+    }
+    let of_root = fixture.sign_in("root").await;
+    let veras: Vec<_> = all.iter().filter(|line| line.starts_with("vera")).cloned().collect();
+    all.push(format!("root {}", of_root.session));
+    let sorted = |mut list: Vec<String>| {
+        list.sort();
+        list
+    };
+    let (vera, root_actor) = (Fixture::by_session(&cookies["vera"]), Fixture::by_session(&of_root));
+    assert_eq!(fixture.ids_seen_by(&ADMIN, None).await, sorted(all.clone()));
+    assert_eq!(fixture.ids_seen_by(&root_actor, None).await, sorted(all.clone()));
+    assert_eq!(fixture.ids_seen_by(&root_actor, Some("vera")).await, sorted(veras.clone()));
+    assert_eq!(fixture.ids_seen_by(&vera, None).await, sorted(veras.clone()));
+    assert_eq!(code(fixture.directory.sessions(&vera, Some(&login("ada")), &Window::default()).await), "not_found");
+    // A cursor into somebody else's part of the list leads nowhere.
+    let window = Window { after: Some(Index::session(&root.id, &of_root.session)), limit: 100 };
+    let listing = fixture.directory.sessions(&vera, None, &window).await.unwrap();
+    assert!(listing.items.iter().all(|info| info.login == login("vera")) && listing.next.is_none());
+    assert_eq!(listing.items.iter().filter(|info| info.current).count(), 1);
+
+    let directory = &fixture.directory;
+    let others = cookies["ada"].session.clone();
+    assert_eq!(code(directory.end_session(&vera, &others).await), "not_found");
+    directory.end_session(&root_actor, &others).await.unwrap();
+    assert!(!fixture.is_living(&cookies["ada"]).await);
+    assert_eq!(code(directory.end_session(&root_actor, &others).await), "not_found");
+    directory.end_session(&vera, &cookies["vera"].session).await.unwrap();
+    assert_eq!(code(directory.end_session(&vera, &cookies["vera"].session).await), "session_ended");
+    let events = fixture.done_since(fixture.clock.now()).await;
+    let told = events.iter().filter(|event| event.action == "session.end").map(|event| event.target.id.as_str());
+    assert_eq!(told.collect::<Vec<_>>(), [cookies["vera"].session.as_str(), others.as_str()]);
+}
+
+#[tokio::test]
+async fn what_mints_or_grants_needs_a_password_that_was_given_just_now() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    fixture.patch("vera", AccountPatch { superuser: Some(true), ..AccountPatch::default() }).await.unwrap();
+    for name in ["ada", "ben"] {
+        fixture.account(name).await;
+    }
+    fixture.site("shop").await;
+    let token = fixture.token("vera").await.token.id;
+    let doomed = fixture.token("vera").await.token.id;
+    let cookie = fixture.sign_in("vera").await;
+    let actor = Fixture::by_session(&cookie);
+    let directory = &fixture.directory;
+    let (ada, shop) = (login("ada"), site_name("shop"));
+    let patch = |patch: AccountPatch| directory.update_account(&actor, &ada, patch, None);
+    directory.set_access(&actor, &ada, &shop, Level::Write).await.unwrap();
+
+    fixture.pass(Duration::from_mins(16));
+    let required = "password_confirmation_required";
+    let new = NewToken::new(login("vera"), fields::token_name("new").unwrap());
+    assert_eq!(code(directory.create_token(&actor, new.clone()).await), required);
+    assert_eq!(code(directory.rotate_token(&actor, &token, Duration::ZERO).await), required);
+    let name = TokenPatch { name: Some(fields::token_name("other").unwrap()), device: FieldPatch::Keep };
+    assert_eq!(code(directory.update_token(&actor, &token, name, None).await), required);
+    assert_eq!(code(directory.create_account(&actor, NewAccount::new(login("eve"), AccountKind::Human)).await), required);
+    assert_eq!(code(directory.set_access(&actor, &ada, &shop, Level::Admin).await), required);
+    for gives in [
+        AccountPatch { superuser: Some(true), ..AccountPatch::default() },
+        AccountPatch { login: Some(login("adah")), ..AccountPatch::default() },
+        AccountPatch { email: FieldPatch::Set(Email::parse("a@example.com").unwrap()), ..AccountPatch::default() },
+        AccountPatch { password: Some(Password::chosen("a new password").unwrap()), ..AccountPatch::default() },
+    ] {
+        assert_eq!(code(patch(gives).await), required);
+    }
+    let hosts = SitePatch { hosts: Some(vec![shop_host()]), ..SitePatch::default() };
+    assert_eq!(code(directory.update_site(&actor, &shop, hosts, None).await), required);
+    let refused = fixture.refused().await;
+    assert!(refused.iter().all(|event| event.reason.as_deref() == Some(required)));
+    assert_eq!(refused[0].actor.account.as_deref(), Some("vera"));
+    assert_eq!(refused[0].actor.credential.as_deref(), Some(cookie.session.as_str()));
+
+    // What takes away, and what gives nothing.
+    directory.set_access(&actor, &ada, &shop, Level::View).await.unwrap();
+    patch(AccountPatch { may_mint_tokens: Some(false), ..AccountPatch::default() }).await.unwrap();
+    assert_eq!(code(patch(AccountPatch { may_mint_tokens: Some(true), ..AccountPatch::default() }).await), required);
+    patch(AccountPatch { disabled: Some(true), ..AccountPatch::default() }).await.unwrap();
+    assert_eq!(code(patch(AccountPatch { disabled: Some(false), ..AccountPatch::default() }).await), required);
+    patch(AccountPatch { name: FieldPatch::Set(fields::account_name("Ada").unwrap()), ..AccountPatch::default() }).await.unwrap();
+    directory.revoke_token(&actor, &doomed, false, None, None).await.unwrap();
+    directory.delete_account(&actor, &login("ben"), None).await.unwrap();
+
+    let wrong = Password::presented(b"wrong horse").unwrap();
+    assert_eq!(code(directory.confirm_password(&actor, wrong).await), "wrong_password");
+    let confirmed = directory.confirm_password(&actor, Password::presented(PASSWORD.as_bytes()).unwrap()).await.unwrap();
+    assert_eq!((confirmed.session == cookie.session, confirmed.secret == cookie.secret), (true, false));
+    assert!(!fixture.is_living(&cookie).await, "the old secret is no good");
+    let actor = Fixture::by_session(&confirmed);
+    let (_, info) = directory.create_token(&actor, new).await.unwrap();
+    assert_eq!(info.token.created_by.credential.as_deref(), Some(cookie.session.as_str()));
+    assert!(info.token.minted_with.is_empty());
+    let events = fixture.done_since(fixture.clock.now()).await;
+    let event = events.iter().find(|event| event.action == "session.confirm").unwrap();
+    assert_eq!((event.target.id.as_str(), event.actor.account.as_deref()), (cookie.session.as_str(), Some("vera")));
+    assert_eq!(code(directory.confirm_password(&ADMIN, Password::presented(b"x").unwrap()).await), "session_required");
+}
+
+fn shop_host() -> Host {
+    Host::parse("shop.example.com").unwrap()
+}
+
+#[tokio::test]
+async fn a_new_password_ends_all_sessions_but_the_one_that_begins_by_it() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    let (own, other) = (fixture.sign_in("vera").await, fixture.sign_in("vera").await);
+    let (code_before, nonce) = fixture.code(&own).await;
+    let check = opened(fixture.redeem(&code_before, &nonce).await);
+    let directory = &fixture.directory;
+    let actor = Fixture::by_session(&own);
+    let [old, new] = [PASSWORD, "a new password"].map(|text| Password::chosen(text).unwrap());
+    let wrong = Password::presented(b"wrong horse").unwrap();
+    assert_eq!(code(directory.change_password(&actor, wrong, new.clone()).await), "wrong_password");
+    let name = Password::chosen("vera@example.com").unwrap();
+    assert_eq!(code(directory.change_password(&actor, old.clone(), name).await), "password_too_common");
+    assert!(fixture.is_living(&own).await && fixture.is_living(&other).await);
+    let begun = directory.change_password(&actor, old, new).await.unwrap();
+    assert_ne!(begun.session, own.session);
+    assert!(fixture.is_living(&begun).await && !fixture.is_living(&own).await && !fixture.is_living(&other).await);
+    assert!(!fixture.is_child_living(&check, shop().host()).await);
+    assert_eq!(fixture.ids_seen_by(&ADMIN, None).await, [format!("vera {}", begun.session)]);
+    assert_eq!(fixture.try_sign_in(ask("vera", PASSWORD)).await, Err(SignInError::Refused));
+    fixture.try_sign_in(ask("vera", "a new password")).await.unwrap();
+    // By somebody else: none is left.
+    let patch = AccountPatch { password: Some(Password::chosen(PASSWORD).unwrap()), ..AccountPatch::default() };
+    fixture.patch("vera", patch).await.unwrap();
+    assert!(fixture.ids_seen_by(&ADMIN, None).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_session_does_holds_only_while_it_goes_on() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    let cookie = fixture.sign_in("vera").await;
+    let actor = Fixture::by_session(&cookie);
+    let standing = fixture.directory.standing(&actor).await.unwrap();
+    let edit = || {
+        let mut edit = standing.edit();
+        edit.add_to(Index::Sites, "shop");
+        Plan::Commit(edit, ())
+    };
+    fixture.pass(Duration::from_mins(10));
+    assert!(fixture.is_living(&cookie).await, "it was seen, and its record is another version");
+    assert_eq!(fixture.directory.settle(edit()).await, Ok(Some(())));
+    fixture.directory.sign_out(&cookie, None, None).await.unwrap();
+    assert_eq!(fixture.directory.settle(edit()).await, Ok(None));
+}
+
+#[tokio::test]
+async fn the_list_lets_go_of_sessions_that_are_over() {
+    let fixture = fixture().await;
+    let vera = fixture.person("vera").await;
+    let [over, alive] = [fixture.sign_in("vera").await, fixture.sign_in("vera").await];
+    let dangling = Index::session(
+        &vera.id,
+        &SessionSecret::generate(crate::domain::session::SessionId::generate(&mut rng()), &mut rng()).session,
+    );
+    let mut edit = Edit::default();
+    edit.add_to(Index::Sessions, &dangling);
+    fixture.directory.settle(Plan::Commit(edit, ())).await.unwrap();
+    let sweep = async || {
+        let mut after = None;
+        while let Some(next) = fixture.directory.look_after_sessions(after.take()).await.unwrap() {
+            after = Some(next);
+        }
+        fixture.directory.look_after_the_rest().await.unwrap();
+        fixture.members(Index::Sessions).await.len()
+    };
+    assert_eq!(sweep().await, 2);
+    for _ in 0..3 {
+        fixture.pass(Duration::from_mins(45));
+        assert!(fixture.is_living(&alive).await);
+    }
+    assert!(!fixture.is_living(&over).await);
+    assert_eq!(sweep().await, 1, "an hour after its end");
+    assert_eq!(fixture.record::<Session>(Key::Session(over.session.clone())).await, None);
+    fixture.directory.revoke_all(&ADMIN, &login("vera"), false, None).await.unwrap();
+    let after = fixture.sign_in("vera").await;
+    assert_eq!(sweep().await, 1, "at once, as its generation has ended");
+    assert!(fixture.is_living(&after).await);
+    fixture.directory.delete_account(&ADMIN, &login("vera"), None).await.unwrap();
+    assert_eq!(sweep().await, 0);
+}
+
+#[tokio::test]
+async fn wherever_a_password_is_asked_for_guessing_ends() {
+    let fixture = fixture().await;
+    fixture.person("vera").await;
+    let actor = Fixture::by_session(&fixture.sign_in("vera").await);
+    let directory = &fixture.directory;
+    let [right, wrong, new] = [PASSWORD, "wrong horse", "a new password"].map(|text| Password::chosen(text).unwrap());
+    for round in 0..=20 {
+        let refused = match round % 3 {
+            0 => fixture.try_sign_in(ask("vera", "wrong horse")).await.is_err_and(|error| error == SignInError::Refused),
+            1 => code(directory.confirm_password(&actor, wrong.clone()).await) == "wrong_password",
+            _ => code(directory.change_password(&actor, wrong.clone(), new.clone()).await) == "wrong_password",
+        };
+        assert!(refused, "{round}");
+    }
+    let told = fixture.refused().await.len();
+    let blocked = fixture.try_sign_in(ask("vera", PASSWORD)).await;
+    assert!(matches!(blocked, Err(SignInError::Blocked { until: Some(_) })), "{blocked:?}");
+    assert_eq!(code(directory.confirm_password(&actor, right.clone()).await), "blocked");
+    assert_eq!(code(directory.change_password(&actor, right, new).await), "blocked");
+    assert_eq!(fixture.refused().await.len(), told, "who is blocked does not fill the trail");
+}
+
+/// That nobody can tell by the time it takes whether there is a login. Of many pairs, one right after the other, so that
+/// whatever else the machine does hits both alike.
+#[tokio::test]
+async fn an_unknown_login_takes_as_long_as_a_wrong_password() {
+    const PAIRS: usize = 300;
+    let fixture = fixture().await;
+    // Dear enough that a hash left out would be seen.
+    let hasher = Arc::new(Hasher::start(Cost::new(1024, 1, 1).unwrap()));
+    let new =
+        NewAccount { password: Some(Password::chosen(PASSWORD).unwrap()), ..NewAccount::new(login("vera"), AccountKind::Human) };
+    let directory = directory_with(fixture.store.clone(), fixture.clock.clone(), hasher);
+    directory.create_account(&ADMIN, new).await.unwrap();
+    let mut times = [Vec::new(), Vec::new()];
+    for pair in 0..PAIRS {
+        for turn in 0..2 {
+            // Which of the two is first changes.
+            let which = (pair + turn) % 2;
+            // Blocks are by the address and the login, so each attempt comes from elsewhere, and few are for one login.
+            let from = IpAddr::V4(Ipv4Addr::from(u32::try_from(pair * 2 + turn).unwrap()));
+            let began = std::time::Instant::now();
+            let refused = directory.sign_in(Some(from), None, ask(["vera", "nobody"][which], "wrong horse")).await;
+            times[which].push(began.elapsed());
+            assert_eq!(refused, Err(SignInError::Refused));
+        }
+        fixture.pass(Duration::from_mins(5));
+    }
+    let [wrong, unknown] = times.map(|mut times| {
+        times.sort();
+        times[times.len() / 2].as_secs_f64()
+    });
+    let ratio = unknown / wrong;
+    assert!((0.8..1.25).contains(&ratio), "an unknown login takes {ratio} times as long as a wrong password");
+}

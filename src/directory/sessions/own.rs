@@ -1,0 +1,133 @@
+//! What somebody does in his session about himself: he gives his password again, or takes another one.
+
+use super::{
+    super::{Actor, Directory, DirectoryError, Edit, Plan, rng, standing::Standing, until_settled},
+    SignInError,
+};
+use crate::{
+    domain::{
+        account::Account,
+        decision::Reason,
+        event::Action,
+        password::{Password, PasswordHash},
+        session::{Session, SessionSecret},
+    },
+    store::{Index, Key, Trouble},
+};
+
+impl Directory {
+    /// The password was given again: for a while, what mints, reveals or grants may be done. The session goes on under a new
+    /// secret, as with every change of rights; what it has at protected hosts stays.
+    pub async fn confirm_password(&self, actor: &Actor, password: Password) -> Result<SessionSecret, DirectoryError> {
+        let target = actor.cookie().map(|cookie| cookie.session.to_string()).unwrap_or_default();
+        self.audited(actor, Action::SessionConfirm, &target, async {
+            let (standing, account, _) = self.in_session(actor).await?;
+            self.prove_again(actor, &account, password).await?;
+            // Before the deed: once the old secret is no good, its owner must get the new one.
+            let mut event = standing.event(Action::SessionConfirm, &*target);
+            event.after = Some([("account".to_owned(), account.login.as_str().into())].into_iter().collect());
+            self.tell(&event).await?;
+            self.confirm(actor).await
+        })
+        .await
+    }
+
+    async fn confirm(&self, actor: &Actor) -> Result<SessionSecret, DirectoryError> {
+        until_settled!(self, {
+            let (standing, _, old) = self.in_session(actor).await?;
+            let secret = SessionSecret::generate(old.id.clone(), &mut rng());
+            let digest = secret.secret.digest();
+            let new = Session { secret: digest, confirmed_at: standing.now, version: old.version + 1, ..old.clone() };
+            let mut edit = Edit::default();
+            edit.expect_same(Key::Session(old.id.clone()), &old);
+            edit.put_until(Key::Session(old.id), &new, new.kept_until(&self.session_rules))?;
+            Plan::Commit(edit, secret)
+        })
+    }
+
+    /// Takes another password. All sessions of the account end by that; for this browser a new one begins.
+    pub async fn change_password(&self, actor: &Actor, current: Password, new: Password) -> Result<SessionSecret, DirectoryError> {
+        let target = self.who(actor).await.account.unwrap_or_default();
+        self.audited(actor, Action::AccountUpdate, &target, async {
+            let (_, account, _) = self.in_session(actor).await?;
+            new.is_not_a_name_of(&account.login, account.email.as_ref())?;
+            self.prove_again(actor, &account, current).await?;
+            let hash = self.hasher.hash(new).await?;
+            let Changed { secret, begins, ended } = self.set_own_password(actor, &hash).await?;
+            // The password is a new one already, whatever becomes of the rest.
+            self.open(&begins).await.map_err(|error| error.with(Trouble::Open))?;
+            if let Err(error) = self.end(&ended, None).await {
+                tracing::warn!(%error, "the record of a session that has ended stays until its time has come");
+            }
+            Ok(secret)
+        })
+        .await
+    }
+
+    async fn set_own_password(&self, actor: &Actor, hash: &PasswordHash) -> Result<Changed, DirectoryError> {
+        until_settled!(self, {
+            // It is dead when the password has changed since it was proven.
+            let (standing, old, session) = self.in_session(actor).await?;
+            let new = Account {
+                password: Some(hash.clone()),
+                session_generation: old.session_generation + 1,
+                version: old.version + 1,
+                ..old.clone()
+            };
+            let (secret, begins) = self.new_session(&new, session.remembered, session.browser.as_deref(), actor.address);
+            let mut edit = standing.edit();
+            edit.put(Key::Account(new.id.clone()), &new)?;
+            edit.add_to(Index::Sessions, &Index::session(&new.id, &begins.id));
+            let mut event = standing.event(Action::AccountUpdate, new.login.as_str());
+            event.after = Some([("password".to_owned(), "changed".into())].into_iter().collect());
+            edit.tell(event);
+            Plan::Commit(edit, Changed { secret, begins, ended: session })
+        })
+    }
+
+    /// Ends the session in which he asks, everywhere.
+    pub async fn leave(&self, actor: &Actor) -> Result<(), DirectoryError> {
+        let cookie = actor.cookie().ok_or_else(session_required)?;
+        let left = self.sign_out(cookie, actor.address, actor.request_id.clone()).await?;
+        left.map(drop).ok_or(DirectoryError::Unauthenticated(Reason::SessionEnded))
+    }
+
+    /// Who asks, in his session.
+    async fn in_session(&self, actor: &Actor) -> Result<(Standing, Account, Session), DirectoryError> {
+        let standing = self.standing(actor).await?;
+        match (&standing.session, standing.authority.bearer()) {
+            (Some(session), Some(bearer)) => {
+                let (session, account) = (Session::clone(session), bearer.account.clone());
+                Ok((standing, account, session))
+            }
+            _ => Err(session_required()),
+        }
+    }
+
+    async fn prove_again(&self, actor: &Actor, account: &Account, password: Password) -> Result<(), DirectoryError> {
+        let proven = self.prove(actor.address, account.login.as_str(), Some(account), password).await?;
+        if proven { Ok(()) } else { Err(SignInError::Refused.into()) }
+    }
+}
+
+fn session_required() -> DirectoryError {
+    DirectoryError::refused("session_required", "this is for who has signed in, with the cookie of a session")
+}
+
+/// One session in the place of another.
+struct Changed {
+    secret: SessionSecret,
+    begins: Session,
+    ended: Session,
+}
+
+impl From<SignInError> for DirectoryError {
+    fn from(error: SignInError) -> Self {
+        match error {
+            SignInError::Refused => Self::refused("wrong_password", "this is not your password"),
+            SignInError::Blocked { until } => Self::Blocked { until },
+            SignInError::Busy => Self::Busy,
+            SignInError::Store(error) => Self::Store(error),
+        }
+    }
+}
