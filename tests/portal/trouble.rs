@@ -1,6 +1,6 @@
 //! What the pages say to who has failed too often, and while the store is away.
 
-use super::{PASSWORD, PLAIN, Portal, body, looks::take};
+use super::{PASSWORD, PLAIN, Portal, body, looks::take, token_in};
 use crate::support::{
     browser::Browser,
     programs::wait_for,
@@ -68,4 +68,32 @@ fn while_the_store_is_away_nobody_is_signed_out() {
     wait_for("the store", || (signed_in.get("/sessions").status == 200).then_some(()));
     browser.reload();
     assert_eq!(browser.text("h1"), "Your sessions");
+}
+
+#[test]
+fn nothing_that_is_typed_or_held_is_logged() {
+    const NEW: &str = "hunter2 and three more";
+    let mut portal = Portal::start(&format!("{PLAIN}\n[log]\nlevel = \"trace\"\n"));
+    let client = portal.signed_in();
+    let from_shop = "/sign-in?rd=http://shop.localhost:8000/secret-page&nonce=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU";
+    let handed_over = client.get(from_shop);
+    let code = handed_over.header("location").and_then(|to| to.rsplit_once("code=")).expect("a code").1.to_owned();
+    let token = token_in(&client.get("/password"));
+    let before = client.cookie("keygate").unwrap();
+    let fields = [("csrf", token.as_str()), ("login", "vera"), ("current", PASSWORD), ("new", NEW), ("again", NEW)];
+    assert_eq!(client.post("/password", &fields).status, 303);
+    // Nor what is refused.
+    let other = portal.client();
+    assert_eq!(other.sign_in("/sign-in", "vera", "hunter2").status, 403);
+    assert_eq!(other.post("/sign-in", &[("hunter2", "hunter2"), ("csrf", "hunter2")]).status, 400);
+    let secrets = [before, client.cookie("keygate").unwrap(), client.cookie("keygate-form").unwrap(), code];
+    portal.keygate.stop();
+    let log = portal.keygate.log();
+    for secret in &secrets {
+        assert!(!log.contains(&secret[secret.len() - 43..]), "{log}");
+    }
+    for word in [PASSWORD, "hunter2", &token, "secret-page"] {
+        assert!(!log.contains(word), "{word}: {log}");
+    }
+    assert!(log.contains("/password") && log.contains("session.sign_in"), "{log}");
 }
