@@ -5,12 +5,14 @@ mod forms;
 mod looks;
 mod pages;
 mod round;
+mod trouble;
 
 use std::{cell::RefCell, net::IpAddr};
 
 use crate::support::{
     http::{Answer, Request},
     keygate::Keygate,
+    redis::Server,
 };
 
 /// The password of everybody here.
@@ -46,7 +48,16 @@ pub struct Portal {
 
 impl Portal {
     pub fn start(section: &str) -> Self {
-        let keygate = Keygate::start(&format!("{CONFIG}{section}"));
+        Self::furnish(Keygate::start(&format!("{CONFIG}{section}")), section)
+    }
+
+    pub fn on_redis(section: &str, server: &Server) -> Self {
+        let mut keygate = Keygate::prepare_on_redis(&format!("{CONFIG}{section}"), &server.url());
+        keygate.restart();
+        Self::furnish(keygate, section)
+    }
+
+    fn furnish(keygate: Keygate, section: &str) -> Self {
         let long = "Wilhelmina Theodora Featherstonehaugh-Cholmondeley of the Far North-Eastern Regional Office";
         for (login, name) in [("vera", "Vera Petrova"), ("wilhelmina.theodora.featherstonehaugh-cholmondeley", long)] {
             keygate.must_with(&["account", "create", login, "--name", name, "--password-stdin"], PASSWORD);

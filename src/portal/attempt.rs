@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use actix_web::{HttpResponse, http::header::RETRY_AFTER};
+
 use super::{
     Refusal,
     times::{Shown, in_words},
@@ -42,13 +44,14 @@ impl Failed {
         }
     }
 
-    /// In seconds.
-    pub fn retry_after(&self) -> Option<u64> {
-        match self {
-            Self::Busy => Some(5),
-            Self::Blocked(Some((_, seconds))) => Some(*seconds),
-            Self::Wrong | Self::Blocked(None) => None,
-        }
+    /// Says in the header when it may be tried again.
+    pub fn add_retry_after(&self, response: &mut HttpResponse) {
+        let seconds = match self {
+            Self::Busy => 5,
+            Self::Blocked(Some((_, seconds))) => *seconds,
+            Self::Wrong | Self::Blocked(None) => return,
+        };
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
 }
 

@@ -23,9 +23,20 @@ struct Page {
     next: &'static str,
 }
 
+impl Page {
+    fn wrong(&self) -> bool {
+        matches!(self.problem, Some(Failed::Wrong))
+    }
+}
+
 fn ask(visitor: SignedIn, next: &'static str, problem: Option<Failed>) -> Result<HttpResponse, Refusal> {
     let status = problem.as_ref().map_or(200, Failed::status);
-    page(status, &Page { title: "Confirm your password", visitor, problem, next })
+    let confirm = Page { title: "Confirm your password", visitor, problem, next };
+    let mut response = page(status, &confirm)?;
+    if let Some(failed) = &confirm.problem {
+        failed.add_retry_after(&mut response);
+    }
+    Ok(response)
 }
 
 /// Where to go on; a page of ours, whatever is asked for.

@@ -1,5 +1,7 @@
 //! `/password`: somebody who is signed in chooses a new password. His other sessions end with the old one.
 
+use std::fmt;
+
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
@@ -17,15 +19,19 @@ use crate::{
 };
 
 /// What is to be filled in again, and why.
-struct Problem {
-    status: u16,
-    field: &'static str,
-    text: String,
+enum Problem {
+    /// The new password is none that is taken.
+    With { field: &'static str, text: String },
+    /// The current one did not help.
+    Failed(Failed),
 }
 
-impl Problem {
-    fn on(field: &'static str, text: impl Into<String>) -> Self {
-        Self { status: 422, field, text: text.into() }
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::With { text, .. } => f.write_str(text),
+            Self::Failed(failed) => failed.fmt(f),
+        }
     }
 }
 
@@ -40,13 +46,26 @@ struct Page {
 
 impl Page {
     fn wrong(&self, field: &str) -> bool {
-        self.problem.as_ref().is_some_and(|problem| problem.field == field)
+        match &self.problem {
+            Some(Problem::With { field: wrong, .. }) => *wrong == field,
+            Some(Problem::Failed(Failed::Wrong)) => field == "current",
+            Some(Problem::Failed(_)) | None => false,
+        }
     }
 }
 
 fn ask(visitor: SignedIn, problem: Option<Problem>) -> Result<HttpResponse, Refusal> {
-    let status = problem.as_ref().map_or(200, |problem| problem.status);
-    page(status, &Page { title: "Change your password", at: "/password", visitor, problem })
+    let status = match &problem {
+        None => 200,
+        Some(Problem::With { .. }) => 422,
+        Some(Problem::Failed(failed)) => failed.status(),
+    };
+    let form = Page { title: "Change your password", at: "/password", visitor, problem };
+    let mut response = page(status, &form)?;
+    if let Some(Problem::Failed(failed)) = &form.problem {
+        failed.add_retry_after(&mut response);
+    }
+    Ok(response)
 }
 
 /// `GET /password`
@@ -73,15 +92,17 @@ pub(super) async fn submit(
     form: Form<Fields>,
 ) -> Result<HttpResponse, Refusal> {
     let Fields { current, new, again, .. } = form.proven_by(visitor.secret())?;
+    let with = |field, text: String| Some(Problem::With { field, text });
     if new.expose() != again.expose() {
-        return ask(visitor, Some(Problem::on("again", "The new password is not the same in both fields.")));
+        return ask(visitor, with("again", "The new password is not the same in both fields.".to_owned()));
     }
     let new = match Password::chosen(new.expose()) {
         Ok(new) => new,
-        Err(invalid) => return ask(visitor, Some(Problem::on("new", in_words(&invalid)))),
+        Err(invalid) => return ask(visitor, with("new", in_words(&invalid))),
     };
+    // One that is too long is nobody's.
     let Some(current) = Password::presented(current.expose().as_bytes()) else {
-        return ask(visitor, Some(Problem { status: 403, field: "current", text: Failed::Wrong.to_string() }));
+        return ask(visitor, Some(Problem::Failed(Failed::Wrong)));
     };
     match state.directory.change_password(&visitor.actor(&request), current, new).await {
         Ok(session) => {
@@ -89,11 +110,8 @@ pub(super) async fn submit(
             keep(&state, &session, &mut response).await?;
             Ok(response)
         }
-        Err(DirectoryError::Invalid(invalid)) => ask(visitor, Some(Problem::on("new", in_words(&invalid)))),
-        Err(error) => {
-            let failed = Failed::read(error, state.clock.now())?;
-            ask(visitor, Some(Problem { status: failed.status(), field: "current", text: failed.to_string() }))
-        }
+        Err(DirectoryError::Invalid(invalid)) => ask(visitor, with("new", in_words(&invalid))),
+        Err(error) => ask(visitor, Some(Problem::Failed(Failed::read(error, state.clock.now())?))),
     }
 }
 

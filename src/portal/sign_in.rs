@@ -7,7 +7,7 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         Method,
-        header::{CONTENT_SECURITY_POLICY, RETRY_AFTER, USER_AGENT},
+        header::{CONTENT_SECURITY_POLICY, USER_AGENT},
     },
     web,
 };
@@ -177,10 +177,6 @@ fn ask(
         Arrival::Here { .. } | Arrival::Refused => None,
     };
     let status = problem.as_ref().map_or(200, Problem::status);
-    let retry_after = match &problem {
-        Some(Problem::Failed(failed)) => failed.retry_after(),
-        Some(Problem::Missing | Problem::Stale) | None => None,
-    };
     let form = Page {
         title: "Sign in",
         to: to.map(Origin::authority),
@@ -193,11 +189,11 @@ fn ask(
         remember_for: in_words(state.rules.remember),
     };
     let mut response = page(status, &form)?;
+    if let Some(Problem::Failed(failed)) = &form.problem {
+        failed.add_retry_after(&mut response);
+    }
     if known.is_none() {
         cookies::add(&mut response, Cookie::Form.set(&state.url, &secret.to_text(), None))?;
-    }
-    if let Some(seconds) = retry_after {
-        response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
     if let Some(to) = to
         && let Ok(policy) = forms_lead_to(to, &state.hosts).try_into()
