@@ -1,7 +1,6 @@
 //! What a server does beside answering: it writes down when tokens were last used, when sessions were last seen and which
-//! attempts have failed, reports leaks, looks after records whose
-//! time has come, and sends notices. How often, and that it ends in order; what is done is the gate's and the
-//! directory's business.
+//! attempts have failed, reports leaks, looks after records whose time has come, and sends notices. How often, and that it
+//! ends in order; what is done is the gate's and the directory's business.
 
 use std::{sync::Arc, time::Duration};
 
