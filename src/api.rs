@@ -7,6 +7,7 @@ mod access;
 mod accounts;
 mod answer;
 mod audit;
+mod blocked;
 mod client;
 mod decode;
 mod documents;
@@ -90,6 +91,7 @@ fn operations() -> operations::Operations {
         sessions::operations,
         me::operations,
         audit::operations,
+        blocked::operations,
         policy::operations,
         explain::operations,
         documents::operations,

@@ -168,7 +168,8 @@ impl App {
             query_names: settings.credentials.query_names.clone(),
             hosts: settings.portal.hosts.clone(),
         };
-        let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), session_rules: settings.sessions, delivery };
+        let session_rules = settings.sessions;
+        let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), session_rules, delivery };
         let gate = Gate::new(Parts {
             store: as_store,
             clock: clock.clone(),
@@ -179,7 +180,7 @@ impl App {
             policy: policy.clone(),
             reader,
             allow_in_url: settings.credentials.allow_in_url,
-            session_rules: settings.sessions,
+            session_rules,
         });
         let wire = Arc::new(Wire::new(WireParts {
             gate: Arc::new(gate),

@@ -4,6 +4,7 @@
 mod access;
 mod account;
 mod audit;
+mod blocked;
 mod client;
 mod config;
 mod explain;
@@ -102,6 +103,9 @@ enum Command {
     Session(session::Command),
     /// The audit trail: who did what, when, and from where
     Audit(audit::Audit),
+    /// Blocks: who may not try for a while, because too many attempts have failed
+    #[command(subcommand)]
+    Blocked(blocked::Command),
     /// Completions for a shell, on standard output
     Completions(paper::Completions),
     /// The manual, as a man page on standard output
@@ -269,6 +273,7 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Token(command) => wait_for(command.run(remote(&global)?)),
         Command::Session(command) => wait_for(command.run(remote(&global)?)),
         Command::Audit(audit) => wait_for(audit.run(remote(&global)?)),
+        Command::Blocked(command) => wait_for(command.run(remote(&global)?)),
         Command::Completions(completions) => {
             completions.run(&Cli::command());
             Ok(())

@@ -10,6 +10,7 @@ mod crash;
 mod credentials;
 mod dangling;
 mod guards;
+mod guessing;
 mod layers;
 mod lifecycle;
 mod listeners;

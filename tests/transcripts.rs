@@ -3,12 +3,15 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use insta::assert_snapshot;
 
 use crate::support::{
     command::{Ran, run, run_words},
     control::Control,
-    programs::Folder,
+    dialects::PROXY,
+    http::Request,
+    programs::{Folder, wait_for},
 };
 
 /// Everything that was typed in one test, and what came of it.
@@ -276,6 +279,34 @@ fn the_audit_trail() {
         audit --since yesterday
         audit --limit 0
         audit --done --refused",
+    );
+    assert_transcript!(transcript);
+}
+
+/// Somebody guesses, and an administrator looks after it.
+#[test]
+fn blocks() {
+    let guessing = "[[rules]]\nname = \"all\"\nsite = { host = true }\naccess = \"view\"\ncredentials = [\"basic\"]\n\n\
+        [guessing]\nper_address = 0\nper_login = 1\n";
+    let control = Control::with(guessing);
+    let mut transcript = Transcript::of(&control);
+    transcript.types("blocked list");
+    for login in ["vera", "ada", "vera", "ada"] {
+        let guess = format!("Basic {}", STANDARD.encode(format!("{login}:a wrong password")));
+        let check = Request::new("GET", "/auth/check?method=GET&url=http%3A%2F%2Fa.example%2F").header("Host", "localhost");
+        let answer = check.header("Authorization", &guess).send(PROXY, control.keygate.check).unwrap();
+        assert_eq!(answer.header("X-Auth-Reason"), Some("mismatch"));
+    }
+    let listed = || transcript.run("blocked list", "").stdout.lines().count();
+    wait_for("the blocks to be listed", || (listed() == 3).then_some(()));
+    transcript.types(
+        "blocked list
+        blocked list --json
+        blocked lift Vera
+        blocked lift ada --json
+        blocked list --json
+        blocked lift vera
+        blocked lift 203.0.113.7",
     );
     assert_transcript!(transcript);
 }

@@ -83,10 +83,14 @@ impl Directory {
     /// # Errors
     /// `NotFound` when nothing of that name is blocked.
     pub async fn lift_blocks(&self, actor: &Actor, value: &str) -> Result<(), DirectoryError> {
+        let subjects = Subject::named(value);
+        let nothing = || DirectoryError::not_found("block", value);
+        if subjects.is_empty() {
+            return Err(nothing());
+        }
         self.audited(actor, Action::GuessingUnblock, value, async {
             until_settled!(self, {
                 let standing = self.superuser(actor).await?;
-                let subjects = Subject::named(value);
                 let keys: Vec<_> = subjects.iter().map(|subject| Key::Failures(subject.name())).collect();
                 let records = self.get_all::<Failures>(&keys).await?;
                 let mut edit = standing.edit();
@@ -101,7 +105,7 @@ impl Directory {
                     edit.tell(about(standing.event(Action::GuessingUnblock, ""), subject, &block));
                 }
                 if !lifted {
-                    return Err(DirectoryError::not_found("block", value));
+                    return Err(nothing());
                 }
                 Plan::Commit(edit, ())
             })

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::ToSchema;
 
-use super::{AccessEntry, Recorded, SessionInfo, TokenInfo};
+use super::{AccessEntry, Blocked, Recorded, SessionInfo, TokenInfo};
 use crate::domain::{
     access::Level,
     account::{Account, AccountKind},
@@ -157,6 +157,39 @@ impl From<TokenInfo> for TokenView {
     }
 }
 
+/// Somebody whose attempts are not looked at for a while, because too many have failed.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Blocked)]
+pub struct BlockedView {
+    /// By what he is counted: `address` or `login`.
+    #[schema(schema_with = subjects)]
+    pub subject: String,
+    /// An IPv4 address, a /64 of IPv6, or a login, folded. Nobody may have that login.
+    pub value: String,
+    /// What has failed: `password` or `token`. Only that is refused.
+    #[schema(schema_with = credentials)]
+    pub of: String,
+    /// Within the window, with the one that was too many.
+    pub failures: u64,
+    /// When the block began.
+    pub since: Timestamp,
+    /// When it ends by itself.
+    pub until: Timestamp,
+}
+
+impl From<Blocked> for BlockedView {
+    fn from(Blocked { subject, block }: Blocked) -> Self {
+        Self {
+            subject: subject.kind().to_owned(),
+            value: subject.value(),
+            of: subject.of().to_owned(),
+            failures: block.failures as u64,
+            since: block.since,
+            until: block.until,
+        }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Session)]
 pub struct SessionView {
@@ -208,7 +241,18 @@ fn levels(ceiling: &Ceiling) -> Option<BTreeMap<String, Level>> {
 
 fn states() -> utoipa::openapi::Object {
     let states = [TokenState::Active, TokenState::Expired, TokenState::Revoked, TokenState::Superseded];
-    let words = states.map(|state| serde_json::json!(state));
+    words(states.map(|state| serde_json::json!(state)))
+}
+
+fn subjects() -> utoipa::openapi::Object {
+    words(["address", "login"].map(serde_json::Value::from))
+}
+
+fn credentials() -> utoipa::openapi::Object {
+    words(["password", "token"].map(serde_json::Value::from))
+}
+
+fn words<const N: usize>(words: [serde_json::Value; N]) -> utoipa::openapi::Object {
     utoipa::openapi::ObjectBuilder::new().schema_type(utoipa::openapi::Type::String).enum_values(Some(words)).build()
 }
 

@@ -199,12 +199,21 @@ fn ask(
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(RETRY_AFTER, seconds.into());
     }
-    if to.is_some()
-        && let Ok(policy) = guarded::content_security_policy(state.hosts.iter()).try_into()
+    if let Some(to) = to
+        && let Ok(policy) = forms_lead_to(to, &state.hosts).try_into()
     {
         response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     }
     Ok(response)
+}
+
+/// What Chromium asks about every redirect after the form: it must go through to the application, which may send the browser
+/// on to another protected host.
+fn forms_lead_to(to: &Origin, hosts: &ProtectedHosts) -> String {
+    // Proxies have a page of memory for all headers of an answer.
+    const NAMED: usize = 32;
+    let others = hosts.iter().filter(|origin| *origin != to);
+    guarded::content_security_policy(std::iter::once(to).chain(others).take(NAMED))
 }
 
 fn form_secret(state: &PortalState, request: &HttpRequest) -> Result<Option<Secret>, Refusal> {

@@ -90,13 +90,13 @@ fn a_database_of_the_future_is_refused_and_left_alone() {
     drop(opened(&directory));
     let path = directory.path().join("keygate.db");
     let raise = |to: i64| rusqlite::Connection::open(&path).unwrap().execute_batch(&format!("PRAGMA user_version = {to}")).unwrap();
-    raise(3);
+    raise(4);
     let before = std::fs::read(&path).unwrap();
     let error = EmbeddedStore::open(directory.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Future { found: 3, .. }), "{error}");
-    assert!(error.to_string().ends_with("keygate.db has schema version 3, this version of Keygate knows up to 2"), "{error}");
+    assert!(matches!(error, OpenError::Future { found: 4, .. }), "{error}");
+    assert!(error.to_string().ends_with("keygate.db has schema version 4, this version of Keygate knows up to 3"), "{error}");
     assert!(std::fs::read(&path).unwrap() == before);
-    raise(2);
+    raise(3);
     drop(opened(&directory));
 }
 
@@ -137,8 +137,12 @@ async fn a_database_of_the_first_release_is_opened_with_all_it_has() {
         store.commit(Change { entries: vec![entry("new")], ..Change::default() }).await.unwrap();
         assert_eq!(lines(&store).await.len(), opening);
         store.note_uses(&[(token(opening), at(1, ""))]).await.unwrap();
+        let until = Step::PutUntil(name("otto"), record(1, ""), Timestamp::from_millis(1));
+        store.commit(steps([until])).await.unwrap();
+        store.forget_expired(Timestamp::from_millis(2)).await.unwrap();
+        assert_eq!(get(&store, &name("otto")).await, None);
         drop(store);
-        assert_eq!(version(), 2);
+        assert_eq!(version(), 3);
     }
 }
 
@@ -236,7 +240,7 @@ async fn a_damaged_record_or_last_use_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let store = opened(&directory);
     let database = rusqlite::Connection::open(directory.path().join("keygate.db")).unwrap();
-    database.execute_batch("INSERT INTO record VALUES ('name:anna', -1, '{}')").unwrap();
+    database.execute_batch("INSERT INTO record VALUES ('name:anna', -1, '{}', NULL)").unwrap();
     for keys in [vec![name("anna")], vec![name("otto"), name("anna")]] {
         let error = store.read(&keys).await.unwrap_err();
         assert!(!error.transient && error.message.contains("name:anna"), "{error}");

@@ -1,6 +1,6 @@
 //! What only a store that is a server can be asked: it goes away, hangs, fills up, and wants a password.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 
 use keygate::{
     domain::time::Timestamp,
@@ -11,7 +11,9 @@ use keygate::{
 };
 
 use super::{
-    add, entry, lines, members, name, options, patient, put, remove, steps,
+    add, entry,
+    families::family,
+    lines, members, name, options, patient, put, record, remove, steps,
     trail::goes_on_only_where_rights_are_taken_away,
     uses::{at, token},
     version,
@@ -332,7 +334,32 @@ async fn a_user_that_may_not_do_all_of_a_change_does_nothing_of_it() {
             .await
             .unwrap();
         assert_eq!(members(&store, &Index::Sites).await, ["b"]);
+        let [session, check, _] = family("AbCdEfGh0123");
+        let far = Timestamp::from_millis(4_000_000_000_000);
+        let step = |key: &Key| Step::PutUntil(key.clone(), record(1, ""), far);
+        store.commit(steps([step(&session), step(&check), Step::Delete(check.clone())])).await.unwrap();
+        store.forget_expired(far).await.unwrap();
+        assert_eq!(version(&store, &session).await, Some(1));
     }
+}
+
+/// In a cluster all of a family lies on one node, and families lie on all of them. What has a time ends by Redis itself.
+#[tokio::test]
+async fn a_family_has_a_hash_tag_of_its_own() {
+    let server = Server::start(Program::Redis);
+    let store = patient(&server);
+    let [session, check, code] = family("AbCdEfGh0123");
+    let far = Timestamp::from_millis(4_000_000_000_000);
+    let until = Step::PutUntil(session, record(1, ""), far);
+    store.commit(steps([until, put(&check, 1), put(&code, 1)])).await.unwrap();
+    let names = ["session:AbCdEfGh0123", "check:AbCdEfGh0123:shop.example.com", &format!("code:AbCdEfGh0123:{}", "0".repeat(64))];
+    let keys = names.map(|name| format!("kg:r:{{AbCdEfGh0123}}:{name}"));
+    let slots: BTreeSet<_> = keys.iter().map(|key| server.command(&["CLUSTER", "KEYSLOT", key])).collect();
+    assert_eq!(slots.len(), 1);
+    assert_eq!(keys.each_ref().map(|key| server.command(&["EXISTS", key])), [":1"; 3]);
+    assert_eq!(server.command(&["DBSIZE"]), ":3");
+    assert_eq!(server.command(&["PEXPIRETIME", &keys[0]]), ":4000000000000");
+    assert_eq!(server.command(&["PEXPIRETIME", &keys[1]]), ":-1");
 }
 
 #[tokio::test]

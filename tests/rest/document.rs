@@ -141,6 +141,7 @@ async fn answers_have_the_members_that_are_described() {
         ("/tokens", "/tokens?limit=0"),
         ("/me", "/me"),
         ("/audit", "/audit"),
+        ("/blocked", "/blocked"),
         ("/policy", "/policy"),
     ] {
         check(&format!("/api/v1{described}"), "get", &control.get(path).await);

@@ -127,6 +127,8 @@ impl Rest {
             }
             "list" => return self.list(asker, target).await,
             "audit" => (Method::GET, "/audit".to_owned(), None),
+            "blocked" => (Method::GET, "/blocked".to_owned(), None),
+            "lift" => (Method::DELETE, format!("/blocked/{target}"), None),
             other => panic!("{other}"),
         };
         self.send(asker, method, &path, body).await.map(|_| "ok".to_owned())

@@ -242,6 +242,8 @@ impl UseCases {
             }
             "list" => return self.list(actor, target).await,
             "audit" => self.directory.trail(actor, &TrailFilter::default(), &Window::default()).await.map(drop),
+            "blocked" => self.directory.blocked(actor, &Window::default()).await.map(drop),
+            "lift" => self.directory.lift_blocks(actor, target).await,
             other => panic!("{other}"),
         }?;
         Ok("ok".to_owned())

@@ -68,6 +68,17 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     panic!("gave up waiting for {what}");
 }
 
+/// The same where looking takes an await.
+pub async fn wait_for_async<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    for _ in 0..LOOKS {
+        if let Some(found) = look().await {
+            return found;
+        }
+        pause();
+    }
+    panic!("gave up waiting for {what}");
+}
+
 /// Lets others run before the next look at a condition.
 pub fn pause() {
     let end = Instant::now() + LOOK_AGAIN;
