@@ -1,7 +1,6 @@
-//! What a server does beside answering: it writes down when tokens were last used, when sessions were last seen, and which
-//! attempts have failed, reports leaks, looks after records whose
-//! time has come, and sends notices. How often, and that it ends in order; what is done is the gate's and the
-//! directory's business.
+//! What a server does beside answering: it writes down when tokens were last used, when sessions were last seen and which
+//! attempts have failed, reports leaks, looks after records whose time has come, and sends notices. How often, and that it
+//! ends in order; what is done is the gate's and the directory's business.
 
 use std::{sync::Arc, time::Duration};
 
@@ -36,8 +35,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(super) struct Tasks {
     pub signs: Arc<Signs>,
     pub leaks: mpsc::Receiver<Leak>,
-    pub guessing: Arc<Guessing>,
     pub session_rules: SessionRules,
+    pub guessing: Arc<Guessing>,
     pub delivery: Option<Delivery>,
 }
 
