@@ -44,7 +44,6 @@ fn bash_completes_commands_and_options() {
     assert_eq!(complete("keygate completions z"), "zsh");
     // Nothing of what is not available.
     assert_eq!(complete("keygate doc"), "");
-    assert_eq!(complete("keygate explain --coo"), "");
 }
 
 #[test]

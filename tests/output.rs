@@ -120,6 +120,7 @@ fn config_show_prints_everything_but_secrets() {
 
     [portal]
     listen = "127.0.0.1:9181"
+    hosts = []
     trusted_proxies = []
     requests_per_second = 500
 
@@ -144,6 +145,19 @@ fn config_show_prints_everything_but_secrets() {
     unused_after = "90d"
     keep_ended = "90d"
     leak = "report"
+
+    [sessions]
+    idle = "1h"
+    absolute = "12h"
+    remember = "14d"
+
+    [guessing]
+    window = "1h"
+    per_address = 20
+    per_login = 60
+    tokens_per_address = 0
+    allow = []
+    deny = []
 
     [audit]
     keep = "365d"
@@ -323,7 +337,7 @@ fn what_is_wrong_with_a_command_is_one_sentence() {
     exit 2
     ");
     assert_snapshot!(run("explain --cookie-stdin --url http://a/"), @r"
-    ! keygate: --cookie-stdin: not available in this version
+    ! keygate: standard input holds no cookie
     exit 2
     ");
     assert_snapshot!(run("tokne list"), @r"

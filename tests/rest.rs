@@ -361,6 +361,7 @@ async fn a_decision_is_explained_rule_by_rule() {
         (json!({ "url": url, "token": token }), "deny", 403, "network"),
         (json!({ "url": url }), "challenge", 401, "no_credential"),
         (json!({ "url": url, "token": "kg_u_x" }), "challenge", 401, "malformed"),
+        (json!({ "url": url, "cookie": "x" }), "challenge", 401, "session_ended"),
         (json!({ "url": "http://shop.example.com/a/../b" }), "deny", 400, "ambiguous_path"),
         (json!({ "url": "http://x.stats.example.com/index.php?module=API", "token": token }), "deny", 403, "network"),
         // Anonymous may not, and is asked who he is.
@@ -378,7 +379,7 @@ async fn a_decision_is_explained_rule_by_rule() {
         (json!({}), "body_invalid", json!("url")),
         (json!({ "url": "shop.example.com/" }), "url_malformed", json!("url")),
         (json!({ "url": url, "from": "home" }), "address_malformed", json!("from")),
-        (json!({ "url": url, "cookie": "x" }), "body_invalid", json!("cookie")),
+        (json!({ "url": url, "cookies": "x" }), "body_invalid", json!("cookies")),
     ] {
         let refused = control.send(Method::POST, "/explain", &ask).await;
         assert_eq!((refused.status, code(&refused.body), &refused.body["field"]), (422, expected, &field), "{ask}");

@@ -47,7 +47,7 @@ impl Ask {
     }
 }
 
-/// Who asks: the name of a token of the house, and the address he comes from.
+/// Who asks: the name of a token or session of the house, and the address he comes from.
 #[derive(Clone, Debug)]
 pub struct Asker {
     pub name: String,
@@ -114,6 +114,12 @@ fn changes(row: &Row) -> bool {
     row.outcome == "ok" && !LOOKS.contains(&row.ask.verb.as_str())
 }
 
+/// Over the API nobody signs in, so what sessions may is asked of the use cases; `sessions.rs` has samples for the API.
+fn has_sessions(row: &Row) -> bool {
+    let in_session = ["in-", "out-", "stale-"].iter().any(|begin| row.asker.name.starts_with(begin));
+    in_session || row.ask.verb == "end" || row.ask.target == "sessions"
+}
+
 #[tokio::test]
 async fn the_table_of_rights_holds_for_the_use_cases() {
     let (house, rules) = table();
@@ -146,11 +152,13 @@ async fn the_table_of_rights_holds_for_the_use_cases() {
 #[tokio::test]
 async fn the_table_of_rights_holds_over_the_api() {
     let (house, rules) = table();
+    let house: Vec<_> = house.into_iter().filter(|step| !["session", "wait", "end"].contains(&step.verb.as_str())).collect();
     let every = cases_to_run(9, 1);
     let mut shared = rest::Rest::new();
     build(&mut shared, &house).await;
     let mut wrong = Vec::new();
-    for row in rules.iter().filter(|row| !changes(row) || row.line.is_multiple_of(every as usize)) {
+    let asked = rules.iter().filter(|row| !has_sessions(row));
+    for row in asked.filter(|row| !changes(row) || row.line.is_multiple_of(every as usize)) {
         let outcome = if changes(row) {
             let mut own = rest::Rest::new();
             build(&mut own, &house).await;

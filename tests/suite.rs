@@ -21,6 +21,7 @@ mod output;
 mod parity;
 mod portal;
 mod properties;
+mod protected;
 mod proxies;
 mod readings;
 mod readme;

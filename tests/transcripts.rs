@@ -254,6 +254,23 @@ fn tokens_by_filters() {
     assert_transcript!(transcript);
 }
 
+/// Nobody has signed in; what is shown of who has, is looked at in `sessions.rs`.
+#[test]
+fn sessions() {
+    let control = Control::start();
+    let mut transcript = Transcript::of(&control);
+    transcript.types(
+        "account create vera
+        session list
+        session list vera --json
+        session list nobody
+        session revoke AbCdEfGh0123
+        session revoke AbCdEfGh0123 --no-wait --json
+        session revoke short",
+    );
+    assert_transcript!(transcript);
+}
+
 #[test]
 fn the_audit_trail() {
     let control = Control::start();

@@ -23,6 +23,7 @@ use crate::{
 const MAX_METHOD: u64 = 64;
 const MAX_URL: u64 = 8192;
 const MAX_TOKEN: u64 = 1024;
+const MAX_COOKIE: u64 = 4096;
 const MAX_ADDRESS: u64 = 64;
 
 /// A request that nobody has made.
@@ -39,6 +40,9 @@ struct Request {
     /// A token, as a client would send it after `Bearer`.
     #[schema(max_length = 1024)]
     token: Option<String>,
+    /// What a browser holds as its session at the URL's host: the cookie's value, or all its cookies as it would send them.
+    #[schema(max_length = 4096)]
+    cookie: Option<String>,
     /// The client's address.
     #[schema(max_length = 64, example = "192.0.2.7")]
     from: Option<String>,
@@ -107,10 +111,11 @@ async fn explain(
     Body(request): Body<Request>,
 ) -> Result<HttpResponse, Problem> {
     state.directory.require_superuser(&caller.0).await?;
-    let Request { method, url, token, from } = request;
+    let Request { method, url, token, cookie, from } = request;
     within(&method, MAX_METHOD, "method_too_long", "method")?;
     within(&url, MAX_URL, "url_too_long", "url")?;
     within(token.as_deref().unwrap_or_default(), MAX_TOKEN, "token_too_long", "token")?;
+    within(cookie.as_deref().unwrap_or_default(), MAX_COOKIE, "cookie_too_long", "cookie")?;
     within(from.as_deref().unwrap_or_default(), MAX_ADDRESS, "address_too_long", "from")?;
     let (host, target) = split_url(&url)
         .ok_or_else(|| Problem::new(422, "url_malformed", "a URL is written http://host/path or https://host/path").on("url"))?;
@@ -124,6 +129,11 @@ async fn explain(
     let mut headers = ClientHeaders::default();
     if let Some(value) = &authorization {
         headers.take("authorization", value.as_bytes());
+    }
+    let named = |cookie: String| if cookie.contains('=') { cookie } else { format!("{}={cookie}", gate.session_cookie_at(host)) };
+    let cookies = cookie.map(|cookie| zeroize::Zeroizing::new(named(cookie)));
+    if let Some(value) = &cookies {
+        headers.take("cookie", value.as_bytes());
     }
     let described = Described { method: &method, target: target.as_bytes(), host, client, headers: &headers, body: None };
     Ok(HttpResponse::Ok().json(gate.explain(described, "explain".to_owned()).await))

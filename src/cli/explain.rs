@@ -21,8 +21,8 @@ pub struct Explain {
     /// Read a token from standard input
     #[arg(long)]
     token_stdin: bool,
-    /// Read a session cookie from standard input
-    #[arg(long, hide = true)]
+    /// Read a session cookie from standard input: its value, or all cookies as a browser sends them
+    #[arg(long, conflicts_with = "token_stdin")]
     cookie_stdin: bool,
     /// The client's address
     #[arg(long, value_name = "IP")]
@@ -31,11 +31,9 @@ pub struct Explain {
 
 impl Explain {
     pub(super) async fn run(self, session: Session) -> Result<(), Failure> {
-        if self.cookie_stdin {
-            return Err(Failure::not_available("--cookie-stdin"));
-        }
-        let token = if self.token_stdin { Some(read_token()?) } else { None };
-        let body = json!({ "method": self.method, "url": self.url, "token": token, "from": self.from });
+        let token = if self.token_stdin { Some(read("token")?) } else { None };
+        let cookie = if self.cookie_stdin { Some(read("cookie")?) } else { None };
+        let body = json!({ "method": self.method, "url": self.url, "token": token, "cookie": cookie, "from": self.from });
         let call = Call { method: Method::POST, path: &["explain"], query: &[], body: Some(body) };
         let told: Value = session.client.call(call).await?;
         if session.output.json {
@@ -47,13 +45,13 @@ impl Explain {
     }
 }
 
-fn read_token() -> Result<String, Failure> {
+fn read(what: &str) -> Result<String, Failure> {
     let mut text = String::new();
     let read = std::io::stdin().take(4096).read_to_string(&mut text);
-    read.map_err(|error| Failure::Usage(format!("no token could be read from standard input: {error}")))?;
+    read.map_err(|error| Failure::Usage(format!("no {what} could be read from standard input: {error}")))?;
     match text.trim() {
-        "" => Err(Failure::Usage("standard input holds no token".to_owned())),
-        token => Ok(token.to_owned()),
+        "" => Err(Failure::Usage(format!("standard input holds no {what}"))),
+        credential => Ok(credential.to_owned()),
     }
 }
 

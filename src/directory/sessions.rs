@@ -89,15 +89,26 @@ impl Directory {
         };
         self.renew_hash(account, ask.password).await;
         let (secret, session) = self.new_session(account, ask.remember, ask.browser.as_deref(), from);
-        let mut event = self.event_of(Action::SessionSignIn, &session, account, from, request_id);
-        let browser = session.browser.clone().map(|browser| ("browser".to_owned(), browser.into()));
-        event.after.get_or_insert_default().extend(browser.into_iter().chain([("remembered".to_owned(), ask.remember.into())]));
         let mut edit = Edit::default();
         edit.add_to(Index::Sessions, &Index::session(&account.id, &session.id));
-        edit.tell(event);
+        edit.tell(self.sign_in_event(&session, account, from, request_id));
         self.settle(Plan::Commit(edit, ())).await?;
         self.open(&session).await?;
         Ok(secret)
+    }
+
+    pub(super) fn sign_in_event(
+        &self,
+        session: &Session,
+        account: &Account,
+        from: Option<IpAddr>,
+        request_id: Option<String>,
+    ) -> Event {
+        let mut event = self.event_of(Action::SessionSignIn, session, account, from, request_id);
+        let browser = session.browser.clone().map(|browser| ("browser".to_owned(), browser.into()));
+        let remembered = ("remembered".to_owned(), session.remembered.into());
+        event.after.get_or_insert_default().extend(browser.into_iter().chain([remembered]));
+        event
     }
 
     /// Whether the password is the account's, which may be used. The one place where somebody could guess.

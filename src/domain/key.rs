@@ -111,6 +111,21 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+/// A digest in a third less room than hexadecimal digits take: for records of which there are many.
+pub mod short {
+    use super::Digest;
+
+    pub fn serialize<S: serde::Serializer>(digest: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&digest.to_base64url())
+    }
+
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(deserializer)?;
+        let expected = || serde::de::Error::custom("expected 43 characters of base64url");
+        Digest::parse_base64url(text.as_bytes()).ok_or_else(expected)
+    }
+}
+
 /// One server key, its HMAC state computed once.
 struct ServerKey {
     id: KeyId,

@@ -15,7 +15,7 @@ use super::{
     account::{Account, Format},
     decision::Reason,
     id::{AccountId, is_base62, random_base62},
-    key::Digest,
+    key::{Digest, short},
     text::Invalid,
     time::Timestamp,
 };
@@ -166,24 +166,31 @@ impl Default for SessionRules {
     }
 }
 
-/// A portal session. Everything that is judged about the family is in here.
+/// A portal session. Everything that is judged about the family is in here. There may be millions: what is as it mostly is
+/// takes no room in the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Session {
     pub v: Format,
     pub id: SessionId,
     pub account: AccountId,
     /// Of the portal's cookie.
+    #[serde(with = "short")]
     pub secret: Digest,
     /// Of the account when the session began; see [`Account::generation`] and [`Account::session_generation`].
+    #[serde(default, skip_serializing_if = "is_default")]
     pub generation: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub session_generation: u64,
     pub created_at: Timestamp,
     /// Written at most every [`Session::touch_every`].
     pub seen_at: Timestamp,
     /// Where it was last seen, as far as it is known.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub address: Option<IpAddr>,
     /// Which browser it is, in a few words for people.
+    #[serde(default, skip_serializing_if = "is_default")]
     pub browser: Option<String>,
+    #[serde(default, skip_serializing_if = "is_default")]
     pub remembered: bool,
     /// When the password was last given.
     pub confirmed_at: Timestamp,
@@ -278,11 +285,16 @@ fn after(time: Timestamp, duration: Duration) -> Timestamp {
     time.checked_add(duration).unwrap_or(time)
 }
 
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
 /// What a protected host has of a session. Its record lies under the family and the host, so that there is one for each
 /// host, and none of them is good at another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckSession {
     pub v: Format,
+    #[serde(with = "short")]
     pub secret: Digest,
     pub created_at: Timestamp,
     pub version: u64,
@@ -350,6 +362,26 @@ mod tests {
         let longer = format!("{text}A");
         for wrong in [&text[1..], &longer, "", &text.replace(&text[..1], "-"), &format!("{}=", &text[..54])] {
             assert_eq!(SessionSecret::parse(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_as_it_mostly_is_takes_no_room_in_a_record() {
+        let (plain, _) = session(false, 5);
+        let full = Session {
+            generation: 3,
+            session_generation: 7,
+            address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
+            browser: Some("Firefox on Linux".to_owned()),
+            remembered: true,
+            ..plain.clone()
+        };
+        for (session, members) in [(plain, 8), (full, 13)] {
+            let mut json = serde_json::to_value(&session).unwrap();
+            assert_eq!((json.as_object().unwrap().len(), json["secret"].as_str().map(str::len)), (members, Some(43)), "{json}");
+            assert_eq!(serde_json::from_value::<Session>(json.clone()).unwrap(), session);
+            json["secret"] = "a".repeat(64).into();
+            assert!(serde_json::from_value::<Session>(json).is_err());
         }
     }
 

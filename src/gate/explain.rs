@@ -5,9 +5,12 @@ use serde::Serialize;
 
 use super::{Gate, Verdict};
 use crate::domain::{
+    cookie::Cookie,
     decide::Decision,
+    origin::Origin,
     policy::RuleVerdict,
     request::{CheckRequest, Described},
+    site::Host,
 };
 
 /// What is said of one rule.
@@ -72,6 +75,13 @@ pub struct Explanation {
 }
 
 impl Gate {
+    /// The name of the cookie that a session has at this host.
+    #[must_use]
+    pub fn session_cookie_at(&self, host: &str) -> &'static str {
+        let origin = Host::parse(host).ok().and_then(|host| self.parts.reader.hosts.find(&host));
+        Cookie::Check.name(origin.is_none_or(Origin::is_secure))
+    }
+
     /// Judges a request as [`Gate::check`] does, and says why. Nobody has used a token by that.
     pub async fn explain(&self, described: Described<'_>, request_id: String) -> Explanation {
         let read = CheckRequest::parse(described).ok();

@@ -47,7 +47,8 @@ impl Contents {
         let mut contents = Self::default();
         let keys: Vec<String> = redis::cmd("KEYS").arg("kg:*").query(&mut redis).unwrap();
         for key in keys {
-            if let Some(name) = key.strip_prefix("kg:r:{d}:") {
+            // Of sessions, each under the tag of its own.
+            if let Some((_, name)) = key.strip_prefix("kg:r:{").and_then(|rest| rest.split_once("}:")) {
                 let text: String = redis::cmd("GET").arg(&key).query(&mut redis).unwrap();
                 contents.records.insert(name.to_owned(), json(&text));
             } else if let Some(name) = key.strip_prefix("kg:i:{d}:") {
@@ -88,6 +89,7 @@ impl Contents {
         self.check_accounts(&mut check);
         self.check_sites(&mut check);
         self.check_tokens(&mut check);
+        self.check_sessions(&mut check);
         self.check_indexes(&mut check);
         self.check_events(&mut check);
         wrong
@@ -161,6 +163,16 @@ impl Contents {
         }
     }
 
+    fn check_sessions(&self, check: &mut impl FnMut(bool, String)) {
+        for (id, session) in self.of_kind("session") {
+            let listed = self.is_in("sessions", &format!("{} {id}", text(&session["account"])));
+            check(listed, format!("the session {id} is listed"));
+        }
+        for (id, _) in self.of_kind("check").filter_map(|(name, record)| Some((name.split_once(':')?.0, record))) {
+            check(self.has(&format!("session:{id}")), format!("the session {id}, which is open at a host, is one"));
+        }
+    }
+
     /// Tokens that live although one has been revoked that they were minted with, or that succeeded them.
     pub fn outliving(&self) -> Vec<&str> {
         let is_dead = |id: &str| self.records.get(&format!("token:{id}")).is_some_and(|token| token["revoked"].is_object());
@@ -196,6 +208,12 @@ impl Contents {
                     "access-on" => {
                         self.records.get(&format!("access:{member}")).is_some_and(|access| access["rows"][of].is_object())
                     }
+                    // One may outlive its session, until it is swept out.
+                    "sessions" => member.split_once(' ').is_some_and(|(_, id)| {
+                        self.records
+                            .get(&format!("session:{id}"))
+                            .is_none_or(|session| member.starts_with(text(&session["account"])))
+                    }),
                     "idempotency" => self.has(&format!("idempotency:{}", member.split_once(':').unwrap().1)),
                     _ => panic!("{index}"),
                 };
@@ -219,6 +237,11 @@ impl Contents {
             check(made == 1, format!("the making of {id} was told {made} times"));
             let revoked = usize::from(token["revoked"].is_object());
             check(told("token.revoke", id) == revoked, format!("the revocation of {id} was told as often as it happened"));
+        }
+        for (id, _) in self.of_kind("session") {
+            check(told("session.sign_in", id) == 1, format!("the beginning of the session {id} was told"));
+            let ended = told("session.sign_out", id) + told("session.end", id);
+            check(ended == 0, format!("the end of the session {id} was told, and it goes on"));
         }
         for (name, site) in self.of_kind("site") {
             check(told("site.create", name) > 0, format!("the making of {name} was told"));

@@ -14,16 +14,16 @@ use keygate::{
     clock::SystemClock,
     directory::{
         self, AccountPatch, Actor, Directory, DirectoryError, Expiry, FieldPatch, Found, IdempotencyKey, NewAccount, NewSite,
-        NewToken, SitePatch, TokenFilter, TrailRules, Window, fields,
+        NewToken, Redeemed, SignIn, SitePatch, TokenFilter, TrailRules, Window, fields,
     },
     domain::{
         access::Level,
         account::AccountKind,
         guessing::GuessingRules,
         key::ServerKeys,
-        origin::{Origin, ProtectedHosts},
-        password::Cost,
-        session::SessionRules,
+        origin::{Origin, ProtectedHosts, ReturnTo, Target},
+        password::{Cost, Password},
+        session::{Secret, SessionRules, SessionSecret},
         site::{Host, SiteName},
         text::{Email, Login},
         time::Timestamp,
@@ -155,6 +155,8 @@ fn host(text: &str) -> Host {
     Host::parse(text).unwrap()
 }
 
+const PASSWORD: &str = "correct horse";
+
 const ROOT: Actor = Actor::control(0);
 
 fn directory_on(store: Arc<dyn Store>) -> Directory {
@@ -184,6 +186,12 @@ struct House {
     plain: TokenId,
     /// The predecessor of `minter`.
     first: TokenId,
+    /// vera's, at the shop too.
+    session: SessionSecret,
+    check: SessionSecret,
+    /// For another session at the shop.
+    code: SessionSecret,
+    nonce: Secret,
 }
 
 /// `many` tokens of vera's: more than fit one commit, or only a few.
@@ -194,7 +202,9 @@ async fn furnish(directory: &Directory, many: usize) -> House {
         directory.create_site(&ROOT, NewSite { site: site(name), name: None, hosts }).await.unwrap();
     }
     let email = Some(Email::parse("vera@example.com").unwrap());
-    directory.create_account(&ROOT, NewAccount { email, ..NewAccount::new(login("vera"), AccountKind::Human) }).await.unwrap();
+    let password = Some(password(PASSWORD));
+    let vera = NewAccount { email, password, ..NewAccount::new(login("vera"), AccountKind::Human) };
+    directory.create_account(&ROOT, vera).await.unwrap();
     for name in ["root", "ada"] {
         let new = NewAccount { superuser: true, ..NewAccount::new(login(name), AccountKind::Human) };
         directory.create_account(&ROOT, new).await.unwrap();
@@ -215,7 +225,26 @@ async fn furnish(directory: &Directory, many: usize) -> House {
     let child = prefixes().parse(text.expose_secret().as_bytes()).unwrap();
     directory.create_token(&Actor::bearer(child), manage("grandchild")).await.unwrap();
     let plain = directory.create_token(&ROOT, manage("plain")).await.unwrap().1.token.id;
-    House { minter, plain, first: first.token.id }
+    let session = sign_in(directory).await.unwrap();
+    let nonce = Secret::generate(&mut rand::rand_core::UnwrapErr(rand::rngs::SysRng));
+    let code = directory.hand_over(&session, &shop(), nonce.digest()).await.unwrap();
+    let opened = directory.redeem(&code, &shop().origin, Some(&nonce), None).await.unwrap();
+    let Redeemed::Opened { cookie: check, .. } = opened else { panic!("{opened:?}") };
+    let code = directory.hand_over(&session, &shop(), nonce.digest()).await.unwrap();
+    House { minter, plain, first: first.token.id, session, check, code, nonce }
+}
+
+fn password(text: &str) -> Password {
+    Password::chosen(text).unwrap()
+}
+
+fn shop() -> ReturnTo {
+    ReturnTo { origin: Origin::parse("shop.example.com").unwrap(), target: Target::root() }
+}
+
+async fn sign_in(directory: &Directory) -> Result<SessionSecret, DirectoryError> {
+    let ask = SignIn { login: "vera".to_owned(), password: password(PASSWORD), remember: false, browser: None };
+    Ok(directory.sign_in(None, None, ask).await?)
 }
 
 /// Each takes something, and may be asked for again.
@@ -241,6 +270,16 @@ const USE_CASES: &[&str] = &[
     "revoke what is named so",
     "warn of one",
     "let go of what has ended",
+    "sign in",
+    "hand a session over",
+    "redeem a code",
+    "redeem it wrongly",
+    "sign out",
+    "sign out at a host",
+    "end a session",
+    "confirm the password",
+    "change the password",
+    "let go of sessions",
 ];
 
 async fn perform(name: &str, directory: &Directory, house: &House) -> Result<(), DirectoryError> {
@@ -307,6 +346,26 @@ async fn perform(name: &str, directory: &Directory, house: &House) -> Result<(),
                 directory.look_after_tokens(None).await?;
             }
             Ok(())
+        }
+        "sign in" => sign_in(directory).await.map(drop),
+        "hand a session over" => directory.hand_over(&house.session, &shop(), house.nonce.digest()).await.map(drop),
+        "redeem a code" => {
+            Ok(directory.redeem(&house.code, &shop().origin, Some(&house.nonce), Some(&house.check)).await.map(drop)?)
+        }
+        "redeem it wrongly" => Ok(directory.redeem(&house.code, &shop().origin, None, Some(&house.check)).await.map(drop)?),
+        "sign out" => Ok(directory.sign_out(&house.session, None, None).await.map(drop)?),
+        "sign out at a host" => Ok(directory.sign_out_at(&house.check, shop().origin.host(), None, None).await.map(drop)?),
+        "end a session" => directory.end_session(&ROOT, &house.session.session).await,
+        "confirm the password" => {
+            directory.confirm_password(&Actor::session(house.session.clone()), password(PASSWORD)).await.map(drop)
+        }
+        "change the password" => {
+            let actor = Actor::session(house.session.clone());
+            directory.change_password(&actor, password(PASSWORD), password("battery staple")).await.map(drop)
+        }
+        "let go of sessions" => {
+            directory.revoke_all(&ROOT, &login("vera"), true, None).await?;
+            Ok(directory.look_after_sessions(None).await.map(drop)?)
         }
         other => panic!("{other}"),
     }

@@ -13,7 +13,7 @@ use keygate::{
     clock::Clock,
     directory::{
         self, AccessFilter, AccountPatch, Actor, CeilingAsk, Directory, DirectoryError, Expiry, FieldPatch, NewAccount, NewSite,
-        NewToken, SitePatch, TokenFilter, TokenPatch, TrailFilter, TrailRules, Window, fields,
+        NewToken, SignIn, SitePatch, TokenFilter, TokenPatch, TrailFilter, TrailRules, Window, fields,
     },
     domain::{
         access::Level,
@@ -22,8 +22,8 @@ use keygate::{
         guessing::GuessingRules,
         key::ServerKeys,
         origin::ProtectedHosts,
-        password::Cost,
-        session::SessionRules,
+        password::{Cost, Password},
+        session::{SessionId, SessionRules, SessionSecret},
         site::{Host, SiteName},
         text::Login,
         time::{Timestamp, parse_duration},
@@ -37,9 +37,12 @@ use keygate::{
 use super::{Ask, Asker, Way};
 use crate::support::keygate::KEY;
 
+const PASSWORD: &str = "correct horse";
+
 pub struct UseCases {
     directory: Directory,
     tokens: BTreeMap<String, (TokenId, PresentedToken)>,
+    sessions: BTreeMap<String, SessionSecret>,
     clock: Arc<Ticking>,
     _medium: tempfile::TempDir,
 }
@@ -97,7 +100,7 @@ impl UseCases {
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
         });
         directory.bootstrap().await.unwrap();
-        Self { directory, tokens: BTreeMap::new(), clock, _medium: medium }
+        Self { directory, tokens: BTreeMap::new(), sessions: BTreeMap::new(), clock, _medium: medium }
     }
 
     /// All there is, but for the trail.
@@ -107,7 +110,10 @@ impl UseCases {
         let sites = self.directory.sites(&root, &all).await.unwrap();
         let access = self.directory.access(&root, &AccessFilter::default(), &all).await.unwrap();
         let tokens = self.directory.tokens(&root, &TokenFilter::default(), &all).await.unwrap();
-        format!("{accounts:?}{sites:?}{access:?}{tokens:?}")
+        let sessions = self.directory.sessions(&root, None, &all).await.unwrap();
+        // That somebody was seen is noted whatever he is told.
+        let sessions: Vec<_> = sessions.items.into_iter().map(|info| info.session.id).collect();
+        format!("{accounts:?}{sites:?}{access:?}{tokens:?}{sessions:?}")
     }
 
     /// How many refused attempts the trail tells of.
@@ -121,7 +127,10 @@ impl UseCases {
         let actor = match asker.name.as_str() {
             "control" => Actor::control(0),
             "unknown" => Actor::bearer(prefixes().parse(b"kg_u_AbCdEfGh0123abcdefghijklmnopqrstuvwxyzABCDEF3QN0xf").unwrap()),
-            name => Actor::bearer(self.tokens[name].1.clone()),
+            name => match self.sessions.get(name) {
+                Some(cookie) => Actor::session(cookie.clone()),
+                None => Actor::bearer(self.tokens[name].1.clone()),
+            },
         };
         actor.from_address(asker.address.parse().ok())
     }
@@ -170,6 +179,11 @@ impl UseCases {
                     let listing = self.directory.tokens(actor, &TokenFilter::default(), &window).await?;
                     (listing.items.into_iter().map(|info| info.token.name.as_str().to_owned()).collect(), listing.next)
                 }
+                "sessions" => {
+                    let listing = self.directory.sessions(actor, None, &window).await?;
+                    let name = |id: &SessionId| self.sessions.iter().find(|(_, cookie)| cookie.session == *id).unwrap().0.clone();
+                    (listing.items.iter().map(|info| name(&info.session.id)).collect(), listing.next)
+                }
                 other => panic!("{other}"),
             };
             items.extend(part);
@@ -205,6 +219,7 @@ impl UseCases {
                 let new = NewAccount {
                     superuser: ask.word("superuser"),
                     may_mint_tokens: target != "quiet",
+                    password: (!ask.word("service")).then(|| Password::chosen(PASSWORD).unwrap()),
                     ..NewAccount::new(login(target), kind)
                 };
                 self.directory.create_account(actor, new).await.map(drop)
@@ -240,6 +255,19 @@ impl UseCases {
                 let patch = TokenPatch { name: Some(fields::token_name("successor").unwrap()), device: FieldPatch::Keep };
                 self.directory.update_token(&Actor::control(0), &info.token.id, patch, None).await.map(drop)
             }
+            "session" => {
+                let (login, password) = (ask.words()[0].to_owned(), Password::chosen(PASSWORD).unwrap());
+                let sign_in = SignIn { login, password, remember: false, browser: None };
+                let cookie = self.directory.sign_in(None, None, sign_in).await?;
+                self.sessions.insert(target.to_owned(), cookie);
+                Ok(())
+            }
+            "wait" => {
+                let millis = i64::try_from(parse_duration(target).unwrap().as_millis()).unwrap();
+                self.clock.0.fetch_add(millis, Ordering::Relaxed);
+                Ok(())
+            }
+            "end" => self.directory.end_session(actor, &self.sessions[target].session).await,
             "list" => return self.list(actor, target).await,
             "audit" => self.directory.trail(actor, &TrailFilter::default(), &Window::default()).await.map(drop),
             "blocked" => self.directory.blocked(actor, &Window::default()).await.map(drop),

@@ -81,6 +81,7 @@ impl Directory {
             let mut event = standing.event(Action::AccountUpdate, new.login.as_str());
             event.after = Some([("password".to_owned(), "changed".into())].into_iter().collect());
             edit.tell(event);
+            edit.tell(self.sign_in_event(&begins, &new, actor.address, actor.request_id.clone()));
             Plan::Commit(edit, Changed { secret, begins, ended: session })
         })
     }

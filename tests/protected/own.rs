@@ -72,6 +72,39 @@ fn only_a_trusted_proxy_sends_such_requests_on() {
 }
 
 #[test]
+fn nothing_of_a_protected_host_is_worth_anything_at_the_portal() {
+    let portal = Portal::new();
+    let session = portal.sign_in("vera");
+    let mut browser = Browser::default();
+    let sent = ask(portal.keygate(), "caddy", &browser.navigation(SHOP, "/pages/7")).unwrap();
+    browser.keep(SHOP, &sent.headers);
+    let callback = portal.hand_over(&session, sent.header("Location"));
+    let back = ask(portal.keygate(), "caddy", &browser.navigation(SHOP, &callback)).unwrap();
+    browser.keep(SHOP, &back.headers);
+    let check = browser.cookie(SHOP, "__Host-keygate-check").unwrap().to_owned();
+    let passed = ask(portal.keygate(), "caddy", &browser.fetch("GET", SHOP, "/pages/7")).unwrap();
+    let token = passed.header("X-Session-Token").to_owned();
+    assert!(token.starts_with("kg_x_"), "{passed:?}");
+    let at_portal = |target: &str, headers: &[(&str, &str)]| {
+        let request = Request::new("GET", target).header("Host", "auth.example.com");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        request.send(CLIENT, portal.keygate().portal).unwrap()
+    };
+    let cookies = [&*session.to_text(), &check].map(|value| format!("__Host-keygate={value}"));
+    assert_eq!(at_portal("/api/v1/me", &[("Cookie", &cookies[0])]).status, 200);
+    assert_eq!(at_portal("/api/v1/me", &[("Cookie", &cookies[1])]).status, 401, "the cookie of a protected host");
+    assert_eq!(at_portal("/api/v1/me", &[("Cookie", &format!("__Host-keygate-check={check}"))]).status, 401);
+    let bearer = format!("Bearer {token}");
+    let beside = format!("__Host-keygate-check={check}");
+    for cookie in [&*cookies[0], &cookies[1], &beside, "a=b"] {
+        let answer = at_portal("/api/v1/me", &[("Authorization", &bearer), ("Cookie", cookie)]);
+        assert!((400..500).contains(&answer.status), "{cookie}: {answer:?}");
+    }
+    let page = at_portal("/sessions", &[("Cookie", &cookies[1])]);
+    assert_eq!(page.status, 303, "nobody is signed in by it: {page:?}");
+}
+
+#[test]
 fn only_a_page_of_the_host_or_the_user_himself_signs_out() {
     let portal = Portal::new();
     let browser = Browser::default();

@@ -108,6 +108,13 @@ fn the_whole_way_through(proxy: Proxy) {
     page(visitor.send(link), "action=\"/.keygate/logout\"");
     passed(visitor.visit(SHOP, "/pages/7"));
 
+    // What opens doors is in no log.
+    let log = portal.keygate().log();
+    for ((_, name), value) in visitor.browser.cookies.iter().filter(|((_, name), _)| name != "own") {
+        assert!(!log.contains(&value[12..]), "{name} is in the log");
+    }
+    assert!(log.contains("refused") && !log.contains(&token) && !log.contains("code="));
+
     // Out, everywhere.
     let (out, _) = visitor.send(visitor.browser.fetch("POST", SHOP, "/.keygate/logout"));
     assert_eq!((out.status, out.header("Location")), (303, Some("https://auth.example.com/signed-out")), "{out:?}");

@@ -157,6 +157,24 @@ fn a_second_tab_goes_on_with_the_session_of_the_first() {
 }
 
 #[test]
+fn a_session_is_explained_by_its_cookie() {
+    let portal = Portal::new();
+    let browser = signed_in(&portal, "vera");
+    let cookie = browser.cookie(SHOP, CHECK).unwrap();
+    let explain = |url: &str, cookies: &str| {
+        let told = portal.keygate().must_with(&["explain", "--url", url, "--cookie-stdin", "--json"], cookies);
+        let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+        ["decision", "reason", "account", "via", "credential"].map(|name| told[name].as_str().unwrap_or_default().to_owned())
+    };
+    let url = "https://shop.example.com/pages/7";
+    let allowed = ["allow", "", "vera", "session", &cookie[..12]];
+    assert_eq!(explain(url, cookie), allowed);
+    assert_eq!(explain(url, &format!("a=b; {CHECK}={cookie}")), allowed);
+    assert_eq!(explain("https://blog.example.org/pages/7", cookie), ["challenge", "session_ended", "", "session", ""]);
+    assert_eq!(explain(url, "a=b"), ["challenge", "no_credential", "", "none", ""]);
+}
+
+#[test]
 fn a_session_ends_with_its_account_its_generation_and_its_sign_in() {
     let portal = Portal::new();
     let browser = signed_in(&portal, "vera");

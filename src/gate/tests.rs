@@ -1,0 +1,180 @@
+//! A session judged over time, with a clock of the test's own: what is seen of it counts before it is written, and a check
+//! writes nothing by itself.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+use super::*;
+use crate::{
+    domain::{
+        access::{Level, SiteLevel},
+        account::{AccountKind, Format},
+        decision::CredentialKinds,
+        guessing::GuessingRules,
+        id::{SiteId, test_rng},
+        origin::ProtectedHosts,
+        password::Cost,
+        policy::{Matcher, SiteSource},
+        request::ClientHeaders,
+        session::{CheckSession, Secret, SessionId, SessionSecret},
+        site::{Host, SiteName},
+        text::Login,
+        token::{TokenPrefix, TokenPrefixes},
+    },
+    store::{Change, Key, Record, Step, embedded::EmbeddedStore},
+};
+
+struct TestClock(AtomicI64);
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+struct House {
+    gate: Gate,
+    clock: Arc<TestClock>,
+    store: Arc<EmbeddedStore>,
+    signs: Arc<Signs>,
+    cookie: SessionSecret,
+    _folder: tempfile::TempDir,
+}
+
+const RULES: SessionRules =
+    SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24) };
+const BEGIN: i64 = 1_800_000_000_000;
+
+fn policy() -> Policy {
+    let demand = Demand {
+        site: SiteSource::Named(vec![SiteName::parse("shop").unwrap()]),
+        read: Level::View,
+        write: Level::Write,
+        scope: None,
+        credentials: CredentialKinds::default(),
+        max_token_access: Level::Superuser,
+        otherwise: Otherwise::Challenge,
+        allows_cross_site: false,
+    };
+    Policy::new(vec![Rule { name: "all".to_owned(), matcher: Matcher::default(), demand: Some(demand), body_ignored: false }])
+}
+
+async fn house() -> House {
+    let mut rng = test_rng();
+    let now = Timestamp::from_millis(BEGIN);
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
+    let account = Account { login: Login::parse("vera").unwrap(), kind: AccountKind::Human, ..Account::anonymous(now) };
+    let site = Site {
+        v: Format,
+        id: SiteId::generate(&mut rng),
+        site: SiteName::parse("shop").unwrap(),
+        name: None,
+        hosts: Vec::new(),
+        created_at: now,
+        version: 1,
+    };
+    let rows = BTreeMap::from([(site.id.clone(), SiteLevel { site: site.site.clone(), level: Level::View })]);
+    let access = AccessRows { v: Format, account: account.id.clone(), rows, version: 1 };
+    let cookie = SessionSecret::generate(SessionId::generate(&mut rng), &mut rng);
+    let session = Session {
+        v: Format,
+        id: cookie.session.clone(),
+        account: account.id.clone(),
+        secret: Secret::generate(&mut rng).digest(),
+        generation: 0,
+        session_generation: 0,
+        created_at: now,
+        seen_at: now,
+        address: None,
+        browser: None,
+        remembered: false,
+        confirmed_at: now,
+        version: 1,
+    };
+    let check = CheckSession { v: Format, secret: cookie.secret.digest(), created_at: now, version: 1 };
+    let host = Host::parse("shop.example.com").unwrap();
+    let records = vec![
+        Step::Put(Key::Account(account.id.clone()), account.encode().unwrap()),
+        Step::Put(Key::Site(site.site.clone()), site.encode().unwrap()),
+        Step::Put(Key::Access(account.id.clone()), access.encode().unwrap()),
+    ];
+    let family = vec![
+        Step::PutUntil(Key::Session(session.id.clone()), session.encode().unwrap(), session.kept_until(&RULES)),
+        Step::PutUntil(Key::CheckSession(session.id.clone(), host), check.encode().unwrap(), session.kept_until(&RULES)),
+    ];
+    for steps in [records, family] {
+        store.commit(Change { steps, ..Change::default() }).await.unwrap();
+    }
+    let clock = Arc::new(TestClock(AtomicI64::new(BEGIN)));
+    let signs = Arc::new(Signs::new().0);
+    let hosts = ProtectedHosts::new(vec![Origin::parse("https://shop.example.com").unwrap()]).unwrap();
+    let prefixes = TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap();
+    let hasher = Arc::new(hasher::Hasher::start(Cost::new(8, 1, 1).unwrap()));
+    let gate = Gate::new(Parts {
+        store: store.clone(),
+        clock: clock.clone(),
+        keys: Arc::new(ServerKeys::parse(&ServerKeys::generate_file(&mut rng)).unwrap()),
+        passwords: Arc::new(passwords::LocalPasswords::new(hasher)),
+        signs: signs.clone(),
+        guessing: Arc::new(Guessing::new(store.clone(), clock.clone(), GuessingRules::default())),
+        policy: Arc::new(ArcSwap::from_pointee(policy())),
+        reader: CredentialReader { prefixes, query_names: Vec::new(), hosts },
+        allow_in_url: false,
+        session_rules: RULES,
+    });
+    House { gate, clock, store, signs, cookie, _folder: folder }
+}
+
+impl House {
+    /// What a check says so many minutes after the beginning.
+    async fn after(&self, minutes: i64) -> String {
+        self.clock.0.store(BEGIN + minutes * 60_000, Ordering::Relaxed);
+        let cookies = format!("__Host-keygate-check={}", self.cookie.to_text());
+        let mut headers = ClientHeaders::default();
+        headers.take("cookie", cookies.as_bytes());
+        let client = "192.0.2.7".parse().ok();
+        let described = Described { method: "GET", target: b"/", host: "shop.example.com", client, headers: &headers, body: None };
+        self.gate.check(Ok(described), |verdict| verdict.decision.reason().map_or("allow", Reason::code).to_owned()).await
+    }
+
+    async fn record(&self) -> Session {
+        let key = Key::Session(self.cookie.session.clone());
+        let stored = self.store.read(std::slice::from_ref(&key)).await.unwrap().pop().flatten().unwrap();
+        Session::decode(&key, &stored).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn what_is_seen_of_a_session_keeps_it_alive_before_it_is_written() {
+    let house = house().await;
+    let before = house.record().await;
+    assert_eq!(house.after(4).await, "allow");
+    assert_eq!(house.signs.sessions.last(&house.cookie.session), None, "that is new enough");
+    for minutes in [50, 109, 168] {
+        assert_eq!(house.after(minutes).await, "allow");
+    }
+    assert_eq!(house.record().await, before, "a check writes nothing");
+    house.signs.sessions.write(house.store.as_ref(), &RULES).await.unwrap();
+    let after = house.record().await;
+    assert_eq!(after.seen_at.as_millis(), BEGIN + 168 * 60_000);
+    assert_eq!((after.address, after.version), ("192.0.2.7".parse().ok(), before.version + 1));
+    assert_eq!(house.after(227).await, "allow");
+    assert_eq!(house.after(287).await, "session_ended", "an hour after it was last seen");
+    assert_eq!(house.after(288).await, "session_ended");
+    house.signs.sessions.write(house.store.as_ref(), &RULES).await.unwrap();
+    assert_eq!(house.record().await.seen_at.as_millis(), BEGIN + 227 * 60_000, "a refusal is not a sign of life");
+}
+
+#[tokio::test]
+async fn no_sign_of_life_outlasts_the_absolute_end() {
+    let house = house().await;
+    for minutes in (30..720).step_by(30) {
+        assert_eq!(house.after(minutes).await, "allow", "{minutes}");
+    }
+    assert_eq!(house.after(719).await, "allow");
+    assert_eq!(house.after(720).await, "session_ended");
+}

@@ -1,0 +1,6 @@
+//! Sessions at protected hosts: the whole way of a browser through the real proxies, and what an attacker may try.
+
+mod attacks;
+mod own;
+mod store;
+mod way;
