@@ -20,6 +20,7 @@ use crate::{
         account::{Account, AccountKind, Format},
         decision::Reason,
         event::{Action, By, Event, Outcome},
+        guessing::Subject,
         id::AccountId,
         password::Password,
         session::{CheckSession, Session, SessionId, SessionSecret},
@@ -341,7 +342,9 @@ impl Directory {
             Some(account) if account.disabled => Reason::AccountDisabled,
             Some(_) => Reason::Mismatch,
         };
-        let name = account.map_or_else(|| self.shown(typed, MAX_NAME).unwrap_or_default(), |account| account.login.to_string());
+        // What can be nobody's login may be somebody's password.
+        let typed = || self.shown(typed, MAX_NAME).filter(|typed| Subject::login(typed).is_some()).unwrap_or_default();
+        let name = account.map_or_else(typed, |account| account.login.to_string());
         let by = By { address: from, ..By::default() };
         let mut event = Event::done(Action::SessionSignIn, name, self.clock.now(), by);
         "account".clone_into(&mut event.target.kind);

@@ -105,8 +105,10 @@ impl Subject {
     /// password in the wrong place.
     #[must_use]
     pub fn login(text: &str) -> Option<Self> {
-        let possible = Login::parse(text).is_ok() || Email::parse(text).is_ok();
-        possible.then(|| Self::Login(fold(text)))
+        // Records are found by the folded form, which can be possible where the text is not.
+        let folded = fold(text);
+        let possible = [text, &folded].iter().any(|text| Login::parse(text).is_ok() || Email::parse(text).is_ok());
+        possible.then_some(Self::Login(folded))
     }
 
     /// All that this may stand for when people name it.
@@ -216,7 +218,11 @@ impl GuessingRules {
         Ok(self.source(address)?.map(Subject::TokensFrom))
     }
 
-    fn source(&self, address: Option<IpAddr>) -> Result<Option<Source>, Denied> {
+    /// Where an attempt comes from; `None` where that is not known, or nobody is blocked by it.
+    ///
+    /// # Errors
+    /// When nothing may be tried from there.
+    pub fn source(&self, address: Option<IpAddr>) -> Result<Option<Source>, Denied> {
         match address {
             Some(address) if contains(&self.deny, address) => Err(Denied),
             Some(address) if contains(&self.allow, address) => Ok(None),

@@ -8,6 +8,7 @@ use super::{
     guessing::Refusal,
     hasher, passwords,
     reading::{Answer, Reading, decode},
+    remembered::Whose,
 };
 use crate::{
     domain::{
@@ -96,14 +97,18 @@ impl Gate {
         gathered: &mut Gathered,
     ) -> Result<Verification, StoreError> {
         let mut reading = Reading::of_sites(asked);
-        let records = self.read(reading.keys([Key::Name(fold(login))])).await?;
+        let folded = fold(login);
+        let records = self.read(reading.keys([Key::Name(folded.clone())])).await?;
         reading.take_sites(&records[1..])?;
         // For an unknown login some other account is read, so that both make the same round trips; `anonymous` has no
         // password that could match.
         let account = decode::<NameClaim>(&records[0])?.map_or_else(AccountId::anonymous, |claim| claim.account);
         self.read_account(&account, reading, gathered).await?;
+        let Ok(source) = self.parts.guessing.rules().source(client) else { return Ok(Verification::Blocked) };
+        let from = source.map(|source| source.to_string()).unwrap_or_default();
         let known = gathered.account.as_ref().and_then(|account| Some((account, passwords::hash_of(account)?)));
-        let verify = async |account: Option<&Account>| {
+        let verify = async {
+            let account = known.map(|(account, _)| account);
             let attempt = self.parts.guessing.attempt(client, login).await?;
             let matches = self.parts.passwords.verify(account, password.clone()).await.map_err(|hasher::Busy| Refusal::Busy)?;
             if !matches {
@@ -111,14 +116,10 @@ impl Gate {
             }
             Ok(matches)
         };
-        let matches = match known {
-            Some((account, hash)) => {
-                let memory = self.remembered.name_of(&account.id, hash, password);
-                self.remembered.or_verify(&memory, self.parts.clock.now(), verify(Some(account))).await
-            }
-            None => verify(None).await,
-        };
-        match matches {
+        // A login that nobody has goes the same way, or it could be told by how many are verified at once.
+        let whose = known.map_or(Whose::Nobody(&folded), |(account, hash)| Whose::Account(&account.id, hash));
+        let memory = self.remembered.name_of(&whose, &from, password);
+        match self.remembered.or_verify(&memory, self.parts.clock.now(), verify).await {
             Ok(true) => Ok(Verification::Verified),
             Ok(false) => Ok(Verification::Mismatch),
             Err(Refusal::Blocked { .. }) => Ok(Verification::Blocked),

@@ -1,7 +1,8 @@
 //! Passwords that were verified a moment ago, so that HTTP Basic does not cost an Argon2 hash on each request.
 //!
 //! Remembered is only that a password matched one stored hash, under a digest whose key never leaves this
-//! process: a new password has a new hash, and is not remembered. The account is judged anew at each check.
+//! process: a new password has a new hash, and is not remembered; nor is it for anybody who comes from elsewhere, who may be
+//! guessing. The account is judged anew at each check.
 
 use std::time::Duration;
 
@@ -19,7 +20,14 @@ use crate::domain::{
 const ENTRIES: usize = 10_000;
 const FOR: Duration = Duration::from_mins(1);
 
-/// The name of one account's password in memory.
+/// Whose password it would be.
+pub(super) enum Whose<'a> {
+    Account(&'a AccountId, &'a PasswordHash),
+    /// A login that nobody has, folded. It is never remembered, and asked about like any other.
+    Nobody(&'a str),
+}
+
+/// The name of a password in memory.
 pub(super) type Memory = [u8; 32];
 
 pub(super) struct Remembered {
@@ -35,11 +43,22 @@ impl Remembered {
         Self { mac, verified_at: Cache::new(ENTRIES) }
     }
 
-    pub(super) fn name_of(&self, account: &AccountId, hash: &PasswordHash, password: &Password) -> Memory {
+    /// `from` says where it comes from, without a zero byte; what is remembered there is so nowhere else.
+    pub(super) fn name_of(&self, whose: &Whose<'_>, from: &str, password: &Password) -> Memory {
         let mut mac = self.mac.clone();
-        mac.update(account.as_str().as_bytes());
-        mac.update(b"\0");
-        mac.update(hash.fingerprint());
+        mac.update(from.as_bytes());
+        match whose {
+            Whose::Account(account, hash) => {
+                for part in [b"\0account\0", account.as_str().as_bytes(), b"\0", hash.fingerprint()] {
+                    mac.update(part);
+                }
+            }
+            Whose::Nobody(login) => {
+                mac.update(b"\0nobody\0");
+                mac.update(&(login.len() as u64).to_be_bytes());
+                mac.update(login.as_bytes());
+            }
+        }
         mac.update(password.expose_secret());
         mac.finalize().into_bytes().into()
     }
@@ -90,13 +109,14 @@ mod tests {
         let password = Password::chosen("correct horse").unwrap();
         let (old, new) = (hash_of(&password), hash_of(&password));
         let now = Timestamp::from_millis(1_000_000);
-        let memory = remembered.name_of(&account, &old, &password);
-        let other = remembered.name_of(&account, &new, &password);
+        let name = |hash, from| remembered.name_of(&Whose::Account(&account, hash), from, &password);
+        let (memory, other, elsewhere) = (name(&old, "203.0.113.7"), name(&new, "203.0.113.7"), name(&old, "203.0.113.8"));
         let ask = async |memory, now, answer| remembered.or_verify::<()>(memory, now, async { Ok(answer) }).await.unwrap();
         assert!(!ask(&memory, now, false).await);
         assert!(ask(&memory, now, true).await, "a mismatch is not remembered");
         assert!(ask(&memory, now, false).await, "a match is");
         assert!(!ask(&other, now, false).await, "set anew");
+        assert!(!ask(&elsewhere, now, false).await, "from elsewhere");
         assert!(!ask(&memory, now.checked_add(FOR).unwrap(), false).await, "too long ago");
         assert!(ask(&memory, now, true).await);
         assert!(!ask(&memory, Timestamp::from_millis(0), false).await, "the clock was set back");
@@ -106,7 +126,7 @@ mod tests {
     async fn of_many_who_ask_at_once_one_verifies() {
         let remembered = Remembered::new();
         let password = Password::chosen("correct horse").unwrap();
-        let memory = remembered.name_of(&AccountId::anonymous(), &hash_of(&password), &password);
+        let memory = remembered.name_of(&Whose::Nobody("nemo"), "", &password);
         let verified = std::sync::atomic::AtomicU32::new(0);
         let ask = || {
             remembered.or_verify::<()>(&memory, Timestamp::from_millis(1), async {

@@ -24,6 +24,9 @@ const BATCH: usize = 256;
 /// Requests that wait for the thread; who comes after waits for room.
 const QUEUE: usize = 1024;
 
+/// Some at a time: whoever writes meanwhile waits for it. The rest goes the next time.
+const FORGET_EXPIRED: &str = "DELETE FROM record WHERE key IN (SELECT key FROM record WHERE until < ?1 ORDER BY until LIMIT 10000)";
+
 type Outcome = Result<(), CommitError>;
 
 /// What is written without conditions.
@@ -218,7 +221,7 @@ fn write(
         }),
         Note::ForgetEntries { trail, time } => on_trail(damaged, || beside::forget_entries(transaction, *trail, *time)),
         Note::Uses(uses) => Ok(beside::note_uses(transaction, uses).map_err(|error| failed(&error))),
-        Note::ForgetExpired(now) => Ok(execute(transaction, "DELETE FROM record WHERE until < ?1", [now.as_millis()])),
+        Note::ForgetExpired(now) => Ok(execute(transaction, FORGET_EXPIRED, [now.as_millis()])),
         Note::ForgetUses(tokens) => Ok(beside::forget_uses(transaction, tokens).map_err(|error| failed(&error))),
     }
 }
