@@ -36,8 +36,18 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
     let reload = Reload::of(sources, &loaded);
     in_runtime(async {
         let Loaded { settings, policy, .. } = loaded;
+        let hints = settings.hints();
+        let pages = settings.portal.url.as_ref().map(ToString::to_string);
         let app = App::build(settings, policy).await.map_err(|error| failure(&error))?;
         announce(&app);
+        if let Some(url) = pages {
+            tracing::info!(url, "people sign in here");
+        } else {
+            tracing::info!("nobody can sign in: the pages need `portal.url`");
+        }
+        for hint in hints {
+            tracing::warn!("{hint}");
+        }
         if let Some(hint) = hint {
             tracing::warn!("{hint}");
         }
