@@ -95,7 +95,7 @@ impl Authorization for ExtAuthz {
                 self.wire.record(DIALECT, question.ok(), verdict, &request_id);
                 match &verdict.decision {
                     Decision::Allow(grant) => Ok(self.allow(grant, verdict, &seen, &request_id)),
-                    Decision::Unavailable(reason) if self.wire.outage.envoy == OutagePolicy::Error => {
+                    Decision::Unavailable(reason) if reason.is_outage() && self.wire.outage.envoy == OutagePolicy::Error => {
                         Err(Status::unavailable(reason.code()))
                     }
                     Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => {
