@@ -37,14 +37,8 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
     in_runtime(async {
         let Loaded { settings, policy, .. } = loaded;
         let hints = settings.hints();
-        let pages = settings.portal.url.as_ref().map(ToString::to_string);
         let app = App::build(settings, policy).await.map_err(|error| failure(&error))?;
         announce(&app);
-        if let Some(url) = pages {
-            tracing::info!(url, "people sign in here");
-        } else {
-            tracing::info!("nobody can sign in: the pages need `portal.url`");
-        }
         for hint in hints {
             tracing::warn!("{hint}");
         }
@@ -85,6 +79,11 @@ pub(super) fn announce(app: &App) {
     let unix = addresses.check_unix.as_ref().map(|path| path.display().to_string());
     let (check, portal, grpc, control) = (addresses.check, addresses.portal, addresses.grpc, addresses.control.display());
     tracing::info!(%check, unix, %portal, %grpc, %control, "listening");
+    if let Some(url) = &addresses.pages {
+        tracing::info!(url, "people sign in here");
+    } else {
+        tracing::info!("nobody can sign in: the pages need `portal.url`");
+    }
 }
 
 pub(super) async fn serve_until_told(app: App, reload: Option<Reload>, logging: &Logging) -> Result<(), Failure> {
