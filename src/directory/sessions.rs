@@ -369,11 +369,6 @@ impl Directory {
     }
 }
 
-/// The store keeps what is over for an hour longer, as its clock may be another.
-fn forget_at(end: Timestamp) -> Timestamp {
-    end.checked_add(Duration::from_hours(1)).unwrap_or(end)
-}
-
 impl From<Refusal> for SignInError {
     fn from(refusal: Refusal) -> Self {
         match refusal {

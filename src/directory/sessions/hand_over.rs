@@ -3,17 +3,14 @@
 
 use std::time::Duration;
 
-use super::{
-    super::{ATTEMPTS, Directory, DirectoryError, Edit, Plan, rng, until_settled},
-    forget_at,
-};
+use super::super::{ATTEMPTS, Directory, DirectoryError, Edit, Plan, rng, until_settled};
 use crate::{
     domain::{
         account::{Account, Format},
         decision::Reason,
         key::Digest,
         origin::{Origin, ReturnTo, Target},
-        session::{CheckSession, Code, Secret, Session, SessionSecret},
+        session::{CheckSession, Code, Secret, Session, SessionSecret, kept_until},
         text::Invalid,
     },
     store::{Key, Record, StoreError},
@@ -117,7 +114,7 @@ impl Directory {
             let child_key = Key::CheckSession(session.id.clone(), at.host().clone());
             edit.expect_same(Key::Session(session.id.clone()), &session);
             edit.expect_as_read(child_key.clone(), child.as_ref());
-            edit.put_until(child_key, &new, forget_at(session.ends_at_latest(&self.session_rules)))?;
+            edit.put_until(child_key, &new, kept_until(session.ends_at_latest(&self.session_rules)))?;
             if self.settle(Plan::Commit(edit, ())).await?.is_some() {
                 return Ok(Redeemed::Opened { cookie, max_age: self.cookie_age(&session), target });
             }
