@@ -10,7 +10,7 @@ mod own;
 
 use std::{net::IpAddr, time::Duration};
 
-pub use hand_over::Redeemed;
+pub use hand_over::{CodeFault, Redeemed};
 pub use list::SessionInfo;
 pub(super) use list::session_id;
 
