@@ -3,7 +3,7 @@
 
 use super::wire::{Question, Wire};
 use crate::{
-    domain::{decide::Decision, presented::Presented, session::SessionSecret, text::printable},
+    domain::{decide::Decision, presented::Presented, request::CheckRequest, session::SessionSecret, text::printable},
     gate::Verdict,
 };
 
@@ -23,6 +23,7 @@ struct Refused<'a> {
     rule: &'a str,
     credential: Option<&'a str>,
     code: Option<&'static str>,
+    sign_in: Option<&'static str>,
 }
 
 impl Wire {
@@ -37,7 +38,9 @@ impl Wire {
             Presented::Token { token, .. } => Some(token.id.as_str()),
             presented => presented.cookie().map(|cookie| cookie.session.as_str()),
         });
-        log(asked, &Refused { reason, rule: verdict.rule.unwrap_or_default(), credential, ..Refused::default() });
+        let is_stuck = verdict.sends_to_sign_in() == Some(false) && verdict.request.is_some_and(CheckRequest::is_navigation);
+        let sign_in = is_stuck.then_some("the host is not in portal.hosts");
+        log(asked, &Refused { reason, rule: verdict.rule.unwrap_or_default(), credential, sign_in, code: None });
     }
 
     /// The same for a refusal at the paths of our own, where the gate is not asked.
@@ -72,6 +75,7 @@ fn log(asked: &Asked<'_>, refused: &Refused<'_>) {
         client = question.and_then(|question| question.client).map(tracing::field::display),
         credential = refused.credential,
         code = refused.code,
+        sign_in = refused.sign_in,
         "refused"
     );
 }

@@ -170,7 +170,7 @@ fn every_refusal_there_is_in_the_log_and_counted() {
     let portal = Portal::new();
     let session = portal.sign_in("vera");
     let browser = Browser::default();
-    let send = |request: &Request, from| request.send(from, portal.keygate().check).unwrap();
+    let answer = |request: &Request, from| request.send(from, portal.keygate().check).unwrap();
     let to = |target: &str| sent_on(&browser.navigation(SHOP, target));
     let mut returning = Browser::default();
     let sent = ask(portal.keygate(), "caddy", &returning.navigation(SHOP, "/pages/7")).unwrap();
@@ -178,22 +178,22 @@ fn every_refusal_there_is_in_the_log_and_counted() {
     let code = || portal.hand_over(&session, sent.header("Location"));
     let unknown = format!("/.keygate/callback?code={}", "A".repeat(55));
     let used = code();
-    assert_eq!(send(&sent_on(&returning.navigation(SHOP, &used)), PROXY).status, 303);
+    assert_eq!(answer(&sent_on(&returning.navigation(SHOP, &used)), PROXY).status, 303);
     let by_script = sent_on(&returning.fetch("GET", SHOP, &code()));
     let elsewhere = sent_on(&returning.navigation("blog.example.org", &code()));
-    for (answer, expected) in [
-        (send(&to("/.keygate/why"), CLIENT), &["untrusted_peer"][..]),
-        (send(&browser.navigation(SHOP, "/.keygate/why"), PROXY), &["missing_description"]),
-        (send(&to("/.keygate/elsewhere"), PROXY), &["no_rule", "/.keygate/elsewhere", SHOP]),
-        (send(&sent_on(&browser.navigation("other.example.com", "/.keygate/why")), PROXY), &["no_rule", "other.example.com"]),
-        (send(&to("/.keygate/callback?code=x"), PROXY), &["code_refused", "malformed"]),
-        (send(&to(&unknown), PROXY), &["code_refused", "unknown or used", "AAAAAAAAAAAA"]),
-        (send(&to(&used), PROXY), &["code_refused", "unknown or used", session.session.as_str()]),
-        (send(&to(&code()), PROXY), &["code_refused", "in another browser"]),
-        (send(&by_script, PROXY), &["code_refused", "no navigation"]),
-        (send(&elsewhere, PROXY), &["code_refused", "for another host"]),
+    for (refused, expected) in [
+        (answer(&to("/.keygate/why"), CLIENT), &["untrusted_peer"][..]),
+        (answer(&browser.navigation(SHOP, "/.keygate/why"), PROXY), &["missing_description"]),
+        (answer(&to("/.keygate/elsewhere"), PROXY), &["no_rule", "/.keygate/elsewhere", SHOP]),
+        (answer(&sent_on(&browser.navigation("other.example.com", "/.keygate/why")), PROXY), &["no_rule", "other.example.com"]),
+        (answer(&to("/.keygate/callback?code=x"), PROXY), &["code_refused", "malformed"]),
+        (answer(&to(&unknown), PROXY), &["code_refused", "unknown or used", "AAAAAAAAAAAA"]),
+        (answer(&to(&used), PROXY), &["code_refused", "unknown or used", session.session.as_str()]),
+        (answer(&to(&code()), PROXY), &["code_refused", "in another browser"]),
+        (answer(&by_script, PROXY), &["code_refused", "no navigation"]),
+        (answer(&elsewhere, PROXY), &["code_refused", "for another host"]),
     ] {
-        let line = line_of(&portal, &id_in(&answer));
+        let line = line_of(&portal, &id_in(&refused));
         for part in expected.iter().chain(&["own"]) {
             assert!(line.contains(part), "{expected:?}: {line}");
         }
@@ -201,8 +201,8 @@ fn every_refusal_there_is_in_the_log_and_counted() {
     }
     let gone = code();
     portal.sign_out(&session);
-    let answer = send(&sent_on(&returning.navigation(SHOP, &gone)), PROXY);
-    assert!(line_of(&portal, &id_in(&answer)).contains("its session has ended"), "{answer:?}");
+    let gone = answer(&sent_on(&returning.navigation(SHOP, &gone)), PROXY);
+    assert!(line_of(&portal, &id_in(&gone)).contains("its session has ended"), "{gone:?}");
     // As a check, under the name of the proxy that asked.
     let by_check = ask(portal.keygate(), "traefik", &browser.navigation(SHOP, "/.keygate/elsewhere")).unwrap();
     assert!(line_of(&portal, by_check.header("X-Auth-Request-Id")).contains("traefik"), "{by_check:?}");
@@ -216,5 +216,30 @@ fn every_refusal_there_is_in_the_log_and_counted() {
     ] {
         let counted = format!("keygate_checks_total{{{labels}}} {count}");
         assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
+    }
+}
+
+#[test]
+fn who_cannot_be_sent_to_sign_in_is_a_line_for_the_operator() {
+    let portal = Portal::new();
+    let keygate = portal.keygate();
+    let browser = Browser::default();
+    let why = "the host is not in portal.hosts";
+    for (request, is_told) in [
+        (browser.navigation("other.example.com", "/pages/7"), true),
+        (browser.fetch("GET", "other.example.com", "/pages/7"), false),
+        (browser.navigation("other.example.com", "/hooks/7"), false),
+        (browser.navigation(SHOP, "/pages/7"), false),
+    ] {
+        let verdict = ask(keygate, "caddy", &request).unwrap();
+        let line = line_of(&portal, verdict.header("X-Auth-Request-Id"));
+        assert_eq!(line.contains(why), is_told, "{line}");
+    }
+    let explain = |url: &str| keygate.must(&["explain", "--url", url]);
+    let there = explain("https://other.example.com/pages/7");
+    assert!(there.contains("sign-in    nobody is sent to the portal, as the host is not in portal.hosts"), "{there}");
+    assert!(explain("https://shop.example.com/pages/7").contains("sign-in    a browser is sent to the portal"));
+    for url in ["https://other.example.com/hooks/7", "https://other.example.com/public/7", "https://other.example.com/nowhere"] {
+        assert!(!explain(url).contains("sign-in"), "{url}");
     }
 }
