@@ -96,7 +96,7 @@ impl Authorization for ExtAuthz {
                 self.wire.record(&Asked { dialect: DIALECT, question: question.ok(), request_id: &request_id }, verdict);
                 match &verdict.decision {
                     Decision::Allow(grant) => Ok(self.allow(grant, verdict, &seen, &request_id)),
-                    Decision::Unavailable(reason) if self.wire.outage.envoy == OutagePolicy::Error => {
+                    Decision::Unavailable(reason) if reason.is_outage() && self.wire.outage.envoy == OutagePolicy::Error => {
                         Err(Status::unavailable(reason.code()))
                     }
                     Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => {

@@ -157,11 +157,17 @@ impl Wire {
         })
     }
 
-    /// Signs out everywhere, if a page of this host or the user himself asks for it; else he is asked.
+    /// Signs out everywhere, if a page of this host or the user himself asks for it; else he is asked. A GET counts only where
+    /// the browser says that he is on his way here: images and scripts of the same pages send one too.
     async fn sign_out(&self, visit: &Visit<'_>) -> Result<Reply, Reason> {
         let Visit { asked, request, origin, portal } = visit;
-        let own = request.headers.fetch.is_own(Some(*origin)) == Some(true);
-        if !own || !matches!(request.method, "GET" | "POST") {
+        let fetch = &request.headers.fetch;
+        let acts = match request.method {
+            "GET" => fetch.is_said_to_navigate(),
+            "POST" => true,
+            _ => false,
+        };
+        if !acts || fetch.is_own(Some(*origin)) != Some(true) {
             let page = SignOutPage { style: STYLE, title: "Do you want to sign out?" };
             return Ok(Reply::new(403).page(&page, Some(*portal)));
         }

@@ -109,20 +109,30 @@ fn nothing_of_a_protected_host_is_worth_anything_at_the_portal() {
 fn only_a_page_of_the_host_or_the_user_himself_signs_out() {
     let portal = Portal::new();
     let browser = Browser::default();
-    let ask_with = |method: &str, name: &str, value: &str| {
-        let request = browser.request(method, SHOP, "/.keygate/logout").header(name, value);
+    let ask_with = |method: &str, headers: &[(&str, &str)]| {
+        let request = browser.request(method, SHOP, "/.keygate/logout");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
         ask(portal.keygate(), "caddy", &request).unwrap().status
     };
-    for method in ["GET", "POST"] {
-        assert_eq!(ask_with(method, "Sec-Fetch-Site", "same-origin"), 303);
-        assert_eq!(ask_with(method, "Sec-Fetch-Site", "none"), 303);
-        assert_eq!(ask_with(method, "Sec-Fetch-Site", "same-site"), 403);
-        assert_eq!(ask_with(method, "Sec-Fetch-Site", "cross-site"), 403);
-        assert_eq!(ask_with(method, "Origin", "https://shop.example.com"), 303);
-        assert_eq!(ask_with(method, "Origin", "https://evil.example"), 403);
-        assert_eq!(ask_with(method, "Accept", "text/html"), 403, "nobody says where it comes from");
+    let post = |name: &str, value: &str| ask_with("POST", &[(name, value)]);
+    let get = |site: &str, mode: &str, dest: &str| {
+        ask_with("GET", &[("Sec-Fetch-Site", site), ("Sec-Fetch-Mode", mode), ("Sec-Fetch-Dest", dest)])
+    };
+    for (site, status) in [("same-origin", 303), ("none", 303), ("same-site", 403), ("cross-site", 403)] {
+        assert_eq!(post("Sec-Fetch-Site", site), status, "{site}");
+        assert_eq!(get(site, "navigate", "document"), status, "{site}");
+        // Whoever may put an image into a page of the host is not its user.
+        for (mode, dest) in [("no-cors", "image"), ("cors", "empty"), ("navigate", "iframe"), ("no-cors", "document")] {
+            assert_eq!(get(site, mode, dest), 403, "{site} {mode} {dest}");
+        }
     }
-    assert_eq!(ask_with("PUT", "Sec-Fetch-Site", "same-origin"), 403);
+    assert_eq!(post("Origin", "https://shop.example.com"), 303);
+    assert_eq!(post("Origin", "https://evil.example"), 403);
+    assert_eq!(post("Accept", "text/html"), 403, "nobody says where it comes from");
+    for silent in [("Sec-Fetch-Site", "same-origin"), ("Origin", "https://shop.example.com"), ("Accept", "text/html")] {
+        assert_eq!(ask_with("GET", &[silent]), 403, "{silent:?}");
+    }
+    assert_eq!(ask_with("PUT", &[("Sec-Fetch-Site", "same-origin")]), 403);
 }
 
 #[test]
