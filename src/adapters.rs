@@ -9,6 +9,7 @@ pub mod haproxy;
 pub mod headers;
 pub mod nginx;
 pub mod own;
+pub mod record;
 pub mod refusal;
 pub mod reply;
 pub mod traefik;

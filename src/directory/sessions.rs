@@ -10,7 +10,7 @@ mod own;
 
 use std::{net::IpAddr, time::Duration};
 
-pub use hand_over::Redeemed;
+pub use hand_over::{CodeFault, Redeemed};
 pub use list::SessionInfo;
 pub(super) use list::session_id;
 
@@ -367,11 +367,6 @@ impl Directory {
         let text: String = printable(text.trim()).chars().take(most).collect();
         (!holds_secret && !text.is_empty()).then_some(text)
     }
-}
-
-/// The store keeps what is over for an hour longer, as its clock may be another.
-fn forget_at(end: Timestamp) -> Timestamp {
-    end.checked_add(Duration::from_hours(1)).unwrap_or(end)
 }
 
 impl From<Refusal> for SignInError {

@@ -216,12 +216,10 @@ impl Session {
         self.seen_at.checked_add(Self::touch_every(rules)).is_some_and(|then| now >= then)
     }
 
-    /// Until when a store has to keep the record as it is. Whether it is alive is judged and not left to the store, whose
-    /// clock may be another one; so there is an hour to spare.
+    /// Until when a store has to keep the record as it is.
     #[must_use]
     pub fn kept_until(&self, rules: &SessionRules) -> Timestamp {
-        let end = self.ends_at(rules);
-        end.checked_add(Duration::from_hours(1)).unwrap_or(end)
+        kept_until(self.ends_at(rules))
     }
 
     /// How long the password counts as just given.
@@ -236,6 +234,13 @@ impl Session {
     pub fn is_confirmed(&self, now: Timestamp) -> bool {
         self.confirmation_left(now) >= Self::CONFIRMED_LEFT
     }
+}
+
+/// Until when a store has to keep what ends then. Whether it is alive is judged and not left to the store, whose clock may be
+/// another one; so there is an hour to spare.
+#[must_use]
+pub fn kept_until(end: Timestamp) -> Timestamp {
+    after(end, Duration::from_hours(1))
 }
 
 fn after(time: Timestamp, duration: Duration) -> Timestamp {
@@ -351,6 +356,14 @@ mod tests {
             assert_eq!(session.alive(&account, &RULES, minutes(alive_at)), Ok(()));
             assert_eq!(session.alive(&account, &RULES, minutes(ended_at)), Err(Reason::SessionEnded));
         }
+    }
+
+    #[test]
+    fn a_record_outlives_its_session_by_an_hour() {
+        for (remembered, minute) in [(false, 30 + 120), (true, 14 * 1440 + 60)] {
+            assert_eq!(session(remembered, 30).0.kept_until(&RULES), minutes(minute));
+        }
+        assert_eq!(kept_until(minutes(720)), minutes(780));
     }
 
     #[test]

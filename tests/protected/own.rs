@@ -3,7 +3,8 @@
 use crate::support::{
     dialects::{DIALECTS, PROXY, ask},
     house::CLIENT,
-    http::Request,
+    http::{Answer, Request},
+    programs::wait_for,
     visitor::{Browser, Portal},
 };
 
@@ -159,4 +160,96 @@ fn a_browser_is_sent_to_sign_in_with_one_nonce_and_where_it_wants_to_go() {
     assert!(String::from_utf8_lossy(&elsewhere.body).contains("Please sign in"));
     let program = ask(portal.keygate(), "caddy", &browser.fetch("GET", SHOP, "/pages/7")).unwrap();
     assert_eq!((program.status, program.header("Location"), program.header("Content-Type")), (401, "", "application/json"));
+}
+
+/// The line of the log that a request id finds.
+fn line_of(portal: &Portal, id: &str) -> String {
+    let find = || portal.keygate().log().lines().find(|line| line.contains("refused") && line.contains(id)).map(str::to_owned);
+    wait_for("the refusal in the log", find)
+}
+
+/// What the client reads of it.
+fn id_in(answer: &Answer) -> String {
+    let page = String::from_utf8_lossy(&answer.body);
+    let shown = page.split("<code>").nth(1).and_then(|rest| rest.split('<').next());
+    answer.header("X-Auth-Request-Id").or(shown).unwrap_or_else(|| panic!("no request id: {answer:?}\n{page}")).to_owned()
+}
+
+#[test]
+fn every_refusal_there_is_in_the_log_and_counted() {
+    let portal = Portal::new();
+    let session = portal.sign_in("vera");
+    let browser = Browser::default();
+    let answer = |request: &Request, from| request.send(from, portal.keygate().check).unwrap();
+    let to = |target: &str| sent_on(&browser.navigation(SHOP, target));
+    let mut returning = Browser::default();
+    let sent = ask(portal.keygate(), "caddy", &returning.navigation(SHOP, "/pages/7")).unwrap();
+    returning.keep(SHOP, &sent.headers);
+    let code = || portal.hand_over(&session, sent.header("Location"));
+    let unknown = format!("/.keygate/callback?code={}", "A".repeat(55));
+    let used = code();
+    assert_eq!(answer(&sent_on(&returning.navigation(SHOP, &used)), PROXY).status, 303);
+    let by_script = sent_on(&returning.fetch("GET", SHOP, &code()));
+    let elsewhere = sent_on(&returning.navigation("blog.example.org", &code()));
+    for (refused, expected) in [
+        (answer(&to("/.keygate/why"), CLIENT), &["untrusted_peer"][..]),
+        (answer(&browser.navigation(SHOP, "/.keygate/why"), PROXY), &["missing_description"]),
+        (answer(&to("/.keygate/elsewhere"), PROXY), &["no_rule", "/.keygate/elsewhere", SHOP]),
+        (answer(&sent_on(&browser.navigation("other.example.com", "/.keygate/why")), PROXY), &["no_rule", "other.example.com"]),
+        (answer(&to("/.keygate/callback?code=x"), PROXY), &["code_refused", "malformed"]),
+        (answer(&to(&unknown), PROXY), &["code_refused", "unknown or used", "AAAAAAAAAAAA"]),
+        (answer(&to(&used), PROXY), &["code_refused", "unknown or used", session.session.as_str()]),
+        (answer(&to(&code()), PROXY), &["code_refused", "in another browser"]),
+        (answer(&by_script, PROXY), &["code_refused", "no navigation"]),
+        (answer(&elsewhere, PROXY), &["code_refused", "for another host"]),
+    ] {
+        let line = line_of(&portal, &id_in(&refused));
+        for part in expected.iter().chain(&["own"]) {
+            assert!(line.contains(part), "{expected:?}: {line}");
+        }
+        assert!(!line.contains("code=A"), "{line}");
+    }
+    let gone = code();
+    portal.sign_out(&session);
+    let gone = answer(&sent_on(&returning.navigation(SHOP, &gone)), PROXY);
+    assert!(line_of(&portal, &id_in(&gone)).contains("its session has ended"), "{gone:?}");
+    // As a check, under the name of the proxy that asked.
+    let by_check = ask(portal.keygate(), "traefik", &browser.navigation(SHOP, "/.keygate/elsewhere")).unwrap();
+    assert!(line_of(&portal, by_check.header("X-Auth-Request-Id")).contains("traefik"), "{by_check:?}");
+    let metrics = String::from_utf8(portal.keygate().ask("/metrics").unwrap().body).unwrap();
+    for (labels, count) in [
+        ("dialect=\"own\",decision=\"deny\",reason=\"untrusted_peer\"", 1),
+        ("dialect=\"own\",decision=\"deny\",reason=\"missing_description\"", 1),
+        ("dialect=\"own\",decision=\"deny\",reason=\"no_rule\"", 2),
+        ("dialect=\"own\",decision=\"deny\",reason=\"code_refused\"", 7),
+        ("dialect=\"traefik\",decision=\"deny\",reason=\"no_rule\"", 1),
+    ] {
+        let counted = format!("keygate_checks_total{{{labels}}} {count}");
+        assert!(metrics.contains(&counted), "{counted} is not in {metrics}");
+    }
+}
+
+#[test]
+fn who_cannot_be_sent_to_sign_in_is_a_line_for_the_operator() {
+    let portal = Portal::new();
+    let keygate = portal.keygate();
+    let browser = Browser::default();
+    let why = "the host is not in portal.hosts";
+    for (request, is_told) in [
+        (browser.navigation("other.example.com", "/pages/7"), true),
+        (browser.fetch("GET", "other.example.com", "/pages/7"), false),
+        (browser.navigation("other.example.com", "/hooks/7"), false),
+        (browser.navigation(SHOP, "/pages/7"), false),
+    ] {
+        let verdict = ask(keygate, "caddy", &request).unwrap();
+        let line = line_of(&portal, verdict.header("X-Auth-Request-Id"));
+        assert_eq!(line.contains(why), is_told, "{line}");
+    }
+    let explain = |url: &str| keygate.must(&["explain", "--url", url]);
+    let there = explain("https://other.example.com/pages/7");
+    assert!(there.contains("sign-in    nobody is sent to the portal, as the host is not in portal.hosts"), "{there}");
+    assert!(explain("https://shop.example.com/pages/7").contains("sign-in    a browser is sent to the portal"));
+    for url in ["https://other.example.com/hooks/7", "https://other.example.com/public/7", "https://other.example.com/nowhere"] {
+        assert!(!explain(url).contains("sign-in"), "{url}");
+    }
 }
