@@ -235,13 +235,13 @@ fn why_page<'a>((title, text): Words, sign_in: Option<(&Origin, &Origin)>, reque
 fn nonce_of(request: &CheckRequest<'_>, origin: &Origin) -> Option<Secret> {
     match Cookie::Nonce.find(&request.headers.cookies, origin.is_secure()) {
         Sent::One(value) => Secret::parse(value),
-        Sent::Nothing | Sent::Misplaced | Sent::Ambiguous => None,
+        Sent::Nothing | Sent::Ambiguous => None,
     }
 }
 
 fn check_of(request: &CheckRequest<'_>, origin: &Origin) -> Option<SessionSecret> {
     match Cookie::Check.find(&request.headers.cookies, origin.is_secure()) {
         Sent::One(value) => SessionSecret::parse(value),
-        Sent::Nothing | Sent::Misplaced | Sent::Ambiguous => None,
+        Sent::Nothing | Sent::Ambiguous => None,
     }
 }
