@@ -1,11 +1,13 @@
 //! Accounts: who can be somebody. Logins and e-mail addresses are claims in one folded namespace, and there is
 //! always one enabled superuser left.
 
+mod change;
+
 use std::collections::BTreeSet;
 
 use super::{
-    AccessEntry, Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, SessionInfo, TokenInfo, Window, fields, rng,
-    shown::AccountView, standing::Standing, until_settled,
+    Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, fields, rng, shown::AccountView, standing::Standing,
+    until_settled,
 };
 use crate::{
     domain::{
@@ -14,7 +16,6 @@ use crate::{
         event::Action,
         id::AccountId,
         password::{Password, PasswordHash},
-        session::Session,
         text::{Email, Invalid, Label, Login},
         token::Revocation,
     },
@@ -23,6 +24,7 @@ use crate::{
         record::{Made, NameClaim},
     },
 };
+use change::{gives, only_takes_away, patched};
 
 /// An account to make.
 #[derive(Clone, Debug)]
@@ -54,21 +56,6 @@ pub struct AccountPatch {
     pub disabled: Option<bool>,
     pub may_mint_tokens: Option<bool>,
     pub password: Option<Password>,
-}
-
-/// Who asks.
-#[derive(Clone, Debug)]
-pub struct Me {
-    pub account: Account,
-    pub access: Vec<AccessEntry>,
-    pub came: Came,
-}
-
-/// What somebody comes with.
-#[derive(Clone, Debug)]
-pub enum Came {
-    WithToken(Box<TokenInfo>),
-    InSession(SessionInfo),
 }
 
 impl Directory {
@@ -147,20 +134,6 @@ impl Directory {
         seen.ok_or_else(|| DirectoryError::not_found("account", id.as_str()))
     }
 
-    /// The account of the one who asks, with his access and what he came with; `None` for who stands above all accounts.
-    pub async fn me(&self, actor: &Actor) -> Result<Option<Me>, DirectoryError> {
-        let standing = self.standing(actor).await?;
-        let Some(bearer) = standing.authority.bearer() else { return Ok(None) };
-        let account = bearer.account.clone();
-        let came = match (&bearer.token, &standing.session) {
-            (Some(token), _) => Came::WithToken(Box::new(self.info(token.clone(), &account, standing.now).await?)),
-            (None, Some(session)) => Came::InSession(self.session_info(Session::clone(session), &account, &standing)),
-            (None, None) => return Ok(None),
-        };
-        let access = self.living_rows(&account, bearer.access.clone(), |_| true).await?;
-        Ok(Some(Me { account, access, came }))
-    }
-
     /// All accounts by login, `anonymous` among them; for who is no superuser, his own.
     pub async fn accounts(&self, actor: &Actor, window: &Window) -> Result<Listing<Account>, DirectoryError> {
         let standing = self.standing(actor).await?;
@@ -223,8 +196,8 @@ impl Directory {
             standing.require_confirmation()?;
         }
         new.version += 1;
-        if new_password {
-            // Whoever is in by the old one is out.
+        if new_password || (new.disabled && !old.disabled) {
+            // Whoever is in is out, and stays so when the account is enabled again.
             new.session_generation += 1;
         }
 
@@ -406,35 +379,6 @@ pub(super) fn claims(account: &Account) -> BTreeSet<String> {
 
 pub(super) fn counts_as_superuser(account: &Account) -> bool {
     account.superuser && !account.disabled
-}
-
-fn patched(old: &Account, patch: &AccountPatch, password: Option<PasswordHash>) -> Account {
-    let patch = patch.clone();
-    Account {
-        login: patch.login.unwrap_or_else(|| old.login.clone()),
-        name: patch.name.applied_to(old.name.as_ref()),
-        email: patch.email.applied_to(old.email.as_ref()),
-        superuser: patch.superuser.unwrap_or(old.superuser),
-        disabled: patch.disabled.unwrap_or(old.disabled),
-        may_mint_tokens: patch.may_mint_tokens.unwrap_or(old.may_mint_tokens),
-        password: password.or_else(|| old.password.clone()),
-        ..old.clone()
-    }
-}
-
-/// Whether the change gives nothing and takes something.
-fn only_takes_away(old: &Account, new: &Account) -> bool {
-    !gives(old, new) && gains(new, old)
-}
-
-/// Whether somebody can do more by the change, or comes in by another name or password.
-fn gives(old: &Account, new: &Account) -> bool {
-    gains(old, new) || old.login != new.login || old.email != new.email || old.password != new.password
-}
-
-fn gains(old: &Account, new: &Account) -> bool {
-    let gains = |had: bool, has: bool| has && !had;
-    gains(old.superuser, new.superuser) || gains(old.may_mint_tokens, new.may_mint_tokens) || gains(new.disabled, old.disabled)
 }
 
 fn service_has_no(password: bool, email: bool) -> Result<(), Invalid> {

@@ -343,7 +343,7 @@ impl Directory {
             Some(_) => Reason::Mismatch,
         };
         // What can be nobody's login may be somebody's password.
-        let typed = || self.shown(typed, MAX_NAME).filter(|typed| Subject::login(typed).is_some()).unwrap_or_default();
+        let typed = || Subject::login(typed).and_then(|_| self.shown(typed, MAX_NAME)).unwrap_or_default();
         let name = account.map_or_else(typed, |account| account.login.to_string());
         let by = By { address: from, ..By::default() };
         let mut event = Event::done(Action::SessionSignIn, name, self.clock.now(), by);

@@ -14,64 +14,21 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::{
     account::{Account, Format},
     decision::Reason,
-    id::{AccountId, is_base62, random_base62},
+    id::{AccountId, SHORT_ID_LEN, short_id},
     key::{Digest, short},
-    text::Invalid,
     time::Timestamp,
 };
 
-const ID_LEN: usize = 12;
 const SECRET_LEN: usize = 32;
 /// 32 bytes in base64url without padding.
 const SECRET_CHARS: usize = 43;
 
-/// The public name of a session and of its family. Lists and identity headers show it.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SessionId([u8; ID_LEN]);
-
-impl SessionId {
-    pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        Self(random_base62(rng))
-    }
-
-    /// Twelve letters and digits, or nothing.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let bytes: [u8; ID_LEN] = text.as_bytes().try_into().ok()?;
-        is_base62(&bytes).then_some(Self(bytes))
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionId({})", self.as_str())
-    }
-}
-
-impl TryFrom<String> for SessionId {
-    type Error = Invalid;
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        Self::parse(&text).ok_or_else(|| Invalid::new("session_id_malformed", "id", "a session id is twelve letters and digits"))
-    }
-}
-
-impl From<SessionId> for String {
-    fn from(id: SessionId) -> Self {
-        id.as_str().to_owned()
-    }
-}
+short_id!(
+    /// The public name of a session and of its family. Lists and identity headers show it.
+    SessionId,
+    "session_id_malformed",
+    "a session id is twelve letters and digits"
+);
 
 /// 256 random bits. Wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -130,8 +87,8 @@ impl SessionSecret {
 
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let (id, secret) = text.split_at_checked(ID_LEN)?;
-        let session = SessionId(id.try_into().ok().filter(|id: &[u8; ID_LEN]| is_base62(id))?);
+        let (id, secret) = text.split_at_checked(SHORT_ID_LEN)?;
+        let session = SessionId::parse(std::str::from_utf8(id).ok()?)?;
         Some(Self { session, secret: Secret::parse(secret)? })
     }
 

@@ -186,7 +186,7 @@ fn no_proxy_that_sends_such_requests_on_waits_for_a_body() {
         ] {
             let mut chunked = request.clone().header("Transfer-Encoding", "chunked");
             // More than is kept in memory, and no end.
-            chunked.body = [b"8000\r\n".as_slice(), &[b'x'; 0x8000], b"\r\n"].concat();
+            chunked.body = [b"8000\r\n".to_vec(), vec![b'x'; 0x8000], b"\r\n".to_vec()].concat();
             for endless in [request.header("Content-Length", "107374182400"), chunked] {
                 let (method, target) = (endless.method.clone(), endless.target.clone());
                 let (answer, seen) = visitor.send(endless);

@@ -134,9 +134,11 @@ async fn all_who_cannot_sign_in_are_refused_alike_and_the_trail_knows_why() {
         ("ci", PASSWORD, "ci", "unknown"),
         ("anonymous", PASSWORD, "anonymous", "unknown"),
         ("", PASSWORD, "", "unknown"),
-        ("a\nb", PASSWORD, "a\\nb", "unknown"),
+        // Nobody's login; it may be a password in the wrong place.
+        ("a\nb", PASSWORD, "", "unknown"),
+        ("my pass phrase", PASSWORD, "", "unknown"),
         (minted.expose_secret(), PASSWORD, "", "unknown"),
-        (&long, PASSWORD, &long[..100], "unknown"),
+        (&long, PASSWORD, "", "unknown"),
     ] {
         assert_eq!(fixture.try_sign_in(ask(typed, password)).await, Err(SignInError::Refused), "{typed}");
         let event = fixture.refused().await.remove(0);
@@ -180,7 +182,8 @@ async fn a_session_ends_with_what_its_account_was() {
     fixture.patch("vera", disabled(true)).await.unwrap();
     assert!(!fixture.is_living(&cookie).await);
     fixture.patch("vera", disabled(false)).await.unwrap();
-    assert!(fixture.is_living(&cookie).await);
+    assert!(!fixture.is_living(&cookie).await, "what has ended does not come back");
+    let cookie = fixture.sign_in("vera").await;
     fixture.directory.revoke_all(&ADMIN, &login("vera"), false, None).await.unwrap();
     assert!(!fixture.is_living(&cookie).await);
     let cookie = fixture.sign_in("vera").await;
