@@ -44,7 +44,7 @@ struct WhyPage<'a> {
     style: &'static str,
     title: &'static str,
     text: &'static str,
-    sign_in: Option<String>,
+    ways: Option<Ways>,
     request_id: Option<&'a str>,
 }
 
@@ -125,7 +125,9 @@ impl Wire {
         origin: Option<&Origin>,
     ) -> Reply {
         self.record_refusal(asked, decision);
-        self.refuse(decision, request, origin, asked.request_id)
+        // Forms lead here too.
+        let page_for = request.filter(|request| request.headers.fetch.may_navigate());
+        self.refuse(decision, page_for, origin, asked.request_id)
     }
 
     /// Where a browser comes back to with a code. The code is gone then, whoever has shown it; a session begins only for a
@@ -158,7 +160,7 @@ impl Wire {
     }
 
     /// Signs out everywhere, if a page of this host or the user himself asks for it; else he is asked. A GET counts only where
-    /// the browser says that he is on his way here: images and scripts of the same pages send one too.
+    /// the browser says that he is on his way here: images and scripts of the same pages send one too; and nothing counts that it asks for ahead of him.
     async fn sign_out(&self, visit: &Visit<'_>) -> Result<Reply, Reason> {
         let Visit { asked, request, origin, portal } = visit;
         let fetch = &request.headers.fetch;
@@ -167,7 +169,7 @@ impl Wire {
             "POST" => true,
             _ => false,
         };
-        if !acts || fetch.is_own(Some(*origin)) != Some(true) {
+        if !acts || fetch.is_ahead() || fetch.is_own(Some(*origin)) != Some(true) {
             let page = SignOutPage { style: STYLE, title: "Do you want to sign out?" };
             return Ok(Reply::new(403).page(&page, Some(*portal)));
         }
@@ -193,10 +195,17 @@ impl Wire {
     }
 
     /// The page that says why, as the body of a refusal.
-    pub(super) fn explain_to_people(&self, reply: Reply, reason: Reason, origin: Option<&Origin>, request_id: &str) -> Reply {
+    pub(super) fn explain_to_people(
+        &self,
+        reply: Reply,
+        reason: Reason,
+        (request, origin): (&CheckRequest<'_>, Option<&Origin>),
+        request_id: &str,
+    ) -> Reply {
         let portal = self.portal.as_ref();
-        let sign_in = origin.zip(portal).filter(|_| matches!(reason.status(), 401 | 403));
-        reply.page(&why_page(words(reason), sign_in, Some(request_id)), portal)
+        let place = origin.zip(portal).filter(|_| matches!(reason.status(), 401 | 403));
+        let ways = place.map(|(origin, portal)| Ways::out_of(Some(reason), request, origin, portal));
+        reply.page(&why_page(words(reason), ways, Some(request_id)), portal)
     }
 }
 
@@ -204,9 +213,10 @@ impl Visit<'_> {
     /// `?reason=CODE&id=REQUEST_ID`: anybody can make up such a link, so only what is known is said.
     fn why(&self) -> Reply {
         let parameter = |name| self.request.query.get(name).ok().flatten();
-        let said = parameter("reason").and_then(Reason::parse).map_or(NOTHING_KNOWN, words);
+        let reason = parameter("reason").and_then(Reason::parse);
+        let said = reason.map_or(NOTHING_KNOWN, words);
         let is_id = |id: &&str| id.len() == 16 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        self.told(said, parameter("id").filter(is_id))
+        self.told(said, reason, parameter("id").filter(is_id))
     }
 
     fn no_store(&self, error: impl std::fmt::Display) -> Reason {
@@ -215,20 +225,32 @@ impl Visit<'_> {
     }
 
     fn not_signed_in(&self) -> Reply {
-        self.told(NOT_SIGNED_IN, Some(self.asked.request_id))
+        self.told(NOT_SIGNED_IN, None, Some(self.asked.request_id))
     }
 
-    fn told(&self, said: Words, request_id: Option<&str>) -> Reply {
-        Reply::new(403).page(&why_page(said, Some((self.origin, self.portal)), request_id), Some(self.portal))
+    fn told(&self, said: Words, reason: Option<Reason>, request_id: Option<&str>) -> Reply {
+        let ways = Ways::out_of(reason, self.request, self.origin, self.portal);
+        Reply::new(403).page(&why_page(said, Some(ways), request_id), Some(self.portal))
     }
 }
 
-fn why_page<'a>((title, text): Words, sign_in: Option<(&Origin, &Origin)>, request_id: Option<&'a str>) -> WhyPage<'a> {
-    let sign_in = sign_in.map(|(origin, portal)| {
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("rd", &format!("{origin}/")).finish();
-        format!("{portal}/sign-in?{query}")
-    });
-    WhyPage { style: STYLE, title, text, sign_in, request_id }
+/// What somebody can do who was refused, beside reading why.
+struct Ways {
+    /// Where he signs in; `None` where that would lead him straight back.
+    sign_in: Option<String>,
+}
+
+impl Ways {
+    /// Whoever is signed in and still may not, does not get on by signing in: the portal knows him.
+    fn out_of(reason: Option<Reason>, request: &CheckRequest<'_>, origin: &Origin, portal: &Origin) -> Self {
+        let is_known = reason.is_some_and(|reason| reason.status() == 403) && check_of(request, origin).is_some();
+        let query = || form_urlencoded::Serializer::new(String::new()).append_pair("rd", &format!("{origin}/")).finish();
+        Self { sign_in: (!is_known).then(|| format!("{portal}/sign-in?{}", query())) }
+    }
+}
+
+fn why_page((title, text): Words, ways: Option<Ways>, request_id: Option<&str>) -> WhyPage<'_> {
+    WhyPage { style: STYLE, title, text, ways, request_id }
 }
 
 /// What this host has set in the browser before it was sent to sign in.

@@ -22,7 +22,7 @@ struct Refused<'a> {
     reason: &'a str,
     rule: &'a str,
     credential: Option<&'a str>,
-    code: Option<&'static str>,
+    fault: Option<&'static str>,
     sign_in: Option<&'static str>,
 }
 
@@ -40,7 +40,7 @@ impl Wire {
         });
         let is_stuck = verdict.sends_to_sign_in() == Some(false) && verdict.request.is_some_and(CheckRequest::is_navigation);
         let sign_in = is_stuck.then_some("the host is not in portal.hosts");
-        log(asked, &Refused { reason, rule: verdict.rule.unwrap_or_default(), credential, sign_in, code: None });
+        log(asked, &Refused { reason, rule: verdict.rule.unwrap_or_default(), credential, sign_in, fault: None });
     }
 
     /// The same for a refusal at the paths of our own, where the gate is not asked.
@@ -55,7 +55,7 @@ impl Wire {
         let reason = "code_refused";
         self.metrics.count_check(asked.dialect, "deny", reason);
         let credential = code.map(|code| code.session.as_str());
-        log(asked, &Refused { reason, credential, code: Some(fault), ..Refused::default() });
+        log(asked, &Refused { reason, credential, fault: Some(fault), ..Refused::default() });
     }
 }
 
@@ -74,7 +74,7 @@ fn log(asked: &Asked<'_>, refused: &Refused<'_>) {
         path = question.map(|question| loggable_path(question.target)),
         client = question.and_then(|question| question.client).map(tracing::field::display),
         credential = refused.credential,
-        code = refused.code,
+        fault = refused.fault,
         sign_in = refused.sign_in,
         "refused"
     );

@@ -101,11 +101,15 @@ fn the_whole_way_through(proxy: Proxy) {
     refused(visitor.send(visitor.browser.fetch("GET", SHOP, "/admin/")), 403, "site_access");
 
     // For people.
-    page(visitor.visit(SHOP, "/admin/"), "You have no access here");
+    let no_access = visitor.visit(SHOP, "/admin/");
+    assert!(!String::from_utf8_lossy(&no_access.0.body).contains("Sign in again"), "it would lead straight back");
+    page(no_access, "You have no access here");
     page(visitor.visit(SHOP, "/.keygate/why?reason=site_access&id=0123456789abcdef"), "0123456789abcdef");
     page(visitor.visit(SHOP, "/.keygate/callback?code=x"), "The sign-in was not completed");
     let link = visitor.browser.request("GET", SHOP, "/.keygate/logout").header("Sec-Fetch-Site", "cross-site");
     page(visitor.send(link), "action=\"/.keygate/logout\"");
+    let ahead = visitor.browser.navigation(SHOP, "/.keygate/logout").header("Sec-Purpose", "prefetch;prerender");
+    page(visitor.send(ahead), "action=\"/.keygate/logout\"");
     passed(visitor.visit(SHOP, "/pages/7"));
 
     // What opens doors is in no log.
