@@ -5,10 +5,7 @@ use std::fmt;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{
-        Method,
-        header::{CONTENT_SECURITY_POLICY, USER_AGENT},
-    },
+    http::{Method, header::USER_AGENT},
     web,
 };
 use askama::Template;
@@ -20,7 +17,7 @@ use super::{
     attempt::Failed,
     browser, cookies,
     form::{Form, Typed},
-    go_to, guarded, page,
+    go_to, page,
     times::in_words,
     visitor::{SignedIn, keep, own_page},
 };
@@ -31,7 +28,7 @@ use crate::{
         cookie::Cookie,
         csrf,
         key::Digest,
-        origin::{Origin, ProtectedHosts, ReturnTo},
+        origin::{ProtectedHosts, ReturnTo},
         password::Password,
         session::{Secret, SessionSecret},
     },
@@ -87,6 +84,14 @@ impl Arrival {
             }
         };
         format!("/sign-in?{query}")
+    }
+
+    /// The protected host that it came from.
+    fn host(&self) -> Option<String> {
+        match self {
+            Self::From { to, .. } => Some(to.origin.authority()),
+            Self::Here { .. } | Self::Refused => None,
+        }
     }
 
     /// Sends the browser where it wants to go, with the session that it has here.
@@ -172,14 +177,10 @@ fn ask(
 ) -> Result<HttpResponse, Refusal> {
     let known = form_secret(state, request)?;
     let secret = known.clone().unwrap_or_else(|| Secret::generate(&mut UnwrapErr(SysRng)));
-    let to = match arrival {
-        Arrival::From { to, .. } => Some(&to.origin),
-        Arrival::Here { .. } | Arrival::Refused => None,
-    };
     let status = problem.as_ref().map_or(200, Problem::status);
     let form = Page {
         title: "Sign in",
-        to: to.map(Origin::authority),
+        to: arrival.host(),
         refused_address: matches!(arrival, Arrival::Refused),
         problem,
         action: arrival.link(),
@@ -195,21 +196,17 @@ fn ask(
     if known.is_none() {
         cookies::add(&mut response, Cookie::Form.set(&state.url, &secret.to_text(), None))?;
     }
-    if let Some(to) = to
-        && let Ok(policy) = forms_lead_to(to, &state.hosts).try_into()
-    {
-        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-    }
     Ok(response)
 }
 
-/// What Chromium asks about every redirect after the form: it must go through to the application, which may send the browser
-/// on to another protected host.
-fn forms_lead_to(to: &Origin, hosts: &ProtectedHosts) -> String {
-    // Proxies have a page of memory for all headers of an answer.
-    const NAMED: usize = 32;
-    let others = hosts.iter().filter(|origin| *origin != to);
-    guarded::content_security_policy(std::iter::once(to).chain(others).take(NAMED))
+/// Leads on to a protected host. Not by a redirect: that would follow a form, and browsers would hold the application to our
+/// `form-action`, wherever it sends them. The page leads to the sign-in page, which sends on whoever is signed in.
+#[derive(Template)]
+#[template(path = "portal/going_on.html")]
+struct GoingOn {
+    title: &'static str,
+    to: String,
+    link: String,
 }
 
 fn form_secret(state: &PortalState, request: &HttpRequest) -> Result<Option<Secret>, Refusal> {
@@ -293,7 +290,10 @@ async fn enter(
         let ended = state.directory.sign_out(&before, ClientAddresses::address(request), request_id(request)).await;
         ended.map_err(DirectoryError::from)?;
     }
-    let mut response = arrival.go_on(state, session).await?;
+    let mut response = match arrival.host() {
+        Some(to) => page(200, &GoingOn { title: "You are signed in", to, link: arrival.link() })?,
+        None => arrival.go_on(state, session).await?,
+    };
     keep(state, session, &mut response).await?;
     Ok(response)
 }
