@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     api::{ClientAddresses, request_id},
-    directory::{DirectoryError, SignIn, SignInError},
+    directory::{DirectoryError, SessionCookie, SignIn, SignInError},
     domain::{
         cookie::Cookie,
         csrf,
@@ -38,6 +38,9 @@ use crate::{
 pub(super) async fn home(_: SignedIn) -> HttpResponse {
     go_to("/sessions")
 }
+
+/// Where it is said that nobody is sent to the address that was wished.
+const ADDRESS_REFUSED: &str = "/sessions?notice=address";
 
 /// Where a browser came from, and wants to go back to.
 enum Arrival {
@@ -98,7 +101,7 @@ impl Arrival {
     async fn go_on(&self, state: &PortalState, session: &SessionSecret) -> Result<HttpResponse, DirectoryError> {
         match self {
             Self::Here { next } => Ok(go_to(next)),
-            Self::Refused => Ok(go_to("/sessions?notice=address")),
+            Self::Refused => Ok(go_to(ADDRESS_REFUSED)),
             // The host has set nothing in it: it does so when it is asked once more.
             Self::From { to, nonce: None } => Ok(go_to(&to.to_string())),
             Self::From { to, nonce: Some(nonce) } => {
@@ -265,35 +268,47 @@ pub(super) async fn submit(
     let Some(password) = Password::presented(password.expose().as_bytes()) else {
         return ask(&state, &request, &arrival, filled, Some(Problem::Failed(Failed::Wrong)));
     };
+    // Before anybody is signed in: two of them are refused.
+    let before = cookies::read(&request, &state.url, Cookie::Portal)?.and_then(SessionSecret::parse);
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let sign_in = SignIn { login: filled.login.clone(), password, remember: filled.remember, browser: browser::name(user_agent) };
     let address = ClientAddresses::address(&request);
     let failed = match state.directory.sign_in(address, request_id(&request), sign_in).await {
-        Ok(session) => return enter(&state, &request, &arrival, &session).await,
+        Ok(session) => return enter(&state, &request, &arrival, &session, before).await,
         Err(SignInError::Refused) => Failed::Wrong,
         Err(SignInError::Busy) => Failed::Busy,
         Err(SignInError::Blocked { until }) => Failed::blocked(until, state.clock.now()),
+        Err(SignInError::Store(error)) if error.transient => {
+            tracing::debug!(%error, "the store did not answer a sign-in");
+            Failed::Away
+        }
         Err(SignInError::Store(error)) => return Err(DirectoryError::from(error).into()),
     };
     ask(&state, &request, &arrival, filled, Some(Problem::Failed(failed)))
 }
 
-/// Gives the browser its new session, and sends it on. One that it had before ends.
+/// Gives the browser its new session, and leads it on. One that it had before ends; that it could not be ended is no reason
+/// to lose the new one.
 async fn enter(
     state: &PortalState,
     request: &HttpRequest,
     arrival: &Arrival,
-    session: &SessionSecret,
+    session: &SessionCookie,
+    before: Option<SessionSecret>,
 ) -> Result<HttpResponse, Refusal> {
-    let before = cookies::read(request, &state.url, Cookie::Portal)?;
-    if let Some(before) = before.and_then(SessionSecret::parse) {
+    if let Some(before) = before {
         let ended = state.directory.sign_out(&before, ClientAddresses::address(request), request_id(request)).await;
-        ended.map_err(DirectoryError::from)?;
+        if let Err(error) = ended {
+            tracing::warn!(%error, session = %before.session, "the session that a browser had before could not be ended");
+        }
     }
-    let mut response = match arrival.host() {
-        Some(to) => page(200, &GoingOn { title: "You are signed in", to, link: arrival.link() })?,
-        None => arrival.go_on(state, session).await?,
+    let mut response = match arrival {
+        Arrival::From { to, .. } => {
+            page(200, &GoingOn { title: "You are signed in", to: to.origin.authority(), link: arrival.link() })?
+        }
+        Arrival::Here { next } => go_to(next),
+        Arrival::Refused => go_to(ADDRESS_REFUSED),
     };
-    keep(state, session, &mut response).await?;
+    keep(state, session, &mut response)?;
     Ok(response)
 }

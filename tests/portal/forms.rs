@@ -112,6 +112,16 @@ fn two_cookies_of_one_name_are_refused_and_a_planted_one_is_none() {
         {
             assert_eq!(with(&two).status, 400, "{two}");
         }
+        // Nobody signs in with two of them: he would not get his.
+        let new = portal.client();
+        let token = new.token("/sign-in");
+        let form_cookie = new.cookie(&format!("{own}-form")).expect("a form has one");
+        let cookies = format!("{own}-form={form_cookie}; {own}=x; {other}=x");
+        let request = Request::new("POST", "/sign-in").header("Host", portal.authority()).header("Origin", &portal.url);
+        let fields = [("csrf", token.as_str()), ("login", "vera"), ("password", PASSWORD)];
+        let refused = form(request.header("Cookie", &cookies), &fields).send(HOME, portal.keygate.portal).unwrap();
+        assert_eq!(refused.status, 400);
+        assert_eq!(portal.keygate.must(&["audit", "--json"]).matches("session.sign_in").count(), 1);
         let planted = with(&format!("{other}={session}"));
         assert_eq!((planted.status, planted.header("location")), (303, Some("/sign-in?next=/sessions")));
         // The cookie of a form the same.
