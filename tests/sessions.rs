@@ -106,7 +106,7 @@ async fn furnish(store: Arc<dyn Store>) -> Signed {
     let sign_in = async |directory: &Directory, login: &str, remember: bool| {
         let password = Password::presented(PASSWORD.as_bytes()).unwrap();
         let ask = SignIn { login: login.to_owned(), password, remember, browser: Some("Firefox on Linux".to_owned()) };
-        directory.sign_in(Some(IpAddr::from([192, 0, 2, 7])), None, ask).await.unwrap()
+        directory.sign_in(Some(IpAddr::from([192, 0, 2, 7])), None, ask).await.unwrap().secret
     };
     let root = sign_in(&now, "root", false).await;
     let vera = sign_in(&now, "vera", false).await;

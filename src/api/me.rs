@@ -12,14 +12,13 @@ use super::{
     values::SecretText,
 };
 use crate::{
-    directory::{Came, DirectoryError},
+    directory::{Came, SessionCookie},
     domain::{
         account::AccountKind,
         cookie::Cookie,
         csrf,
         id::AccountId,
         password::Password,
-        session::SessionSecret,
         text::{Email, Invalid, Label},
     },
 };
@@ -120,8 +119,8 @@ async fn confirm(
     _: Query<NoQuery>,
     Body(body): Body<Confirm>,
 ) -> Result<HttpResponse, Problem> {
-    let secret = state.directory.confirm_password(&actor, presented(&body.password, "password")?).await?;
-    renewed(&state, &secret).await
+    let cookie = state.directory.confirm_password(&actor, presented(&body.password, "password")?).await?;
+    Ok(renewed(&state, &cookie))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -148,8 +147,8 @@ async fn password(
 ) -> Result<HttpResponse, Problem> {
     let current = presented(&body.current, "current")?;
     let new = Password::chosen(&body.new.0).map_err(|error| Invalid { field: "new", ..error })?;
-    let secret = state.directory.change_password(&actor, current, new).await?;
-    renewed(&state, &secret).await
+    let cookie = state.directory.change_password(&actor, current, new).await?;
+    Ok(renewed(&state, &cookie))
 }
 
 /// Sign out
@@ -170,12 +169,10 @@ fn presented(text: &SecretText, field: &'static str) -> Result<Password, Invalid
     Password::presented(text.0.as_bytes()).ok_or_else(too_long)
 }
 
-async fn renewed(state: &ApiState, secret: &SessionSecret) -> Result<HttpResponse, Problem> {
-    let visitor = state.directory.visitor(secret).await.map_err(DirectoryError::from)?;
-    let max_age = visitor.and_then(|visitor| state.directory.cookie_age(&visitor.session));
+fn renewed(state: &ApiState, SessionCookie { secret, max_age }: &SessionCookie) -> HttpResponse {
     let mut answer = HttpResponse::Ok();
     if let Some(portal) = &state.portal {
-        answer.insert_header((SET_COOKIE, Cookie::Portal.set(portal, &secret.to_text(), max_age)));
+        answer.insert_header((SET_COOKIE, Cookie::Portal.set(portal, &secret.to_text(), *max_age)));
     }
-    Ok(answer.json(Renewed { csrf_token: csrf::token(&secret.secret) }))
+    answer.json(Renewed { csrf_token: csrf::token(&secret.secret) })
 }

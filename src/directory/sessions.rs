@@ -71,6 +71,14 @@ pub struct Visitor {
     pub account: Account,
 }
 
+/// What a browser keeps of a portal session that has begun, or goes on under another secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SessionCookie {
+    pub secret: SessionSecret,
+    /// For how long; `None`: until it is closed.
+    pub max_age: Option<Duration>,
+}
+
 impl Directory {
     /// Begins a session. Everything that is refused is refused alike: by answer, by time, and by round trips to the store.
     ///
@@ -81,7 +89,7 @@ impl Directory {
         from: Option<IpAddr>,
         request_id: Option<String>,
         ask: SignIn,
-    ) -> Result<SessionSecret, SignInError> {
+    ) -> Result<SessionCookie, SignInError> {
         let account = self.account_behind(&ask.login).await?;
         let proven = self.prove(from, &ask.login, account.as_ref(), ask.password.clone()).await?;
         let Some(account) = account.as_ref().filter(|_| proven) else {
@@ -95,7 +103,7 @@ impl Directory {
         edit.tell(self.sign_in_event(&session, account, from, request_id));
         self.settle(Plan::Commit(edit, ())).await?;
         self.open(&session).await?;
-        Ok(secret)
+        Ok(self.cookie(secret, &session))
     }
 
     pub(super) fn sign_in_event(
@@ -247,9 +255,12 @@ impl Directory {
         Ok(self.settle(Plan::Commit(edit, ())).await?.is_some())
     }
 
+    pub(super) fn cookie(&self, secret: SessionSecret, session: &Session) -> SessionCookie {
+        SessionCookie { secret, max_age: self.cookie_age(session) }
+    }
+
     /// How long a browser is to keep the cookie of the session; `None`: until it is closed.
-    #[must_use]
-    pub fn cookie_age(&self, session: &Session) -> Option<Duration> {
+    fn cookie_age(&self, session: &Session) -> Option<Duration> {
         session.remembered.then(|| session.left(&self.session_rules, self.clock.now()))
     }
 

@@ -15,6 +15,8 @@ pub(super) enum Failed {
     Wrong,
     /// Too many passwords are being looked at.
     Busy,
+    /// Nobody can look at it: the store cannot be reached.
+    Away,
     /// Too many attempts have failed; for good unless it is said until when, and in how many seconds that is.
     Blocked(Option<(Shown, u64)>),
 }
@@ -39,7 +41,7 @@ impl Failed {
     pub fn status(&self) -> u16 {
         match self {
             Self::Wrong => 403,
-            Self::Busy => 503,
+            Self::Busy | Self::Away => 503,
             Self::Blocked(_) => 429,
         }
     }
@@ -47,7 +49,7 @@ impl Failed {
     /// Says in the header when it may be tried again.
     pub fn add_retry_after(&self, response: &mut HttpResponse) {
         let seconds = match self {
-            Self::Busy => 5,
+            Self::Busy | Self::Away => 5,
             Self::Blocked(Some((_, seconds))) => *seconds,
             Self::Wrong | Self::Blocked(None) => return,
         };
@@ -60,6 +62,7 @@ impl fmt::Display for Failed {
         match self {
             Self::Wrong => f.write_str("The password is wrong."),
             Self::Busy => f.write_str("Too many people are signing in at this moment. Try again in a few seconds."),
+            Self::Away => f.write_str("Keygate cannot reach its store, so you are not signed in. Try again in a moment."),
             Self::Blocked(None) => f.write_str("Too many failed attempts. Ask the operator to let you in."),
             Self::Blocked(Some((until, seconds))) => {
                 let wait = in_words(Duration::from_secs(*seconds).max(Duration::from_mins(1)));

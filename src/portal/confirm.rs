@@ -76,7 +76,7 @@ pub(super) async fn submit(
     match state.directory.confirm_password(&visitor.actor(&request), password).await {
         Ok(session) => {
             let mut response = go_to(next);
-            keep(&state, &session, &mut response).await?;
+            keep(&state, &session, &mut response)?;
             Ok(response)
         }
         Err(error) => {

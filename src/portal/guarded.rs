@@ -28,13 +28,12 @@ const HEADERS: [(&str, &str); 7] = [
     ("cache-control", "no-store"),
 ];
 
-/// What a page may load and where its forms may lead. Browsers also ask it where an answer to a form leads on to, so the
-/// sign-in page names the protected hosts.
-pub(super) fn content_security_policy<'o>(forms_lead_to: impl IntoIterator<Item = &'o Origin>) -> String {
-    let forms: Vec<_> = ["'self'".to_owned()].into_iter().chain(forms_lead_to.into_iter().map(Origin::to_string)).collect();
-    let (forms, style) = (forms.join(" "), style::hash());
+/// What a page may load and where its forms may lead. Some browsers also ask it about every redirect that follows a form, to
+/// the last: so no answer to a form sends anybody to another origin.
+fn content_security_policy() -> String {
+    let style = style::hash();
     format!(
-        "default-src 'none'; style-src 'self' {style}; img-src 'self' data:; form-action {forms}; frame-ancestors 'none'; \
+        "default-src 'none'; style-src 'self' {style}; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; \
          base-uri 'none'"
     )
 }
@@ -104,9 +103,7 @@ fn with_headers<B>(mut response: ServiceResponse<B>) -> ServiceResponse<B> {
             headers.insert(name, HeaderValue::from_static(value));
         }
     }
-    if !headers.contains_key(header::CONTENT_SECURITY_POLICY)
-        && let Ok(policy) = HeaderValue::from_str(&content_security_policy([]))
-    {
+    if let Ok(policy) = HeaderValue::from_str(&content_security_policy()) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     response

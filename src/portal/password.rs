@@ -107,7 +107,7 @@ pub(super) async fn submit(
     match state.directory.change_password(&visitor.actor(&request), current, new).await {
         Ok(session) => {
             let mut response = go_to("/sessions?notice=password");
-            keep(&state, &session, &mut response).await?;
+            keep(&state, &session, &mut response)?;
             Ok(response)
         }
         Err(DirectoryError::Invalid(invalid)) => ask(visitor, with("new", in_words(&invalid))),

@@ -5,10 +5,7 @@ use std::fmt;
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{
-        Method,
-        header::{CONTENT_SECURITY_POLICY, USER_AGENT},
-    },
+    http::{Method, header::USER_AGENT},
     web,
 };
 use askama::Template;
@@ -20,18 +17,18 @@ use super::{
     attempt::Failed,
     browser, cookies,
     form::{Form, Typed},
-    go_to, guarded, page,
+    go_to, page,
     times::in_words,
     visitor::{SignedIn, keep, own_page},
 };
 use crate::{
     api::{ClientAddresses, request_id},
-    directory::{DirectoryError, SignIn, SignInError},
+    directory::{DirectoryError, SessionCookie, SignIn, SignInError},
     domain::{
         cookie::Cookie,
         csrf,
         key::Digest,
-        origin::{Origin, ProtectedHosts, ReturnTo},
+        origin::{ProtectedHosts, ReturnTo},
         password::Password,
         session::{Secret, SessionSecret},
     },
@@ -41,6 +38,9 @@ use crate::{
 pub(super) async fn home(_: SignedIn) -> HttpResponse {
     go_to("/sessions")
 }
+
+/// Where it is said that nobody is sent to the address that was wished.
+const ADDRESS_REFUSED: &str = "/sessions?notice=address";
 
 /// Where a browser came from, and wants to go back to.
 enum Arrival {
@@ -89,11 +89,19 @@ impl Arrival {
         format!("/sign-in?{query}")
     }
 
+    /// The protected host that it came from.
+    fn host(&self) -> Option<String> {
+        match self {
+            Self::From { to, .. } => Some(to.origin.authority()),
+            Self::Here { .. } | Self::Refused => None,
+        }
+    }
+
     /// Sends the browser where it wants to go, with the session that it has here.
     async fn go_on(&self, state: &PortalState, session: &SessionSecret) -> Result<HttpResponse, DirectoryError> {
         match self {
             Self::Here { next } => Ok(go_to(next)),
-            Self::Refused => Ok(go_to("/sessions?notice=address")),
+            Self::Refused => Ok(go_to(ADDRESS_REFUSED)),
             // The host has set nothing in it: it does so when it is asked once more.
             Self::From { to, nonce: None } => Ok(go_to(&to.to_string())),
             Self::From { to, nonce: Some(nonce) } => {
@@ -172,14 +180,10 @@ fn ask(
 ) -> Result<HttpResponse, Refusal> {
     let known = form_secret(state, request)?;
     let secret = known.clone().unwrap_or_else(|| Secret::generate(&mut UnwrapErr(SysRng)));
-    let to = match arrival {
-        Arrival::From { to, .. } => Some(&to.origin),
-        Arrival::Here { .. } | Arrival::Refused => None,
-    };
     let status = problem.as_ref().map_or(200, Problem::status);
     let form = Page {
         title: "Sign in",
-        to: to.map(Origin::authority),
+        to: arrival.host(),
         refused_address: matches!(arrival, Arrival::Refused),
         problem,
         action: arrival.link(),
@@ -195,21 +199,17 @@ fn ask(
     if known.is_none() {
         cookies::add(&mut response, Cookie::Form.set(&state.url, &secret.to_text(), None))?;
     }
-    if let Some(to) = to
-        && let Ok(policy) = forms_lead_to(to, &state.hosts).try_into()
-    {
-        response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-    }
     Ok(response)
 }
 
-/// What Chromium asks about every redirect after the form: it must go through to the application, which may send the browser
-/// on to another protected host.
-fn forms_lead_to(to: &Origin, hosts: &ProtectedHosts) -> String {
-    // Proxies have a page of memory for all headers of an answer.
-    const NAMED: usize = 32;
-    let others = hosts.iter().filter(|origin| *origin != to);
-    guarded::content_security_policy(std::iter::once(to).chain(others).take(NAMED))
+/// Leads on to a protected host. Not by a redirect: that would follow a form, and browsers would hold the application to our
+/// `form-action`, wherever it sends them. The page leads to the sign-in page, which sends on whoever is signed in.
+#[derive(Template)]
+#[template(path = "portal/going_on.html")]
+struct GoingOn {
+    title: &'static str,
+    to: String,
+    link: String,
 }
 
 fn form_secret(state: &PortalState, request: &HttpRequest) -> Result<Option<Secret>, Refusal> {
@@ -268,32 +268,47 @@ pub(super) async fn submit(
     let Some(password) = Password::presented(password.expose().as_bytes()) else {
         return ask(&state, &request, &arrival, filled, Some(Problem::Failed(Failed::Wrong)));
     };
+    // Before anybody is signed in: two of them are refused.
+    let before = cookies::read(&request, &state.url, Cookie::Portal)?.and_then(SessionSecret::parse);
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let sign_in = SignIn { login: filled.login.clone(), password, remember: filled.remember, browser: browser::name(user_agent) };
     let address = ClientAddresses::address(&request);
     let failed = match state.directory.sign_in(address, request_id(&request), sign_in).await {
-        Ok(session) => return enter(&state, &request, &arrival, &session).await,
+        Ok(session) => return enter(&state, &request, &arrival, &session, before).await,
         Err(SignInError::Refused) => Failed::Wrong,
         Err(SignInError::Busy) => Failed::Busy,
         Err(SignInError::Blocked { until }) => Failed::blocked(until, state.clock.now()),
+        Err(SignInError::Store(error)) if error.transient => {
+            tracing::debug!(%error, "the store did not answer a sign-in");
+            Failed::Away
+        }
         Err(SignInError::Store(error)) => return Err(DirectoryError::from(error).into()),
     };
     ask(&state, &request, &arrival, filled, Some(Problem::Failed(failed)))
 }
 
-/// Gives the browser its new session, and sends it on. One that it had before ends.
+/// Gives the browser its new session, and leads it on. One that it had before ends; that it could not be ended is no reason
+/// to lose the new one.
 async fn enter(
     state: &PortalState,
     request: &HttpRequest,
     arrival: &Arrival,
-    session: &SessionSecret,
+    session: &SessionCookie,
+    before: Option<SessionSecret>,
 ) -> Result<HttpResponse, Refusal> {
-    let before = cookies::read(request, &state.url, Cookie::Portal)?;
-    if let Some(before) = before.and_then(SessionSecret::parse) {
+    if let Some(before) = before {
         let ended = state.directory.sign_out(&before, ClientAddresses::address(request), request_id(request)).await;
-        ended.map_err(DirectoryError::from)?;
+        if let Err(error) = ended {
+            tracing::warn!(%error, session = %before.session, "the session that a browser had before could not be ended");
+        }
     }
-    let mut response = arrival.go_on(state, session).await?;
-    keep(state, session, &mut response).await?;
+    let mut response = match arrival {
+        Arrival::From { to, .. } => {
+            page(200, &GoingOn { title: "You are signed in", to: to.origin.authority(), link: arrival.link() })?
+        }
+        Arrival::Here { next } => go_to(next),
+        Arrival::Refused => go_to(ADDRESS_REFUSED),
+    };
+    keep(state, session, &mut response)?;
     Ok(response)
 }

@@ -7,7 +7,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, web};
 use super::{PortalState, Refusal, cookies};
 use crate::{
     api::{ClientAddresses, request_id},
-    directory::{Actor, DirectoryError, Visitor},
+    directory::{Actor, DirectoryError, SessionCookie, Visitor},
     domain::{
         cookie::Cookie,
         csrf,
@@ -70,11 +70,8 @@ impl FromRequest for SignedIn {
 }
 
 /// Gives the browser the cookie of a session that has just begun or got a new secret.
-pub(super) async fn keep(state: &PortalState, session: &SessionSecret, response: &mut HttpResponse) -> Result<(), Refusal> {
-    let visitor = state.directory.visitor(session).await.map_err(DirectoryError::from)?;
-    let remembered = visitor.filter(|visitor| visitor.session.remembered);
-    let left = remembered.map(|visitor| visitor.session.left(&state.rules, state.clock.now()));
-    cookies::add(response, Cookie::Portal.set(&state.url, &session.to_text(), left))
+pub(super) fn keep(state: &PortalState, session: &SessionCookie, response: &mut HttpResponse) -> Result<(), Refusal> {
+    cookies::add(response, Cookie::Portal.set(&state.url, &session.secret.to_text(), session.max_age))
 }
 
 /// Pages that somebody can be sent back to. Nothing that a request says is repeated in a link.

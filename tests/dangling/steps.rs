@@ -244,7 +244,7 @@ fn shop() -> ReturnTo {
 
 async fn sign_in(directory: &Directory) -> Result<SessionSecret, DirectoryError> {
     let ask = SignIn { login: "vera".to_owned(), password: password(PASSWORD), remember: false, browser: None };
-    Ok(directory.sign_in(None, None, ask).await?)
+    Ok(directory.sign_in(None, None, ask).await?.secret)
 }
 
 /// Each takes something, and may be asked for again.

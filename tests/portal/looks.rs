@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::{PASSWORD, PLAIN, Portal, form, token_in};
+use serde_json::json;
+
+use super::{PASSWORD, PLAIN, Portal, body, form, token_in};
 use crate::support::browser::Browser;
 
 /// Somebody whose name and login are as long as such things get.
@@ -23,6 +25,15 @@ fn assert_fits(browser: &Browser) {
     browser.narrow();
     let widths = browser.run("return [document.documentElement.scrollWidth, innerWidth]");
     assert!(widths[0].as_u64() <= widths[1].as_u64(), "{} is too wide: {widths}", browser.url());
+}
+
+/// Shows the page that leads to a protected host, without what leads there at once.
+fn show_going_on(browser: &Browser, portal: &Portal) {
+    let answer = portal.client().sign_in("/sign-in?rd=http://shop.localhost:8000/orders", "vera", PASSWORD);
+    let html = body(&answer);
+    let content = html.split("<body>").nth(1).and_then(|rest| rest.split("</body>").next()).expect("a page has a body");
+    browser.open(&format!("{}/signed-out", portal.url));
+    browser.run(&format!("document.body.innerHTML = {}", json!(content)));
 }
 
 fn sign_in(browser: &Browser, portal: &Portal, login: &str, password: &str) {
@@ -46,6 +57,9 @@ fn every_page_has_its_picture_taken() {
     show("/sign-in?rd=http://evil.example/", "sign-in-refused-address");
     sign_in(&browser, &portal, LONG, "wrong");
     take(&browser, "sign-in-wrong");
+    show_going_on(&browser, &portal);
+    assert_fits(&browser);
+    take(&browser, "going-on");
     show("/signed-out", "signed-out");
     show("/nothing", "not-found");
     show("/sign-out", "wrong-method");

@@ -13,6 +13,7 @@ use crate::support::{
     keygate::Keygate,
     programs::{Folder, free_address, from_debian},
     proxy::{Proxy, Running},
+    upstream::{AWAY, Upstream},
 };
 
 /// What is in front of everything: each of its hosts is a root domain of its own.
@@ -154,7 +155,7 @@ fn the_whole_way_round(browser: &Browser, world: &World) {
     browser.fill("#login", "vera");
     browser.fill("#password", PASSWORD);
     browser.submit(".main");
-    assert_eq!(browser.url(), page, "{}", world.whom());
+    browser.arrive(&page);
     let at_shop = seen(browser, world);
     assert_eq!(
         (header(&at_shop, "x-auth-account"), header(&at_shop, "x-auth-via")),
@@ -246,6 +247,25 @@ fn a_browser_goes_the_whole_way_round_behind_haproxy() {
     behind(Proxy::Haproxy);
 }
 
+/// Browsers hold every redirect after a form to the page's `form-action`; where an application sends people is its own
+/// business.
+#[test]
+fn an_application_sends_who_has_just_signed_in_wherever_it_likes() {
+    let world = World::plain(Proxy::NginxDebian);
+    let elsewhere = format!("http://{}/there", Upstream::start().address);
+    for scripts in [true, false] {
+        let browser = Browser::start();
+        browser.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": !scripts }));
+        browser.open(&format!("{}{AWAY}{elsewhere}", world.shop));
+        assert!(browser.url().starts_with(&format!("{}/sign-in?rd=", world.portal)), "{}\n{}", browser.url(), world.whom());
+        browser.fill("#login", "vera");
+        browser.fill("#password", PASSWORD);
+        browser.submit(".main");
+        browser.arrive(&elsewhere);
+        assert_eq!(seen(&browser, &world)["target"], "/there");
+    }
+}
+
 #[test]
 fn over_tls_the_cookies_belong_to_their_hosts_alone() {
     let folder = Folder::new();
@@ -258,7 +278,7 @@ fn over_tls_the_cookies_belong_to_their_hosts_alone() {
     browser.fill("#login", "vera");
     browser.fill("#password", PASSWORD);
     browser.submit(".main");
-    assert_eq!(browser.url(), format!("{shop}/orders/7"));
+    browser.arrive(&format!("{shop}/orders/7"));
     let names =
         || browser.cookies().iter().map(|cookie| cookie["name"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>();
     assert_eq!(names(), ["__Host-keygate-check"]);

@@ -78,7 +78,10 @@ fn while_the_store_is_away_nobody_is_signed_out() {
         assert!(answer.header("retry-after").is_some() && body(&answer).contains("You are not signed out"), "{page}");
     }
     // The form itself needs no store.
-    assert_eq!(client.sign_in("/sign-in", "vera", PASSWORD).status, 503);
+    let answer = client.sign_in("/sign-in", "vera", PASSWORD);
+    let page = body(&answer);
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")), "{page}");
+    assert!(page.contains("so you are not signed in") && page.contains("value=\"vera\""), "{page}");
     assert_eq!(client.get("/signed-out").status, 200);
     browser.reload();
     assert_eq!(browser.text("h1"), "Not available at the moment");
@@ -87,6 +90,29 @@ fn while_the_store_is_away_nobody_is_signed_out() {
     wait_for("the store", || (signed_in.get("/sessions").status == 200).then_some(()));
     browser.reload();
     assert_eq!(browser.text("h1"), "Your sessions");
+}
+
+/// Whoever has given the right password is in, whatever becomes of the session that his browser had before.
+#[test]
+fn a_new_session_is_not_lost_with_the_old_one() {
+    let server = Server::start(Program::Redis);
+    let portal = Portal::on_redis(PLAIN, &server);
+    for page in ["/sign-in", "/sign-in?rd=http://shop.localhost:8000/"] {
+        let client = portal.client();
+        let token = client.token(page);
+        let fields = [("csrf", token.as_str()), ("login", "vera"), ("password", PASSWORD)];
+        client.post(page, &fields);
+        let old = client.cookie("keygate").expect("there is a session");
+        let id = &old[..12];
+        assert_eq!(server.command(&["SET", &format!("kg:r:{{{id}}}:session:{id}"), "{\"version\":1}"]), "+OK");
+        assert_eq!(client.get("/sessions").status, 500, "its record cannot be read");
+        let answer = client.post(page, &fields);
+        assert!(matches!(answer.status, 200 | 303), "{}", body(&answer));
+        assert!(client.cookie("keygate").is_some_and(|new| new != old), "{page}");
+        assert_eq!(client.get("/sessions").status, 200, "{page}");
+        let warned = |line: &str| line.contains("WARN") && line.contains("could not be ended") && line.contains(id);
+        wait_for("a warning", || portal.keygate.log().lines().any(warned).then_some(()));
+    }
 }
 
 #[test]

@@ -258,7 +258,7 @@ impl UseCases {
             "session" => {
                 let (login, password) = (ask.words()[0].to_owned(), Password::chosen(PASSWORD).unwrap());
                 let sign_in = SignIn { login, password, remember: false, browser: None };
-                let cookie = self.directory.sign_in(None, None, sign_in).await?;
+                let cookie = self.directory.sign_in(None, None, sign_in).await?.secret;
                 self.sessions.insert(target.to_owned(), cookie);
                 Ok(())
             }

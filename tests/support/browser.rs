@@ -135,6 +135,11 @@ impl Browser {
         wait_for("another page", || (send(self.driver, "GET", &path, &Value::Null).0 != 200).then_some(()));
     }
 
+    /// Waits until it has come to a page, over whatever others.
+    pub fn arrive(&self, url: &str) {
+        wait_for(url, || (self.url() == url).then_some(()));
+    }
+
     pub fn fill(&self, css: &str, text: &str) {
         let element = self.element(css);
         self.ask("POST", &format!("/element/{element}/clear"), &json!({}));

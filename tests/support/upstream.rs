@@ -1,6 +1,7 @@
 //! The application behind the proxy: it writes down every request that reaches it, exactly as it came.
 //!
-//! It answers with the same as JSON, and echoes a `WebSocket`. That a request was *not* let in is asked here.
+//! It answers with the same as JSON, or sends elsewhere whoever asks for that, and echoes a `WebSocket`. That a request was
+//! *not* let in is asked here.
 
 use std::collections::HashMap;
 use std::io::{self, BufReader, Read, Write};
@@ -15,6 +16,8 @@ use super::http::{latin1, parse_headers, read_chunks, read_head};
 
 /// Tells requests apart; no proxy touches it.
 pub const ID: &str = "X-Case-Id";
+/// Whoever asks for this, followed by a URL, is sent there.
+pub const AWAY: &str = "/away?to=";
 /// The key and its answer in RFC 6455, section 1.3: enough for an upstream that only echoes.
 pub const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const WEBSOCKET_ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
@@ -102,6 +105,7 @@ fn serve(stream: &TcpStream, log: &Log) -> io::Result<()> {
             "method": seen.method, "target": seen.target, "headers": seen.headers, "length": seen.length, "sha256": seen.sha256,
         });
         let to_head = seen.method == "HEAD";
+        let away = seen.target.strip_prefix(AWAY).map(str::to_owned);
         log.lock().expect("the log is whole").entry(id).or_default().push(seen);
 
         if upgrade {
@@ -110,6 +114,10 @@ fn serve(stream: &TcpStream, log: &Log) -> io::Result<()> {
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {WEBSOCKET_ACCEPT}\r\n\r\n"
             )?;
             return io::copy(&mut reader, &mut writer).map(|_| ());
+        }
+        if let Some(away) = away {
+            write!(writer, "HTTP/1.1 302 Found\r\nLocation: {away}\r\nContent-Length: 0\r\n\r\n")?;
+            continue;
         }
         let answer = answer.to_string();
         write!(writer, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", answer.len())?;

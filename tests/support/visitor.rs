@@ -122,7 +122,7 @@ impl Portal {
     pub fn sign_in(&self, login: &str) -> SessionSecret {
         let password = Password::presented(PASSWORD.as_bytes()).expect("a password");
         let ask = SignIn { login: login.to_owned(), password, remember: false, browser: None };
-        self.runtime.block_on(self.directory.sign_in(None, None, ask)).expect("login and password are right")
+        self.runtime.block_on(self.directory.sign_in(None, None, ask)).expect("login and password are right").secret
     }
 
     /// Where the portal sends a browser that has come to `/sign-in` with this query.

@@ -2,7 +2,7 @@
 
 use super::{
     super::{Actor, Directory, DirectoryError, Edit, Plan, rng, standing::Standing, until_settled},
-    SignInError,
+    SessionCookie, SignInError,
 };
 use crate::{
     domain::{
@@ -18,7 +18,7 @@ use crate::{
 impl Directory {
     /// The password was given again: for a while, what mints, reveals or grants may be done. The session goes on under a new
     /// secret, as with every change of rights; what it has at protected hosts stays.
-    pub async fn confirm_password(&self, actor: &Actor, password: Password) -> Result<SessionSecret, DirectoryError> {
+    pub async fn confirm_password(&self, actor: &Actor, password: Password) -> Result<SessionCookie, DirectoryError> {
         let target = actor.cookie().map(|cookie| cookie.session.to_string()).unwrap_or_default();
         self.audited(actor, Action::SessionConfirm, &target, async {
             let (standing, account, _) = self.in_session(actor).await?;
@@ -32,7 +32,7 @@ impl Directory {
         .await
     }
 
-    async fn confirm(&self, actor: &Actor) -> Result<SessionSecret, DirectoryError> {
+    async fn confirm(&self, actor: &Actor) -> Result<SessionCookie, DirectoryError> {
         until_settled!(self, {
             let (standing, _, old) = self.in_session(actor).await?;
             let secret = SessionSecret::generate(old.id.clone(), &mut rng());
@@ -41,12 +41,12 @@ impl Directory {
             let mut edit = Edit::default();
             edit.expect_same(Key::Session(old.id.clone()), &old);
             edit.put_until(Key::Session(old.id), &new, new.kept_until(&self.session_rules))?;
-            Plan::Commit(edit, secret)
+            Plan::Commit(edit, self.cookie(secret, &new))
         })
     }
 
     /// Takes another password. All sessions of the account end by that; for this browser a new one begins.
-    pub async fn change_password(&self, actor: &Actor, current: Password, new: Password) -> Result<SessionSecret, DirectoryError> {
+    pub async fn change_password(&self, actor: &Actor, current: Password, new: Password) -> Result<SessionCookie, DirectoryError> {
         let target = self.who(actor).await.account.unwrap_or_default();
         self.audited(actor, Action::AccountUpdate, &target, async {
             let (_, account, _) = self.in_session(actor).await?;
@@ -59,7 +59,7 @@ impl Directory {
             if let Err(error) = self.end(&ended, None).await {
                 tracing::warn!(%error, "the record of a session that has ended stays until its time has come");
             }
-            Ok(secret)
+            Ok(self.cookie(secret, &begins))
         })
         .await
     }

@@ -44,12 +44,12 @@ impl Fixture {
         self.directory.create_account(&ADMIN, new).await.unwrap()
     }
 
-    async fn try_sign_in(&self, ask: SignIn) -> Result<SessionSecret, SignInError> {
+    async fn try_sign_in(&self, ask: SignIn) -> Result<SessionCookie, SignInError> {
         self.directory.sign_in(HERE, Some("request".to_owned()), ask).await
     }
 
     async fn sign_in(&self, name: &str) -> SessionSecret {
-        self.try_sign_in(ask(name, PASSWORD)).await.unwrap()
+        self.try_sign_in(ask(name, PASSWORD)).await.unwrap().secret
     }
 
     async fn is_living(&self, cookie: &SessionSecret) -> bool {
@@ -97,7 +97,7 @@ async fn login_or_address_and_password_begin_a_session_and_a_new_one_each_time()
     let fixture = fixture().await;
     let vera = fixture.person("vera").await;
     let first = fixture.sign_in("vera").await;
-    let second = fixture.try_sign_in(ask("VERA@example.com", PASSWORD)).await.unwrap();
+    let second = fixture.try_sign_in(ask("VERA@example.com", PASSWORD)).await.unwrap().secret;
     assert_ne!(first.session, second.session);
     for cookie in [&first, &second] {
         let visitor = fixture.directory.visitor(cookie).await.unwrap().unwrap();
@@ -156,6 +156,8 @@ async fn a_session_ends_with_its_time_and_slides_while_it_is_seen() {
     fixture.person("vera").await;
     let cookie = fixture.sign_in("vera").await;
     let remembered = fixture.try_sign_in(SignIn { remember: true, ..ask("vera", PASSWORD) }).await.unwrap();
+    assert_eq!(remembered.max_age, Some(Duration::from_hours(14 * 24)));
+    let remembered = remembered.secret;
     for _ in 0..13 {
         fixture.pass(Duration::from_mins(50));
         assert!(fixture.is_living(&cookie).await);
@@ -211,7 +213,7 @@ async fn a_code_opens_one_session_on_its_host_and_goes() {
     let next = opened(fixture.redeem(&code, &nonce).await);
     assert!(!fixture.is_child_living(&child, shop().host()).await && fixture.is_child_living(&next, shop().host()).await);
 
-    let remembered = fixture.try_sign_in(SignIn { remember: true, ..ask("vera", PASSWORD) }).await.unwrap();
+    let remembered = fixture.try_sign_in(SignIn { remember: true, ..ask("vera", PASSWORD) }).await.unwrap().secret;
     fixture.pass(Duration::from_hours(24));
     let (code, nonce) = fixture.code(&remembered).await;
     let redeemed = fixture.redeem(&code, &nonce).await;
@@ -370,7 +372,7 @@ async fn a_password_is_hashed_anew_when_hashes_have_become_dearer() {
     };
     directory.sign_in(None, None, ask("vera", "wrong horse")).await.unwrap_err();
     assert_eq!(cost().await, 8);
-    let after = directory.sign_in(None, None, ask("vera", PASSWORD)).await.unwrap();
+    let after = directory.sign_in(None, None, ask("vera", PASSWORD)).await.unwrap().secret;
     assert_eq!(cost().await, 16);
     fixture.sign_in("vera").await;
     assert_eq!(cost().await, 16, "never a cheaper one");
@@ -499,7 +501,7 @@ async fn what_mints_or_grants_needs_a_password_that_was_given_just_now() {
 
     let wrong = Password::presented(b"wrong horse").unwrap();
     assert_eq!(code(directory.confirm_password(&actor, wrong).await), "wrong_password");
-    let confirmed = directory.confirm_password(&actor, Password::presented(PASSWORD.as_bytes()).unwrap()).await.unwrap();
+    let confirmed = directory.confirm_password(&actor, Password::presented(PASSWORD.as_bytes()).unwrap()).await.unwrap().secret;
     assert_eq!((confirmed.session == cookie.session, confirmed.secret == cookie.secret), (true, false));
     assert!(!fixture.is_living(&cookie).await, "the old secret is no good");
     let actor = Fixture::by_session(&confirmed);
@@ -531,7 +533,7 @@ async fn a_new_password_ends_all_sessions_but_the_one_that_begins_by_it() {
     let name = Password::chosen("vera@example.com").unwrap();
     assert_eq!(code(directory.change_password(&actor, old.clone(), name).await), "password_too_common");
     assert!(fixture.is_living(&own).await && fixture.is_living(&other).await);
-    let begun = directory.change_password(&actor, old, new).await.unwrap();
+    let begun = directory.change_password(&actor, old, new).await.unwrap().secret;
     assert_ne!(begun.session, own.session);
     assert!(fixture.is_living(&begun).await && !fixture.is_living(&own).await && !fixture.is_living(&other).await);
     assert!(!fixture.is_child_living(&check, shop().host()).await);
