@@ -67,6 +67,8 @@ fn while_the_store_is_away_nobody_is_signed_out() {
     browser.reload();
     assert_eq!(browser.text("h1"), "Not available at the moment");
     take(&browser, "store-away");
+    let log = portal.keygate.log();
+    assert!(!log.lines().any(|line| line.contains(" ERROR ") && line.contains("request{")), "one line says it: {log}");
     server.restart();
     wait_for("the store", || (signed_in.get("/sessions").status == 200).then_some(()));
     browser.reload();
