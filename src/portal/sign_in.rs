@@ -274,7 +274,15 @@ pub(super) async fn submit(
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let sign_in = SignIn { login: filled.login.clone(), password, remember: filled.remember, browser: browser::name(user_agent) };
     let address = ClientAddresses::address(&request);
-    let failed = match state.directory.sign_in(address, request_id(&request), sign_in).await {
+    let signed_in = state.directory.sign_in(address, request_id(&request), sign_in).await;
+    state.metrics.count_sign_in(match &signed_in {
+        Ok(_) => "done",
+        Err(SignInError::Refused) => "refused",
+        Err(SignInError::Blocked { .. }) => "blocked",
+        Err(SignInError::Busy) => "busy",
+        Err(SignInError::Store(_)) => "unavailable",
+    });
+    let failed = match signed_in {
         Ok(session) => return enter(&state, &request, &arrival, &session, before).await,
         Err(SignInError::Refused) => Failed::Wrong,
         Err(SignInError::Busy) => Failed::Busy,
