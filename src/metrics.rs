@@ -21,6 +21,11 @@ struct OutcomeLabels {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SubjectLabels {
+    subject: &'static str,
+}
+
 /// All counters of one process.
 pub struct Metrics {
     registry: Registry,
@@ -34,6 +39,9 @@ pub struct Metrics {
     token_leaks_dropped: Counter,
     failures_dropped: Counter,
     notices: Family<OutcomeLabels, Counter>,
+    sign_ins: Family<OutcomeLabels, Counter>,
+    codes: Family<OutcomeLabels, Counter>,
+    blocks: Family<SubjectLabels, Counter>,
 }
 
 impl Metrics {
@@ -63,6 +71,12 @@ impl Metrics {
         registry.register("failures_dropped", help, failures_dropped.clone());
         let notices = Family::default();
         registry.register("notices", "Events for the webhook, by outcome", notices.clone());
+        let sign_ins = Family::default();
+        registry.register("sign_ins", "Passwords given to sign in, by outcome", sign_ins.clone());
+        let codes = Family::default();
+        registry.register("codes", "Codes brought back from signing in, by outcome", codes.clone());
+        let blocks = Family::default();
+        registry.register("blocks", "Blocks that have begun, by what too many attempts came from or were for", blocks.clone());
         registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Self {
             registry,
@@ -76,6 +90,9 @@ impl Metrics {
             token_leaks_dropped,
             failures_dropped,
             notices,
+            sign_ins,
+            codes,
+            blocks,
         }
     }
 
@@ -119,6 +136,21 @@ impl Metrics {
     /// `outcome` is `delivered`, `failed` or `dropped`.
     pub fn count_notice(&self, outcome: &'static str) {
         self.notices.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// `outcome` is `done`, `refused`, `blocked`, `busy` or `unavailable`.
+    pub fn count_sign_in(&self, outcome: &'static str) {
+        self.sign_ins.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// `outcome` is `opened`, `already_open` or `refused`.
+    pub fn count_code(&self, outcome: &'static str) {
+        self.codes.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// `subject` is `address` or `login` for passwords, and `token` for tokens from an address.
+    pub fn count_block(&self, subject: &'static str) {
+        self.blocks.get_or_create(&SubjectLabels { subject }).inc();
     }
 
     /// The whole of it as text.

@@ -34,6 +34,7 @@ use crate::{
         origin::{Origin, ProtectedHosts},
         session::SessionRules,
     },
+    metrics::Metrics,
 };
 pub use guarded::guarded;
 use refusal::Refusal;
@@ -50,6 +51,7 @@ pub struct PortalState {
     /// Where they may be sent back to.
     pub hosts: ProtectedHosts,
     pub rules: SessionRules,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Adds the pages to an application, or to a scope of one, that [`guarded`] is wrapped around; every path but the API's is

@@ -71,6 +71,13 @@ fn row(subject: &str, value: &str, of: &str, failures: u64) -> (String, String, 
 }
 
 /// Failures are written in the background.
+/// Whether one block has been counted, and it is of that kind.
+fn begun_blocks(keygate: &Keygate, subject: &str) -> bool {
+    let count = |subject| keygate.metric(&format!("keygate_blocks_total{{subject=\"{subject}\"}}"));
+    let others = ["address", "login", "token"].into_iter().filter(|other| *other != subject);
+    others.map(count).all(|count| count.is_none()) && count(subject) == Some(1)
+}
+
 fn wait_until_blocked(keygate: &Keygate, rows: &[(String, String, String, u64)]) {
     wait_for("the block to be listed", || (blocked(keygate) == rows).then_some(()));
 }
@@ -113,6 +120,7 @@ fn an_address_that_guesses_is_not_heard(shop: &Shop) {
     assert_eq!(begun[0]["target"], serde_json::json!({ "type": "address", "id": client }));
     assert_eq!((&begun[0]["actor"]["account"], &begun[0]["after"]["failures"]), (&"system:guessing".into(), &4.into()));
     assert_eq!(told("guessing.unblock").len(), 1);
+    wait_for("the block to be counted", || begun_blocks(keygate, "address").then_some(()));
 }
 
 #[test]
@@ -205,6 +213,7 @@ fn tokens_that_fail_are_counted_where_that_is_wanted_and_a_good_one_always_passe
     assert_eq!(outcome(&from(keygate, OTHER, &basic("vera", PASSWORD))), PASSES);
     assert_eq!(outcome(&from(keygate, &CLIENT.to_string(), &bearing(unknown))), ("401", "unknown"));
     wait_until_blocked(keygate, &[row("address", OTHER, "token", 3)]);
+    wait_for("the block to be counted", || begun_blocks(keygate, "token").then_some(()));
 }
 
 #[test]

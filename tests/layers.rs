@@ -21,8 +21,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     // The gate is asked to explain.
     ("api", &["domain", "directory", "gate"]),
     // Who asks and from where, how many requests are borne, and a request's id are read in one place for pages and API. The
-    // clock, for how long ago something was.
-    ("portal", &["api", "clock", "directory", "domain"]),
+    // clock, for how long ago something was. Who signs in is counted where it happens.
+    ("portal", &["api", "clock", "directory", "domain", "metrics"]),
     ("config", &["domain"]),
     ("telemetry", &["config"]),
     ("app", &["adapters", "api", "clock", "config", "directory", "domain", "gate", "metrics", "portal", "store"]),

@@ -41,12 +41,6 @@ fn trail(keygate: &Keygate, action: &str) -> Vec<Value> {
     audit.into_iter().filter(|event| event["action"] == action).collect()
 }
 
-fn metric(keygate: &Keygate, name: &str) -> Option<u64> {
-    let text = String::from_utf8(keygate.ask("/metrics").unwrap().body).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
-    line.and_then(|value| value.parse().ok())
-}
-
 /// What the webhook was told of this action, once it is.
 fn told(receiver: &Portal, action: &str) -> Vec<Value> {
     wait_for(action, || {
@@ -74,7 +68,7 @@ fn one_report(shop: &Shop, receiver: &Portal) {
     for request in [bearing(&successor), bearing(&other)] {
         assert_eq!(shop.ask("nginx", &request).status, 200);
     }
-    assert_eq!(metric(keygate, "keygate_token_leaks_total"), Some(0));
+    assert_eq!(keygate.metric("keygate_token_leaks_total"), Some(0));
     for dialect in DIALECTS {
         let refused = shop.ask(dialect, &shop.request());
         assert_eq!((refused.status, refused.reason()), (401, "superseded"), "{dialect}");
@@ -84,7 +78,7 @@ fn one_report(shop: &Shop, receiver: &Portal) {
     assert_eq!(shop.ask("nginx", &bearing(&other)).status, 200);
 
     // Told again because the first answer was an error, and the same: the line of the trail.
-    wait_for("the second try", || (metric(keygate, "keygate_notices_total{outcome=\"delivered\"}") == Some(1)).then_some(()));
+    wait_for("the second try", || (keygate.metric("keygate_notices_total{outcome=\"delivered\"}") == Some(1)).then_some(()));
     let asked = receiver.asked();
     assert_eq!(asked.len(), 2);
     assert_eq!(asked[0].line, format!("POST /hook/{SECRET}?key={SECRET}"));
@@ -99,7 +93,7 @@ fn one_report(shop: &Shop, receiver: &Portal) {
     let shown: Value = serde_json::from_str(&keygate.must(&["token", "show", id(&successor), "--json"])).unwrap();
     assert_eq!(shown["revoked_by"], json!("system:leak"));
     assert_eq!(shown["revoked_because"], json!(format!("leak of {}", id(&shop.token))));
-    assert_eq!(metric(keygate, "keygate_token_leaks_total"), Some(1));
+    assert_eq!(keygate.metric("keygate_token_leaks_total"), Some(1));
     assert!(!keygate.log().contains(SECRET));
 }
 
@@ -116,7 +110,7 @@ fn a_leak_at_the_api_is_one_too_and_a_receiver_that_refuses_is_asked_once() {
     };
     assert_eq!((me(&old), me(&old)), (401, 401));
     wait_for("the failure to be counted", || {
-        (metric(keygate, "keygate_notices_total{outcome=\"failed\"}") == Some(1)).then_some(())
+        (keygate.metric("keygate_notices_total{outcome=\"failed\"}") == Some(1)).then_some(())
     });
     assert_eq!(receiver.asked().len(), 1);
     assert_eq!(me(&new), 200);

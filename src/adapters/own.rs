@@ -146,7 +146,13 @@ impl Wire {
             Reply::to(303, to.to_string()).with("x-content-type-options", "nosniff")
         };
         let redeemed = self.directory.redeem(&code, origin, nonce.as_ref(), check.as_ref()).await;
-        Ok(match redeemed.map_err(|error| visit.no_store(error))? {
+        let redeemed = redeemed.map_err(|error| visit.no_store(error))?;
+        self.metrics.count_code(match &redeemed {
+            Redeemed::Opened { .. } => "opened",
+            Redeemed::AlreadyOpen { .. } => "already_open",
+            Redeemed::Refused(_) => "refused",
+        });
+        Ok(match redeemed {
             Redeemed::Opened { cookie, max_age, target } => go_on(target)
                 .with("set-cookie", Cookie::Check.set(origin, &cookie.to_text(), max_age))
                 .with("set-cookie", Cookie::Nonce.clear(origin)),

@@ -12,7 +12,7 @@ use tokio::{
 use super::{wait_until_stopped, webhook::Delivery};
 use crate::{
     directory::{Directory, DirectoryError},
-    domain::session::SessionRules,
+    domain::{guessing::Subject, session::SessionRules},
     gate::{
         guessing::Guessing,
         signs::{Leak, Signs},
@@ -122,11 +122,20 @@ async fn write_failures(directory: Arc<Directory>, guessing: Arc<Guessing>, metr
     loop {
         // Those that wait are written before the end.
         while let Some(writing) = guessing.next() {
-            if let Err(error) = directory.write_failures(writing).await {
-                tracing::debug!(%error, "failed attempts wait to be recorded");
-                tokio::select! {
-                    () = tokio::time::sleep(AGAIN) => {}
-                    () = wait_until_stopped(stopped.clone()) => return,
+            let subject = match writing.subject() {
+                Subject::Address(_) => "address",
+                Subject::Login(_) => "login",
+                Subject::TokensFrom(_) => "token",
+            };
+            match directory.write_failures(writing).await {
+                Ok(true) => metrics.count_block(subject),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "failed attempts wait to be recorded");
+                    tokio::select! {
+                        () = tokio::time::sleep(AGAIN) => {}
+                        () = wait_until_stopped(stopped.clone()) => return,
+                    }
                 }
             }
         }

@@ -28,37 +28,40 @@ pub struct Blocked {
 
 impl Directory {
     /// Writes failures down. With the one that is one too many the block is told of, by whichever server writes it.
+    /// Whether it has begun.
     ///
     /// # Errors
     /// Why they have to be written another time. Until then they count in this process.
-    pub async fn write_failures(&self, writing: Writing<'_>) -> Result<(), DirectoryError> {
-        match self.record_failures(writing.subject(), writing.times()).await {
+    pub async fn write_failures(&self, writing: Writing<'_>) -> Result<bool, DirectoryError> {
+        let begun = match self.record_failures(writing.subject(), writing.times()).await {
             // Nobody is let through by a record that cannot be read.
             Err(DirectoryError::Store(error)) if matches!(error.trouble, Trouble::Damaged(_)) => {
                 tracing::error!(%error, "failed attempts are not recorded");
+                false
             }
             recorded => recorded?,
-        }
+        };
         writing.done();
-        Ok(())
+        Ok(begun)
     }
 
-    async fn record_failures(&self, subject: &Subject, times: &[Timestamp]) -> Result<(), DirectoryError> {
+    async fn record_failures(&self, subject: &Subject, times: &[Timestamp]) -> Result<bool, DirectoryError> {
         let key = Key::Failures(subject.name());
         until_settled!(self, {
             let old: Option<Failures> = self.get(key.clone()).await?;
             match self.guessing.rules().record(subject, old.as_ref(), times) {
-                None => Plan::Nothing(()),
+                None => Plan::Nothing(false),
                 Some(recorded) => {
                     let mut edit = Edit::default();
                     edit.expect_as_read(key.clone(), old.as_ref());
                     edit.put_until(key.clone(), &recorded.failures, recorded.until)?;
+                    let begun = recorded.begun.is_some();
                     if let Some(block) = recorded.begun {
                         edit.add_to(Index::Blocked, &subject.name());
                         let event = self.standing(&GUESSING).await?.event(Action::GuessingBlock, "");
                         edit.tell(about(event, subject, &block));
                     }
-                    Plan::Commit(edit, ())
+                    Plan::Commit(edit, begun)
                 }
             }
         })

@@ -371,7 +371,8 @@ impl Directory {
     }
 
     /// A text from outside as it may be written down: cut, printable, and none that holds a secret.
-    fn shown(&self, text: &str, most: usize) -> Option<String> {
+    #[must_use]
+    pub fn shown(&self, text: &str, most: usize) -> Option<String> {
         let is_secret = |word: &str| SessionSecret::parse(word.as_bytes()).is_some();
         let holds_secret = fields::without_tokens(&self.prefixes, [("", Some(text))]).is_err()
             || text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').any(is_secret);

@@ -194,13 +194,14 @@ impl Session {
     /// # Errors
     /// Why it may not.
     pub fn alive(&self, account: &Account, rules: &SessionRules, now: Timestamp) -> Result<(), Reason> {
+        // Disabling ends sessions too; as long as it lasts, it is what their people have to know.
+        if self.account == account.id && account.disabled {
+            return Err(Reason::AccountDisabled);
+        }
         let same = self.account == account.id
             && self.generation == account.generation
             && self.session_generation == account.session_generation;
-        if !same || now >= self.ends_at(rules) {
-            return Err(Reason::SessionEnded);
-        }
-        if account.disabled { Err(Reason::AccountDisabled) } else { Ok(()) }
+        if same && now < self.ends_at(rules) { Ok(()) } else { Err(Reason::SessionEnded) }
     }
 
     /// How far the time last seen may lag behind before it is written anew: little enough that the idle end stays what it

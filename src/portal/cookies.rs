@@ -20,7 +20,7 @@ pub(super) fn read<'r>(request: &'r HttpRequest, url: &Origin, cookie: Cookie) -
     match cookie.find(&lines, url.is_secure()) {
         Sent::One(value) => Ok(Some(value)),
         Sent::Nothing => Ok(None),
-        Sent::Ambiguous => Err(Refusal::two_cookies()),
+        Sent::Ambiguous => Err(Refusal::two_cookies(cookie.name(url.is_secure()))),
     }
 }
 

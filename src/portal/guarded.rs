@@ -13,7 +13,7 @@ use actix_web::{
     web,
 };
 
-use super::{PortalState, Refusal, refusal, style};
+use super::{PortalState, Refusal, style};
 use crate::{api, domain::origin::Origin};
 
 /// Referrer-Policy: with `no-referrer`, browsers send `Origin: null` with forms, to the portal itself too (Fetch, "append a
@@ -47,18 +47,30 @@ pub async fn guarded(
     let request_id = api::request_id(&request);
     let state = request.app_data::<web::Data<PortalState>>().cloned().filter(|_| !is_api(request.path()));
     let Some(state) = state else { return Ok(next.call(request).await?.map_into_boxed_body()) };
-    let response = if !is_for(&state.url, request.headers()) {
-        request.into_response(refusal::misdirected(&state.url))
-    } else if may_change(request.method()) && !comes_from(&state.url, request.headers()) {
-        request.into_response(Refusal::foreign_form().response(request_id))
+    let instead = |refusal: Refusal| {
+        refusal.log(&state.directory);
+        refusal.response(request_id)
+    };
+    let response = if let Some(refusal) = refused_at_once(&state.url, &request) {
+        request.into_response(instead(refusal))
     } else {
         let response = next.call(request).await?.map_into_boxed_body();
         match refused(&response) {
-            Some(refusal) => response.into_response(refusal.response(request_id)),
+            Some(refusal) => response.into_response(instead(refusal)),
             None => response,
         }
     };
     Ok(with_headers(response.map_into_boxed_body()))
+}
+
+/// Why a request does not even reach a page.
+fn refused_at_once(url: &Origin, request: &ServiceRequest) -> Option<Refusal> {
+    let headers = request.headers();
+    if !is_for(url, headers) {
+        return Some(Refusal::Misdirected { url: url.clone(), received: sent(headers, "host") });
+    }
+    let foreign = may_change(request.method()) && !comes_from(url, headers);
+    foreign.then(|| Refusal::foreign_form(sent(headers, "origin")))
 }
 
 fn is_api(path: &str) -> bool {
@@ -86,6 +98,12 @@ fn may_change(method: &Method) -> bool {
 /// Whether a page of the portal sent it. Sibling hosts are of the same site, so cookies alone say nothing.
 fn comes_from(url: &Origin, headers: &HeaderMap) -> bool {
     only(headers, &header::ORIGIN).is_some_and(|origin| origin == url.to_string().as_bytes())
+}
+
+/// What a header says, or all headers of that name.
+pub(super) fn sent(headers: &HeaderMap, name: &str) -> Option<String> {
+    let values: Vec<_> = headers.get_all(name).map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+    (!values.is_empty()).then(|| values.join(", "))
 }
 
 fn only<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h [u8]> {

@@ -10,21 +10,29 @@ use actix_web::{
 use askama::Template;
 
 use super::{go_to, page, style};
-use crate::{api::Problem, directory::DirectoryError, domain::origin::Origin};
+use crate::{
+    api::Problem,
+    directory::{Directory, DirectoryError},
+    domain::{decision::Reason, origin::Origin, text::Invalid},
+};
+
+/// Of what a request says, the log has no more characters.
+const MOST_LOGGED: usize = 100;
 
 /// Why there is something else than what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
     /// Nobody is signed in. Afterwards, there is a way back to a page of ours.
-    SignInFirst {
-        next: &'static str,
-    },
+    SignInFirst { next: &'static str },
     /// The password has to be given again.
-    ConfirmFirst {
-        next: &'static str,
-    },
+    ConfirmFirst { next: &'static str },
+    /// The portal was looked for at another host.
+    Misdirected { url: Origin, received: Option<String> },
     Said {
         status: StatusCode,
+        /// For the log, as is what was wrong, where that is no secret.
+        code: &'static str,
+        received: Option<String>,
         title: &'static str,
         text: String,
         retry_after: Option<u64>,
@@ -32,58 +40,80 @@ pub(super) enum Refusal {
 }
 
 impl Refusal {
-    pub fn new(status: StatusCode, title: &'static str, text: impl Into<String>) -> Self {
-        Self::Said { status, title, text: text.into(), retry_after: None }
+    fn new(status: StatusCode, code: &'static str, title: &'static str, text: impl Into<String>) -> Self {
+        Self::Said { status, code, received: None, title, text: text.into(), retry_after: None }
     }
 
-    fn later(status: StatusCode, title: &'static str, text: impl Into<String>, seconds: u64) -> Self {
-        Self::Said { status, title, text: text.into(), retry_after: Some(seconds) }
+    fn later(status: StatusCode, code: &'static str, title: &'static str, text: impl Into<String>, seconds: u64) -> Self {
+        Self::Said { status, code, received: None, title, text: text.into(), retry_after: Some(seconds) }
+    }
+
+    fn about(mut self, what: Option<String>) -> Self {
+        if let Self::Said { received, .. } = &mut self {
+            *received = what;
+        }
+        self
     }
 
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "There is no such page", "The address may be misspelt, or the page may have moved.")
+        let text = "The address may be misspelt, or the page may have moved.";
+        Self::new(StatusCode::NOT_FOUND, "not_found", "There is no such page", text)
     }
 
     pub fn failed() -> Self {
         let text = "This is not your fault. The operator's log has the reason, under the request id below.";
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong here", text)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "failed", "Something went wrong here", text)
     }
 
-    pub fn two_cookies() -> Self {
+    pub fn two_cookies(cookie: &'static str) -> Self {
         let text = "Your browser sent the same cookie twice, so somebody else may have set one of them. Delete the cookies of this \
                     site in your browser's settings, and sign in again.";
-        Self::new(StatusCode::BAD_REQUEST, "Two cookies where one belongs", text)
+        Self::new(StatusCode::BAD_REQUEST, "two_cookies", "Two cookies where one belongs", text).about(Some(cookie.to_owned()))
     }
 
     pub fn bad_form() -> Self {
         let text = "What arrived is not what the form on this page sends. Go back, reload the page, and try again.";
-        Self::new(StatusCode::BAD_REQUEST, "This form cannot be read", text)
+        Self::new(StatusCode::BAD_REQUEST, "form_unreadable", "This form cannot be read", text)
     }
 
     pub fn stale_form() -> Self {
         let text = "You have signed in or out since the page was opened, or your browser keeps no cookies. Nothing was done. Go \
                     back, reload the page, and try again.";
-        Self::new(StatusCode::FORBIDDEN, "This form is out of date", text)
+        Self::new(StatusCode::FORBIDDEN, "form_stale", "This form is out of date", text)
     }
 
-    pub fn foreign_form() -> Self {
+    /// `from`: what the browser says of the page that sent it.
+    pub fn foreign_form(from: Option<String>) -> Self {
         let text = "This was not sent from a page of this portal, so nothing was done. If you did not expect to come here, close \
                     this page.";
-        Self::new(StatusCode::FORBIDDEN, "Sent from somewhere else", text)
+        Self::new(StatusCode::FORBIDDEN, "foreign_form", "Sent from somewhere else", text).about(from)
     }
 
     pub fn wrong_method() -> Self {
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "This page does not do that", "Go back, reload the page, and try again.")
+        let text = "Go back, reload the page, and try again.";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "This page does not do that", text)
     }
 
     pub fn busy() -> Self {
         let text = "Too many people are signing in at this moment. Try again in a few seconds.";
-        Self::later(StatusCode::SERVICE_UNAVAILABLE, "Just a moment", text, 5)
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, "busy", "Just a moment", text, 5)
     }
 
     fn store_away() -> Self {
         let text = "Keygate cannot reach its store at the moment. You are not signed out; try again in a moment.";
-        Self::later(StatusCode::SERVICE_UNAVAILABLE, "Not available at the moment", text, 5)
+        Self::later(StatusCode::SERVICE_UNAVAILABLE, Reason::StoreUnavailable.code(), "Not available at the moment", text, 5)
+    }
+
+    /// One line for each page that shows the id of its request, which the span has.
+    pub fn log(&self, directory: &Directory) {
+        let shown = |received: &Option<String>| received.as_deref().and_then(|text| directory.shown(text, MOST_LOGGED));
+        match self {
+            Self::SignInFirst { .. } | Self::ConfirmFirst { .. } => {}
+            Self::Misdirected { url, received } => {
+                tracing::info!(code = "misdirected", expected = url.authority(), received = shown(received), "refused");
+            }
+            Self::Said { code, received, .. } => tracing::info!(code, received = shown(received), "refused"),
+        }
     }
 
     /// The page, or the way to another one.
@@ -91,7 +121,8 @@ impl Refusal {
         match self {
             Self::SignInFirst { next } => go_to(&format!("/sign-in?next={next}")),
             Self::ConfirmFirst { next } => go_to(&format!("/confirm?next={next}")),
-            Self::Said { status, title, text, retry_after } => {
+            Self::Misdirected { url, .. } => misdirected(url, request_id),
+            Self::Said { status, title, text, retry_after, .. } => {
                 let page = page(status.as_u16(), &Page { title, text, request_id, way: way_on(*status) });
                 let mut response = page.unwrap_or_else(|_| HttpResponse::new(*status));
                 if let Some(seconds) = retry_after {
@@ -121,15 +152,16 @@ struct Page<'a> {
 }
 
 /// Says where the portal is to a browser that looks for it elsewhere. Nothing else is served there, so its style is in it.
-pub(super) fn misdirected(url: &Origin) -> HttpResponse {
+fn misdirected(url: &Origin, request_id: Option<String>) -> HttpResponse {
     #[derive(Template)]
     #[template(path = "portal/misdirected.html")]
     struct Page {
         title: &'static str,
         style: &'static str,
         url: String,
+        request_id: Option<String>,
     }
-    let page = page(421, &Page { title: "Not here", style: style::STYLE, url: url.to_string() });
+    let page = page(421, &Page { title: "Not here", style: style::STYLE, url: url.to_string(), request_id });
     page.unwrap_or_else(|_| HttpResponse::new(StatusCode::MISDIRECTED_REQUEST))
 }
 
@@ -143,6 +175,7 @@ impl fmt::Display for Refusal {
         match self {
             Self::SignInFirst { .. } => f.write_str("nobody is signed in"),
             Self::ConfirmFirst { .. } => f.write_str("the password has to be confirmed"),
+            Self::Misdirected { .. } => f.write_str("the portal is at another host"),
             Self::Said { title, .. } => f.write_str(title),
         }
     }
@@ -152,6 +185,7 @@ impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         match self {
             Self::SignInFirst { .. } | Self::ConfirmFirst { .. } => StatusCode::SEE_OTHER,
+            Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::Said { status, .. } => *status,
         }
     }
@@ -166,18 +200,19 @@ impl ResponseError for Refusal {
 impl From<&Problem> for Refusal {
     fn from(_: &Problem) -> Self {
         let text = "Too many requests come from your network. Try again in a few seconds.";
-        Self::later(StatusCode::TOO_MANY_REQUESTS, "A little slower, please", text, 1)
+        Self::later(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "A little slower, please", text, 1)
     }
 }
 
 impl From<DirectoryError> for Refusal {
     fn from(error: DirectoryError) -> Self {
+        let detail = format!("{error}.");
         match error {
             DirectoryError::Unauthenticated(_) => Self::SignInFirst { next: "/sessions" },
             DirectoryError::NotFound { .. } => Self::not_found(),
             DirectoryError::Busy => Self::busy(),
             DirectoryError::Store(error) if error.transient => {
-                tracing::error!(%error, "the store failed");
+                tracing::debug!(%error, "the store did not answer a page");
                 Self::store_away()
             }
             DirectoryError::Store(error) => {
@@ -186,16 +221,16 @@ impl From<DirectoryError> for Refusal {
             }
             DirectoryError::Contended | DirectoryError::Precondition { .. } | DirectoryError::Replayed(_) => {
                 let text = "Somebody changed the same at the same time. Go back, reload the page, and look before you try again.";
-                Self::new(StatusCode::CONFLICT, "Changed meanwhile", text)
+                Self::new(StatusCode::CONFLICT, "changed_meanwhile", "Changed meanwhile", text)
             }
             DirectoryError::Blocked { .. } => {
                 let text = "Too many attempts to give a password have failed. Wait for a while, and try again.";
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "Too many failed attempts", text)
+                Self::new(StatusCode::TOO_MANY_REQUESTS, Reason::TooManyFailures.code(), "Too many failed attempts", text)
             }
             DirectoryError::Refused { code: "password_confirmation_required", .. } => Self::ConfirmFirst { next: "/sessions" },
-            error @ (DirectoryError::Invalid(_) | DirectoryError::Taken { .. } | DirectoryError::Refused { .. }) => {
-                Self::new(StatusCode::FORBIDDEN, "That is not possible", format!("{error}."))
-            }
+            DirectoryError::Invalid(Invalid { code, .. })
+            | DirectoryError::Taken { code, .. }
+            | DirectoryError::Refused { code, .. } => Self::new(StatusCode::FORBIDDEN, code, "That is not possible", detail),
         }
     }
 }

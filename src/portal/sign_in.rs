@@ -17,7 +17,7 @@ use super::{
     attempt::Failed,
     browser, cookies,
     form::{Form, Typed},
-    go_to, page,
+    go_to, guarded, page,
     times::in_words,
     visitor::{SignedIn, keep, own_page},
 };
@@ -224,7 +224,7 @@ pub(super) async fn show(state: web::Data<PortalState>, request: HttpRequest) ->
         && let Some(signed_in) = SignedIn::find(&state, &request).await?
     {
         if !is_for_the_user(&request) {
-            return Err(Refusal::foreign_form());
+            return Err(Refusal::foreign_form(guarded::sent(request.headers(), "sec-fetch-dest")));
         }
         match arrival.go_on(&state, &signed_in.cookie).await {
             // Ended at this moment.
@@ -258,6 +258,7 @@ pub(super) async fn submit(
     let arrival = Arrival::read(request.query_string(), &state.hosts);
     let secret = form_secret(&state, &request)?;
     let Some(Fields { login, password, remember }) = secret.and_then(|secret| form.proven_by(&secret).ok()) else {
+        Refusal::stale_form().log(&state.directory);
         return ask(&state, &request, &arrival, Filled::default(), Some(Problem::Stale));
     };
     let filled = Filled { login: login.trim().to_owned(), remember: remember.is_some() };
@@ -273,7 +274,15 @@ pub(super) async fn submit(
     let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let sign_in = SignIn { login: filled.login.clone(), password, remember: filled.remember, browser: browser::name(user_agent) };
     let address = ClientAddresses::address(&request);
-    let failed = match state.directory.sign_in(address, request_id(&request), sign_in).await {
+    let signed_in = state.directory.sign_in(address, request_id(&request), sign_in).await;
+    state.metrics.count_sign_in(match &signed_in {
+        Ok(_) => "done",
+        Err(SignInError::Refused) => "refused",
+        Err(SignInError::Blocked { .. }) => "blocked",
+        Err(SignInError::Busy) => "busy",
+        Err(SignInError::Store(_)) => "unavailable",
+    });
+    let failed = match signed_in {
         Ok(session) => return enter(&state, &request, &arrival, &session, before).await,
         Err(SignInError::Refused) => Failed::Wrong,
         Err(SignInError::Busy) => Failed::Busy,

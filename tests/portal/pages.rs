@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Client, HOME, PASSWORD, PLAIN, Portal, TLS, body};
+use super::{Client, HOME, PASSWORD, PLAIN, Portal, TLS, body, form};
 use crate::support::{
     http::{Answer, Request},
     programs::wait_for,
@@ -196,20 +196,50 @@ fn the_style_is_small_and_kept_for_good() {
     assert!(!text.contains("url(") && !text.contains("@import") && !text.contains("</"), "{text}");
 }
 
+/// At the level that everybody has, whatever is refused: the operator is told the id, and nothing else.
 #[test]
-fn what_cannot_be_shown_is_said_in_words_and_with_the_request_id() {
-    let portal = Portal::start("[portal]\nrequests_per_second = 1\n\n[log]\nlevel = \"debug\"\n");
-    let client = portal.client();
-    let id_in = |answer: &Answer| {
+fn the_log_knows_every_request_whose_id_a_page_shows() {
+    let portal = Portal::start(&format!("{PLAIN}requests_per_second = 20\n"));
+    let (client, other) = (portal.client(), portal.client());
+    let found = |what: &str, answer: &Answer, status: u16, logged: &[&str]| {
         let page = body(answer);
-        let id = page.split("<code>").nth(1).and_then(|rest| rest.split('<').next()).map(str::to_owned);
-        id.unwrap_or_else(|| panic!("no request id: {page}"))
+        assert_eq!(answer.status, status, "{what}: {page}");
+        let id = page.split("<code>").nth(1).and_then(|rest| rest.split('<').next());
+        let id = id.unwrap_or_else(|| panic!("{what}: no request id: {page}")).to_owned();
+        let is_it = |line: &&str| line.contains("INFO") && line.contains(&id) && line.contains("refused");
+        let line = wait_for(what, || portal.keygate.log().lines().find(is_it).map(str::to_owned));
+        for part in logged {
+            assert!(line.contains(part), "{what}: no {part}: {line}");
+        }
     };
-    let not_found = client.get("/nothing");
-    assert_eq!(not_found.status, 404);
-    let logged = |id: &str| wait_for("the request in the log", || portal.keygate.log().contains(id).then_some(()));
-    logged(&id_in(&not_found));
-    let limited = (0..1000).map(|_| client.get("/sign-in")).find(|answer| answer.status != 200).expect("two in a second are borne");
-    assert_eq!((limited.status, limited.header("retry-after")), (429, Some("1")));
-    logged(&id_in(&limited));
+    found("no page", &client.get("/kg-nothing"), 404, &["code=\"not_found\""]);
+    found("another method", &client.get("/sign-out"), 405, &["code=\"method_not_allowed\""]);
+    let token = client.token("/sign-in");
+    let fields = [("csrf", token.as_str()), ("login", "vera"), ("password", PASSWORD)];
+    let from = |origin: &str| client.send(&form(client.request("POST", "/sign-in").header("Origin", origin), &fields));
+    let secret = "kg_u_AbCdEfGh0123abcdefghijklmnopqrstuvwxyzABCDEF3QN0xf";
+    found("another origin", &from("http://evil.example"), 403, &["code=\"foreign_form\"", "received=\"http://evil.example\""]);
+    found("much of it", &from(&"x".repeat(5000)), 403, &[&format!("received=\"{}\"", "x".repeat(100))]);
+    found("a token for an origin", &from(secret), 403, &["code=\"foreign_form\""]);
+    found("no origin", &client.send(&form(client.request("POST", "/sign-in"), &fields)), 403, &["code=\"foreign_form\""]);
+    let host = |host: &str| client.send(&Request::new("GET", "/sign-in").header("Host", host));
+    let expected = format!("expected=\"{}\"", portal.authority());
+    found("another host", &host("evil.example"), 421, &["code=\"misdirected\"", &expected, "received=\"evil.example\""]);
+    found("a host of control characters", &host("evil\u{9b}.example"), 421, &["code=\"misdirected\"", &expected]);
+    let signed_in = portal.signed_in();
+    found("another token", &signed_in.post("/sign-out", &[("csrf", &token)]), 403, &["code=\"form_stale\""]);
+    let framed = signed_in.send(&signed_in.request("GET", "/sign-in").header("Sec-Fetch-Dest", "iframe"));
+    found("a frame", &framed, 403, &["code=\"foreign_form\"", "received=\"iframe\""]);
+    let two = other.send(&other.request("GET", "/sessions").header("Cookie", "keygate=one; keygate=two"));
+    found("two cookies", &two, 400, &["code=\"two_cookies\"", "received=\"keygate\""]);
+    // The form itself is shown again, without an id.
+    assert_eq!(other.post("/sign-in", &fields).status, 403);
+    let limited = (0..10_000).map(|_| client.get("/signed-out")).find(|answer| answer.status != 200).expect("there is a limit");
+    found("too many", &limited, 429, &["code=\"too_many_requests\""]);
+    assert_eq!(limited.header("retry-after"), Some("1"));
+    let log = portal.keygate.log();
+    assert_eq!(log.matches("code=\"form_stale\"").count(), 2, "{log}");
+    for hidden in [&secret[17..], &token, PASSWORD, "=one", "kg-nothing", &"x".repeat(101)] {
+        assert!(!log.contains(hidden), "{hidden}: {log}");
+    }
 }

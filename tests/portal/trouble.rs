@@ -7,6 +7,10 @@ use crate::support::{
     redis::{Program, Server},
 };
 
+fn sign_ins(portal: &Portal, outcome: &str) -> Option<u64> {
+    portal.keygate.metric(&format!("keygate_sign_ins_total{{outcome=\"{outcome}\"}}"))
+}
+
 #[test]
 fn who_has_failed_too_often_is_told_when_to_try_again() {
     let portal = Portal::start(&format!("{PLAIN}\n[guessing]\nper_login = 2\n"));
@@ -31,6 +35,9 @@ fn who_has_failed_too_often_is_told_when_to_try_again() {
         assert!(answer.header("retry-after").is_some() && body(&answer).contains("Too many failed attempts."), "{path}");
     }
     assert_eq!(signed_in.get("/sessions").status, 200, "who is in stays in");
+    assert_eq!(["done", "refused", "blocked"].map(|outcome| sign_ins(&portal, outcome)), [Some(1), Some(3), Some(2)]);
+    let blocks = || portal.keygate.metric("keygate_blocks_total{subject=\"login\"}");
+    wait_for("the block to be counted", || (blocks() == Some(1)).then_some(()));
 
     let browser = Browser::start();
     browser.open(&format!("{}/sign-in?rd=http://shop.localhost:8000/", portal.url));
@@ -81,11 +88,14 @@ fn while_the_store_is_away_nobody_is_signed_out() {
     let answer = client.sign_in("/sign-in", "vera", PASSWORD);
     let page = body(&answer);
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")), "{page}");
+    assert_eq!(sign_ins(&portal, "unavailable"), Some(1));
     assert!(page.contains("so you are not signed in") && page.contains("value=\"vera\""), "{page}");
     assert_eq!(client.get("/signed-out").status, 200);
     browser.reload();
     assert_eq!(browser.text("h1"), "Not available at the moment");
     take(&browser, "store-away");
+    let log = portal.keygate.log();
+    assert!(!log.lines().any(|line| line.contains(" ERROR ") && line.contains("request{")), "one line says it: {log}");
     server.restart();
     wait_for("the store", || (signed_in.get("/sessions").status == 200).then_some(()));
     browser.reload();

@@ -108,6 +108,11 @@ fn a_second_tab_goes_on_with_the_session_of_the_first() {
     assert_eq!((back.status, back.header("Location")), (303, "https://shop.example.com/pages/8"), "{back:?}");
     assert_eq!(browser.cookie(SHOP, CHECK), Some(&*cookie));
     assert_eq!(everywhere(&portal, &fetch(&browser, SHOP)), said(200, ""));
+    // To somebody else it is no good.
+    assert_eq!(send(&portal, &mut Browser::default(), "caddy", "GET", &second).status, 403);
+    let counted = ["opened", "already_open", "refused"]
+        .map(|outcome| portal.keygate().metric(&format!("keygate_codes_total{{outcome=\"{outcome}\"}}")));
+    assert_eq!(counted, [Some(1); 3]);
 }
 
 #[test]
@@ -141,6 +146,7 @@ fn a_session_ends_with_its_account_its_generation_and_its_sign_in() {
     assert_eq!(now(), said(401, "session_ended"), "it has ended for good");
     let browser = signed_in(&portal, "vera");
     let now = || everywhere(&portal, &fetch(&browser, SHOP));
+    assert_eq!(now(), said(200, ""));
     keygate.must(&["access", "set", "vera", "shop", "none"]);
     assert_eq!(now(), said(403, "site_access"));
     keygate.must(&["access", "set", "vera", "shop", "write"]);

@@ -124,6 +124,13 @@ impl Keygate {
         Request::new("GET", path).header("Host", "localhost").send(LOCALHOST, self.check).ok()
     }
 
+    /// What a counter stands at; `None` where nothing was counted.
+    pub fn metric(&self, name: &str) -> Option<u64> {
+        let text = String::from_utf8(self.ask("/metrics").expect("Keygate answers").body).expect("metrics are text");
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ').map(str::to_owned));
+        line.and_then(|value| value.parse().ok())
+    }
+
     /// Ends it as a crash would.
     pub fn kill(&mut self) {
         self.program = None;
