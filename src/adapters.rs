@@ -2,11 +2,13 @@
 //! One file a dialect; all of them go through the one gate. Nothing here decides.
 
 pub mod caddy;
+pub mod challenges;
 pub mod check;
 pub mod envoy_grpc;
 pub mod envoy_http;
 pub mod haproxy;
 pub mod headers;
+pub mod http;
 pub mod nginx;
 pub mod own;
 pub mod record;
@@ -58,7 +60,7 @@ const DIALECTS: [&Dialect; 5] = [&nginx::DIALECT, &envoy_http::DIALECT, &traefik
 pub async fn answer(request: HttpRequest, wire: web::Data<Wire>) -> HttpResponse {
     let path = request.uri().path();
     if path.starts_with(own::PREFIX) {
-        return own::answer(&request, &wire).await;
+        return http::over_http(&own::answer(&request, &wire).await);
     }
     if path == check::PATH {
         return check::answer(&request, &wire).await;

@@ -4,6 +4,7 @@
 
 pub mod browser;
 pub mod cases;
+pub mod clock;
 pub mod command;
 pub mod control;
 pub mod dialects;

@@ -6,7 +6,7 @@
 
 mod words;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, web};
 use askama::Template;
 use rand::{rand_core::UnwrapErr, rngs::SysRng};
 
@@ -64,21 +64,20 @@ struct Visit<'a> {
 }
 
 /// Answers requests that a proxy has sent on as they are, and describes like its checks.
-pub(super) async fn answer(request: &HttpRequest, wire: &web::Data<Wire>) -> HttpResponse {
+pub(super) async fn answer(request: &HttpRequest, wire: &web::Data<Wire>) -> Reply {
     let incoming = Incoming::new(request);
     let secret = incoming.optional("x-auth-proxy-secret").ok().flatten();
     let believed = wire.believe(incoming.peer(), secret.map(str::as_bytes));
     let described = believed.and_then(|()| nginx::describe(&incoming, wire));
     let request_id = wire.request_ids.next();
-    let reply = match described {
+    match described {
         Ok(question) if is_own(&question) => wire.serve_own(DIALECT, question, &incoming.client_headers(), &request_id).await,
         described => {
             let asked = Asked { dialect: DIALECT, question: described.ok(), request_id: &request_id };
             let reason = described.err().unwrap_or(Reason::MissingDescription);
             wire.refuse_own(&asked, &Decision::Deny(reason), None, None)
         }
-    };
-    super::wire::over_http(&reply)
+    }
 }
 
 /// Whether the request is for one of the paths here.

@@ -1,4 +1,4 @@
-//! What all dialects share: whom they believe, and what identity headers say; and how a verdict becomes an HTTP answer.
+//! What all dialects share: whom they believe, and what identity headers say.
 
 use std::{
     borrow::Cow,
@@ -6,36 +6,21 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    http::{
-        StatusCode,
-        header::{HeaderName, HeaderValue},
-    },
-};
+use actix_web::http::header::HeaderName;
 use rand::{TryRng, rngs::SysRng};
 use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
-use tracing::Instrument;
 
-use super::{
-    Carries, Dialect,
-    headers::{Incoming, alias_list},
-    own,
-    record::Asked,
-    refusal::Challenges,
-    reply::Reply,
-};
+use super::{challenges::Challenges, headers::alias_list};
 use crate::{
     directory::Directory,
     domain::{
         access::Level,
         account::AccountKind,
-        decide::{Decision, Grant},
+        decide::Grant,
         decision::{Outage, Reason, Via},
         identity::{IdentityHeader, IdentityNames},
         origin::{Origin, ProtectedHosts},
-        request::Described,
         token::PlainToken,
         trust::{Peer, TrustedProxies},
     },
@@ -83,13 +68,12 @@ pub struct Wire {
     pub hosts: ProtectedHosts,
     pub request_ids: RequestIds,
     proxy_secret: Option<SecretString>,
-    header_names: Vec<(IdentityHeader, HeaderName)>,
+    pub(super) header_names: Vec<(IdentityHeader, HeaderName)>,
     /// Spellings of identity headers that Envoy is asked to remove on every allow.
-    aliases: String,
+    pub(super) aliases: String,
     pub(super) challenges: Challenges,
 }
 
-const HEADERS_TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 impl Wire {
     /// # Panics
     /// When a configured header name is none; the configuration has checked them.
@@ -129,101 +113,6 @@ impl Wire {
         if self.trusted_proxies.trusts(peer) && knows_secret { Ok(()) } else { Err(Reason::UntrustedPeer) }
     }
 
-    /// The way of every HTTP dialect.
-    pub(super) async fn answer(&self, dialect: &Dialect, request: &HttpRequest) -> HttpResponse {
-        let incoming = Incoming::new(request);
-        let secret = incoming.optional("x-auth-proxy-secret").ok().flatten();
-        let question = self.believe(incoming.peer(), secret.map(str::as_bytes)).and_then(|()| (dialect.describe)(&incoming, self));
-        let request_id = self.request_ids.next();
-        if let Ok(question) = question
-            && dialect.carries == Carries::Everything
-            && own::is_own(&question)
-        {
-            let reply = self.serve_own(dialect.name, question, &incoming.client_headers(), &request_id).await;
-            return over_http(&self.bent(dialect, reply));
-        }
-        self.judge(dialect.name, &incoming, question, &request_id, |verdict| match &verdict.decision {
-            Decision::Allow(grant) => self.render_allow(dialect, &incoming, grant, verdict, &request_id),
-            Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => {
-                let target = question.map_or(&b"/"[..], |question| question.target);
-                let reply = self.refusal(verdict, target, dialect.carries, &request_id);
-                over_http(&self.bent(dialect, reply))
-            }
-        })
-        .await
-    }
-
-    /// Asks the gate, then logs and counts what it said.
-    pub(super) async fn judge<T>(
-        &self,
-        dialect: &'static str,
-        incoming: &Incoming<'_>,
-        question: Result<Question<'_>, Reason>,
-        request_id: &str,
-        render: impl FnOnce(&Verdict<'_>) -> T,
-    ) -> T {
-        let headers = incoming.client_headers();
-        let described = question.map(|Question { method, target, host, client }| Described {
-            method,
-            target,
-            host,
-            client,
-            headers: &headers,
-            body: None,
-        });
-        let span = tracing::debug_span!("check", dialect, request_id);
-        self.gate
-            .check(described, |verdict| {
-                self.record(&Asked { dialect, question: question.ok(), request_id }, verdict);
-                render(verdict)
-            })
-            .instrument(span)
-            .await
-    }
-
-    fn render_allow(
-        &self,
-        dialect: &Dialect,
-        incoming: &Incoming<'_>,
-        grant: &Grant<'_>,
-        verdict: &Verdict<'_>,
-        request_id: &str,
-    ) -> HttpResponse {
-        let mut response = HttpResponse::Ok();
-        response.insert_header(("cache-control", "no-store"));
-        let mut absent = String::new();
-        let identity = self.identity(grant, verdict, request_id);
-        for (header, name) in &self.header_names {
-            let value = identity.value(*header);
-            match HeaderValue::from_bytes(value.as_bytes()) {
-                Ok(value) if !(dialect.removes_headers && value.is_empty()) => {
-                    response.insert_header((name.clone(), value));
-                }
-                // The whole set, always: what there is nothing to say about is removed or emptied, never the client's.
-                _ if dialect.removes_headers => absent.extend([", ", name.as_str()]),
-                _ => {
-                    response.insert_header((name.clone(), HeaderValue::from_static("")));
-                }
-            }
-        }
-        if dialect.returns_cookies {
-            let cookies = incoming.other_cookies();
-            if !cookies.is_empty() {
-                response.insert_header(("cookie", cookies));
-            }
-        }
-        if dialect.removes_headers {
-            let is_own = |alias: &&str| self.header_names.iter().any(|(_, own)| own.as_str() == *alias);
-            for alias in incoming.aliases(&self.names).filter(|alias| !is_own(alias)) {
-                absent.extend([", ", alias]);
-            }
-            let used = verdict.credentials.is_some_and(|credentials| credentials.in_authorization);
-            let credential = if used { ", authorization" } else { "" };
-            response.insert_header((HEADERS_TO_REMOVE, format!("{}{absent}{credential}", self.aliases)));
-        }
-        response.finish()
-    }
-
     /// What an upstream is told. The session's own token is made only where somebody wants it.
     pub(super) fn identity<'g>(&self, grant: &Grant<'g>, verdict: &Verdict<'_>, request_id: &'g str) -> Identity<'g> {
         let by_session = matches!(grant.via(), Via::Session | Via::SessionToken);
@@ -231,15 +120,6 @@ impl Wire {
         let session_token = verdict.credentials.filter(|_| is_wanted).and_then(|credentials| self.gate.session_token(credentials));
         Identity { grant: *grant, request_id, session_token }
     }
-}
-
-/// The answer over HTTP.
-pub(super) fn over_http(reply: &Reply) -> HttpResponse {
-    let mut response = HttpResponse::build(StatusCode::from_u16(reply.status).unwrap_or(StatusCode::FORBIDDEN));
-    for (name, value) in &reply.headers {
-        response.append_header((*name, value.as_str()));
-    }
-    response.body(reply.body.clone())
 }
 
 /// What the identity headers say of a grant.

@@ -11,7 +11,7 @@ use crate::support::{
 const SHOP: &str = "shop.example.com";
 
 /// A request that a proxy has sent on, described like its checks.
-fn sent_on(request: &Request) -> Request {
+pub(super) fn sent_on(request: &Request) -> Request {
     let mut sent = Request { target: request.target.clone(), ..request.clone() };
     for (name, value) in [("X-Original-Method", &request.method), ("X-Original-URI", &request.target)] {
         sent = sent.header(name, value);

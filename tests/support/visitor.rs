@@ -4,14 +4,14 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use keygate::{
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     directory::{self, Directory, SignIn, TrailRules},
     domain::{
         guessing::GuessingRules,
         key::{Digest, ServerKeys},
         origin::{Origin, ProtectedHosts},
         password::{Cost, Password},
-        session::{SessionRules, SessionSecret},
+        session::{Code, SessionRules, SessionSecret},
         token::{TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
@@ -23,6 +23,7 @@ use keygate::{
 };
 
 use super::{
+    clock::Behind,
     house::House,
     http::{Answer, Request},
     keygate::{KEY, Keygate},
@@ -35,7 +36,8 @@ pub const PASSWORD: &str = "correct horse battery staple";
 const ATTRIBUTES: &str = "Path=/; HttpOnly; SameSite=Lax; Secure";
 const HOSTS: [&str; 2] = ["https://shop.example.com", "https://blog.example.org"];
 
-const POLICY: &str = r#"
+/// Two protected hosts, and rules about them.
+pub const POLICY: &str = r#"
 data_dir = "./keygate-data"
 
 [check]
@@ -110,7 +112,7 @@ impl Portal {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be built");
         let hosts = HOSTS.map(|text| Origin::parse(text).expect("an origin"));
         let hosts = ProtectedHosts::new(hosts.to_vec()).expect("different hosts");
-        let directory = runtime.block_on(async { directory_over(&server, hosts.clone()) });
+        let directory = runtime.block_on(async { directory_over(&server, hosts.clone(), Arc::new(SystemClock)) });
         Self { house: House::without_table(keygate), server, directory, hosts, runtime }
     }
 
@@ -127,11 +129,22 @@ impl Portal {
 
     /// Where the portal sends a browser that has come to `/sign-in` with this query.
     pub fn hand_over(&self, session: &SessionSecret, sign_in: &str) -> String {
+        self.hand_over_by(&self.directory, session, sign_in)
+    }
+
+    /// The same, so long ago that the code's time has just ended.
+    pub fn hand_over_before(&self, session: &SessionSecret, sign_in: &str) -> String {
+        let clock = Arc::new(Behind(Code::LIFE));
+        let before = self.runtime.block_on(async { directory_over(&self.server, self.hosts.clone(), clock) });
+        self.hand_over_by(&before, session, sign_in)
+    }
+
+    fn hand_over_by(&self, directory: &Directory, session: &SessionSecret, sign_in: &str) -> String {
         let (_, query) = sign_in.split_once("https://auth.example.com/sign-in?").expect("it leads to the portal");
         let query: BTreeMap<_, _> = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let to = self.hosts.return_to(&query["rd"]).expect("a place on a protected host");
         let nonce = Digest::parse_base64url(query["nonce"].as_bytes()).expect("a digest");
-        let code = self.runtime.block_on(self.directory.hand_over(session, &to, nonce)).expect("the session lives");
+        let code = self.runtime.block_on(directory.hand_over(session, &to, nonce)).expect("the session lives");
         format!("/.keygate/callback?code={}", code.to_text())
     }
 
@@ -140,12 +153,11 @@ impl Portal {
     }
 }
 
-fn directory_over(server: &Server, hosts: ProtectedHosts) -> Directory {
+fn directory_over(server: &Server, hosts: ProtectedHosts, clock: Arc<dyn Clock>) -> Directory {
     let options = RedisOptions { url: server.url().into(), prefix: "kg:".to_owned(), timeout: Duration::from_secs(1) };
     let store: Arc<dyn Store> = Arc::new(RedisStore::new(&options).expect("a URL of Redis"));
     // As the configuration has it by default.
     let hasher = Arc::new(Hasher::start(Cost::DEFAULT));
-    let clock = Arc::new(SystemClock);
     Directory::new(directory::Parts {
         keys: Arc::new(ServerKeys::parse(KEY).expect("a key file")),
         prefixes: TokenPrefixes::new(vec![TokenPrefix::parse("kg").expect("a prefix")]).expect("one prefix"),
