@@ -9,6 +9,7 @@ pub mod haproxy;
 pub mod headers;
 pub mod nginx;
 pub mod own;
+pub mod record;
 pub mod refusal;
 pub mod reply;
 pub mod traefik;
@@ -75,11 +76,11 @@ pub async fn answer(request: HttpRequest, wire: web::Data<Wire>) -> HttpResponse
     }
 }
 
-/// The refusal's own status, but for an outage: `deny` and `error` are the two statuses given.
+/// The refusal's own status, but where nothing can be said: `deny` and `error` are the two statuses given.
 fn plain_status(reason: Reason, outage: OutagePolicy, on_deny: u16, on_error: u16) -> u16 {
     match (reason.status(), outage) {
-        (503, OutagePolicy::Deny) => on_deny,
-        (503, OutagePolicy::Error) => on_error,
+        (503, OutagePolicy::Error) if reason.is_outage() => on_error,
+        (503, _) => on_deny,
         (status, _) => status,
     }
 }

@@ -80,6 +80,8 @@ pub struct Addresses {
     pub check: SocketAddr,
     pub check_unix: Option<PathBuf>,
     pub portal: SocketAddr,
+    /// What people open in a browser; `None` where there are no pages.
+    pub pages: Option<String>,
     pub grpc: SocketAddr,
     pub control: PathBuf,
 }
@@ -207,6 +209,7 @@ impl App {
             check: local(&check)?,
             check_unix: settings.check.unix.map(|unix| unix.path),
             portal: local(&portal)?,
+            pages: settings.portal.url.as_ref().map(ToString::to_string),
             grpc: local(&grpc)?,
             control: control_path,
         };

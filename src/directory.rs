@@ -50,7 +50,7 @@ pub use mint::NewToken;
 pub use notices::Notices;
 pub use patch::FieldPatch;
 pub use revoke::{Found, Revoked};
-pub use sessions::{Redeemed, SessionCookie, SessionInfo, SignIn, SignInError, Visitor};
+pub use sessions::{CodeFault, Redeemed, SessionCookie, SessionInfo, SignIn, SignInError, Visitor};
 pub use sites::{NewSite, SitePatch};
 pub use strength::{CeilingAsk, Expiry};
 pub use tokens::{TokenFilter, TokenInfo, TokenPatch};

@@ -72,6 +72,19 @@ pub struct Verdict<'a> {
     pub request: Option<&'a CheckRequest<'a>>,
     /// The configured origin of the request's host; `None` where there are no sessions.
     pub origin: Option<&'a Origin>,
+    /// What the rule does with who is not signed in; `None` when nobody was asked.
+    pub otherwise: Option<Otherwise>,
+}
+
+impl Verdict<'_> {
+    /// Whether a browser, if one asked, is sent to sign in, where the rule wants it to be: from a host without sessions nobody
+    /// can be. `None` where the rule says nothing of it, or this is not what it is refused for.
+    #[must_use]
+    pub fn sends_to_sign_in(&self) -> Option<bool> {
+        let wanted = self.otherwise == Some(Otherwise::Login);
+        let is_stranger = matches!(self.decision.reason(), Some(Reason::NoCredential | Reason::SessionEnded));
+        (wanted && is_stranger).then_some(self.origin.is_some())
+    }
 }
 
 /// What was presented, with the right secret.
@@ -151,7 +164,8 @@ impl Gate {
             Ok(request) => request,
             Err(reason) => {
                 let decision = Decision::Deny(reason);
-                return then(&Verdict { decision, rule: None, credentials: None, request: None, origin: None }, None);
+                let verdict = Verdict { decision, rule: None, credentials: None, request: None, origin: None, otherwise: None };
+                return then(&verdict, None);
             }
         };
         let origin = self.parts.reader.hosts.find(&request.host);
@@ -171,7 +185,8 @@ impl Gate {
         let snapshot = self.snapshot(rule, way, origin, (&gathered, &verification), asked.as_ref());
         let decision = decide(&request, &snapshot);
         let rule = rule.ok().map(|rule| rule.name.as_str());
-        let verdict = Verdict { decision, rule, credentials: credentials.as_ref(), request: Some(&request), origin };
+        let otherwise = demand.map(|demand| demand.otherwise);
+        let verdict = Verdict { decision, rule, credentials: credentials.as_ref(), request: Some(&request), origin, otherwise };
         let Gathered { token, session, .. } = &gathered;
         let seen = Seen { token: token.as_ref(), session: session.as_ref(), now: snapshot.now, client: request.client };
         then(&verdict, Some(seen))

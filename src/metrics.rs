@@ -34,6 +34,7 @@ pub struct Metrics {
     policy_rules: Gauge,
     policy_reloads: Family<OutcomeLabels, Counter>,
     token_uses_dropped: Counter,
+    sightings_dropped: Counter,
     token_leaks: Counter,
     token_leaks_dropped: Counter,
     failures_dropped: Counter,
@@ -58,6 +59,9 @@ impl Metrics {
         let token_uses_dropped = Counter::default();
         let help = "Last uses of tokens that were not written down, as the store did not take them";
         registry.register("token_uses_dropped", help, token_uses_dropped.clone());
+        let sightings_dropped = Counter::default();
+        let help = "Times at which sessions were seen that found no room to be written down";
+        registry.register("session_sightings_dropped", help, sightings_dropped.clone());
         let token_leaks = Counter::default();
         registry.register("token_leaks", "Reports of a rotated token that was used after its grace", token_leaks.clone());
         let token_leaks_dropped = Counter::default();
@@ -81,6 +85,7 @@ impl Metrics {
             policy_rules,
             policy_reloads,
             token_uses_dropped,
+            sightings_dropped,
             token_leaks,
             token_leaks_dropped,
             failures_dropped,
@@ -110,6 +115,10 @@ impl Metrics {
 
     pub fn count_dropped_uses(&self, uses: u64) {
         self.token_uses_dropped.inc_by(uses);
+    }
+
+    pub fn count_dropped_sightings(&self, sightings: u64) {
+        self.sightings_dropped.inc_by(sightings);
     }
 
     pub fn count_leaks(&self, leaks: u64) {

@@ -351,7 +351,7 @@ async fn a_decision_is_explained_rule_by_rule() {
         json!({
             "path": "/orders/7/", "host": "shop.example.com", "rules": rules, "decision": "allow", "status": 200,
             "reason": null, "rule": "orders", "account": "vera", "kind": "human", "site": "shop", "access": "view",
-            "via": "bearer", "credential": id
+            "via": "bearer", "credential": id, "sign_in": null
         })
     );
     assert!(!told.body.to_string().contains(&token.as_str().unwrap()[17..]));

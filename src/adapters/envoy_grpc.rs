@@ -24,6 +24,7 @@ use super::{
     Carries,
     headers::without_our_cookies,
     own,
+    record::Asked,
     reply::Reply,
     wire::{Question, Wire},
 };
@@ -92,10 +93,10 @@ impl Authorization for ExtAuthz {
         self.wire
             .gate
             .check(described, |verdict| {
-                self.wire.record(DIALECT, question.ok(), verdict, &request_id);
+                self.wire.record(&Asked { dialect: DIALECT, question: question.ok(), request_id: &request_id }, verdict);
                 match &verdict.decision {
                     Decision::Allow(grant) => Ok(self.allow(grant, verdict, &seen, &request_id)),
-                    Decision::Unavailable(reason) if self.wire.outage.envoy == OutagePolicy::Error => {
+                    Decision::Unavailable(reason) if reason.is_outage() && self.wire.outage.envoy == OutagePolicy::Error => {
                         Err(Status::unavailable(reason.code()))
                     }
                     Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => {
@@ -196,7 +197,7 @@ impl ExtAuthz {
         headers: &ClientHeaders<'_>,
         request_id: &str,
     ) -> Result<Response<CheckResponse>, Status> {
-        let reply = self.wire.serve_own(question, headers, request_id).await;
+        let reply = self.wire.serve_own(DIALECT, question, headers, request_id).await;
         if reply.status == 503 && self.wire.outage.envoy == OutagePolicy::Error {
             return Err(Status::unavailable(Reason::StoreUnavailable.code()));
         }

@@ -34,7 +34,7 @@ fn status(reason: Reason, wire: &Wire) -> u16 {
     match (reason.status(), wire.outage.nginx) {
         (401, _) => 401,
         // NGINX answers 500: closed, and visible as an error.
-        (503, OutagePolicy::Error) => 503,
+        (503, OutagePolicy::Error) if reason.is_outage() => 503,
         _ => 403,
     }
 }

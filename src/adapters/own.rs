@@ -13,11 +13,12 @@ use rand::{rand_core::UnwrapErr, rngs::SysRng};
 use super::{
     headers::Incoming,
     nginx,
+    record::Asked,
     reply::{Reply, STYLE},
     wire::{Question, Wire},
 };
 use crate::{
-    directory::Redeemed,
+    directory::{CodeFault, Redeemed},
     domain::{
         cookie::{Cookie, Sent},
         decide::Decision,
@@ -32,6 +33,8 @@ use words::{NOT_SIGNED_IN, NOTHING_KNOWN, Words, words};
 
 /// What every path begins with that is answered here.
 pub const PREFIX: &str = "/.keygate/";
+/// What they are called in the log where they are asked for by requests of their own.
+const DIALECT: &str = "own";
 /// How long a browser may take to sign in.
 const NONCE_LIFE: std::time::Duration = std::time::Duration::from_mins(10);
 
@@ -41,7 +44,7 @@ struct WhyPage<'a> {
     style: &'static str,
     title: &'static str,
     text: &'static str,
-    sign_in: Option<String>,
+    ways: Option<Ways>,
     request_id: Option<&'a str>,
 }
 
@@ -54,10 +57,10 @@ struct SignOutPage {
 
 /// A request to one of these paths, on a host that has sessions.
 struct Visit<'a> {
+    asked: Asked<'a>,
     request: &'a CheckRequest<'a>,
     origin: &'a Origin,
     portal: &'a Origin,
-    request_id: &'a str,
 }
 
 /// Answers requests that a proxy has sent on as they are, and describes like its checks.
@@ -65,13 +68,15 @@ pub(super) async fn answer(request: &HttpRequest, wire: &web::Data<Wire>) -> Htt
     let incoming = Incoming::new(request);
     let secret = incoming.optional("x-auth-proxy-secret").ok().flatten();
     let believed = wire.believe(incoming.peer(), secret.map(str::as_bytes));
-    let question = believed.and_then(|()| nginx::describe(&incoming, wire));
-    let question = question.and_then(|question| if is_own(&question) { Ok(question) } else { Err(Reason::MissingDescription) });
+    let described = believed.and_then(|()| nginx::describe(&incoming, wire));
     let request_id = wire.request_ids.next();
-    let headers = incoming.client_headers();
-    let reply = match question {
-        Ok(question) => wire.serve_own(question, &headers, &request_id).await,
-        Err(reason) => wire.refuse(&Decision::Deny(reason), None, None, &request_id),
+    let reply = match described {
+        Ok(question) if is_own(&question) => wire.serve_own(DIALECT, question, &incoming.client_headers(), &request_id).await,
+        described => {
+            let asked = Asked { dialect: DIALECT, question: described.ok(), request_id: &request_id };
+            let reason = described.err().unwrap_or(Reason::MissingDescription);
+            wire.refuse_own(&asked, &Decision::Deny(reason), None, None)
+        }
     };
     super::wire::over_http(&reply)
 }
@@ -83,25 +88,46 @@ pub(super) fn is_own(question: &Question<'_>) -> bool {
 
 impl Wire {
     /// Answers a request for one of the paths here.
-    pub(super) async fn serve_own(&self, question: Question<'_>, headers: &ClientHeaders<'_>, request_id: &str) -> Reply {
+    pub(super) async fn serve_own(
+        &self,
+        dialect: &'static str,
+        question: Question<'_>,
+        headers: &ClientHeaders<'_>,
+        request_id: &str,
+    ) -> Reply {
+        let asked = Asked { dialect, question: Some(question), request_id };
         let Question { method, target, host, client } = question;
         let described = Described { method, target, host, client, headers, body: None };
         let request = match CheckRequest::parse(described) {
             Ok(request) => request,
-            Err(reason) => return self.refuse(&Decision::Deny(reason), None, None, request_id),
+            Err(reason) => return self.refuse_own(&asked, &Decision::Deny(reason), None, None),
         };
         let origin = self.hosts.find(&request.host);
         let (Some(origin), Some(portal)) = (origin, &self.portal) else {
-            return self.refuse(&Decision::Deny(Reason::NoRule), Some(&request), None, request_id);
+            return self.refuse_own(&asked, &Decision::Deny(Reason::NoRule), Some(&request), None);
         };
-        let visit = Visit { request: &request, origin, portal, request_id };
+        let visit = Visit { asked, request: &request, origin, portal };
         let reply = match request.segments.get(1).map(AsRef::as_ref) {
             Some("callback") if request.segments.len() == 2 => self.callback(&visit).await,
             Some("logout") if request.segments.len() == 2 => self.sign_out(&visit).await,
             Some("why") if request.segments.len() == 2 => Ok(visit.why()),
-            _ => return self.refuse(&Decision::Deny(Reason::NoRule), Some(&request), Some(origin), request_id),
+            _ => return self.refuse_own(&asked, &Decision::Deny(Reason::NoRule), Some(&request), Some(origin)),
         };
-        reply.unwrap_or_else(|reason| self.refuse(&Decision::Unavailable(reason), Some(&request), Some(origin), request_id))
+        reply.unwrap_or_else(|reason| self.refuse_own(&asked, &Decision::Unavailable(reason), Some(&request), Some(origin)))
+    }
+
+    /// A refusal here, and its line in the log.
+    fn refuse_own(
+        &self,
+        asked: &Asked<'_>,
+        decision: &Decision<'_>,
+        request: Option<&CheckRequest<'_>>,
+        origin: Option<&Origin>,
+    ) -> Reply {
+        self.record_refusal(asked, decision);
+        // Forms lead here too.
+        let page_for = request.filter(|request| request.headers.fetch.may_navigate());
+        self.refuse(decision, page_for, origin, asked.request_id)
     }
 
     /// Where a browser comes back to with a code. The code is gone then, whoever has shown it; a session begins only for a
@@ -109,7 +135,10 @@ impl Wire {
     async fn callback(&self, visit: &Visit<'_>) -> Result<Reply, Reason> {
         let Visit { request, origin, .. } = visit;
         let code = request.query.get("code").ok().flatten().and_then(|code| SessionSecret::parse(code.as_bytes()));
-        let Some(code) = code else { return Ok(visit.not_signed_in()) };
+        let Some(code) = code else {
+            self.record_code(&visit.asked, None, "malformed");
+            return Ok(visit.not_signed_in());
+        };
         let acts = request.method == "GET" && request.headers.fetch.is_said_to_navigate();
         let (nonce, check) = if acts { (nonce_of(request, origin), check_of(request, origin)) } else { (None, None) };
         let go_on = |target: Target| {
@@ -128,23 +157,30 @@ impl Wire {
                 .with("set-cookie", Cookie::Check.set(origin, &cookie.to_text(), max_age))
                 .with("set-cookie", Cookie::Nonce.clear(origin)),
             Redeemed::AlreadyOpen { target } => go_on(target),
-            Redeemed::Refused => {
-                tracing::info!(request_id = visit.request_id, host = %origin.host(), acts, "a code was refused");
+            Redeemed::Refused(fault) => {
+                let fault = if fault == CodeFault::OtherBrowser && !acts { "no navigation" } else { fault.as_str() };
+                self.record_code(&visit.asked, Some(&code), fault);
                 visit.not_signed_in()
             }
         })
     }
 
-    /// Signs out everywhere, if a page of this host or the user himself asks for it; else he is asked.
+    /// Signs out everywhere, if a page of this host or the user himself asks for it; else he is asked. A GET counts only where
+    /// the browser says that he is on his way here: images and scripts of the same pages send one too; and nothing counts that it asks for ahead of him.
     async fn sign_out(&self, visit: &Visit<'_>) -> Result<Reply, Reason> {
-        let Visit { request, origin, portal, request_id } = visit;
-        let own = request.headers.fetch.is_own(Some(*origin)) == Some(true);
-        if !own || !matches!(request.method, "GET" | "POST") {
+        let Visit { asked, request, origin, portal } = visit;
+        let fetch = &request.headers.fetch;
+        let acts = match request.method {
+            "GET" => fetch.is_said_to_navigate(),
+            "POST" => true,
+            _ => false,
+        };
+        if !acts || fetch.is_ahead() || fetch.is_own(Some(*origin)) != Some(true) {
             let page = SignOutPage { style: STYLE, title: "Do you want to sign out?" };
             return Ok(Reply::new(403).page(&page, Some(*portal)));
         }
         if let Some(check) = check_of(request, origin) {
-            let ended = self.directory.sign_out_at(&check, origin.host(), request.client, Some((*request_id).to_owned())).await;
+            let ended = self.directory.sign_out_at(&check, origin.host(), request.client, Some(asked.request_id.to_owned())).await;
             ended.map_err(|error| visit.no_store(error))?;
         }
         Ok(Reply::to(303, format!("{portal}/signed-out")).with("set-cookie", Cookie::Check.clear(origin)))
@@ -165,10 +201,17 @@ impl Wire {
     }
 
     /// The page that says why, as the body of a refusal.
-    pub(super) fn explain_to_people(&self, reply: Reply, reason: Reason, origin: Option<&Origin>, request_id: &str) -> Reply {
+    pub(super) fn explain_to_people(
+        &self,
+        reply: Reply,
+        reason: Reason,
+        (request, origin): (&CheckRequest<'_>, Option<&Origin>),
+        request_id: &str,
+    ) -> Reply {
         let portal = self.portal.as_ref();
-        let sign_in = origin.zip(portal).filter(|_| matches!(reason.status(), 401 | 403));
-        reply.page(&why_page(words(reason), sign_in, Some(request_id)), portal)
+        let place = origin.zip(portal).filter(|_| matches!(reason.status(), 401 | 403));
+        let ways = place.map(|(origin, portal)| Ways::out_of(Some(reason), request, origin, portal));
+        reply.page(&why_page(words(reason), ways, Some(request_id)), portal)
     }
 }
 
@@ -176,44 +219,57 @@ impl Visit<'_> {
     /// `?reason=CODE&id=REQUEST_ID`: anybody can make up such a link, so only what is known is said.
     fn why(&self) -> Reply {
         let parameter = |name| self.request.query.get(name).ok().flatten();
-        let said = parameter("reason").and_then(Reason::parse).map_or(NOTHING_KNOWN, words);
+        let reason = parameter("reason").and_then(Reason::parse);
+        let said = reason.map_or(NOTHING_KNOWN, words);
         let is_id = |id: &&str| id.len() == 16 && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        self.told(said, parameter("id").filter(is_id))
+        self.told(said, reason, parameter("id").filter(is_id))
     }
 
     fn no_store(&self, error: impl std::fmt::Display) -> Reason {
-        tracing::error!(%error, request_id = self.request_id, "the store could not answer a browser");
+        tracing::error!(%error, request_id = self.asked.request_id, "the store could not answer a browser");
         Reason::StoreUnavailable
     }
 
     fn not_signed_in(&self) -> Reply {
-        self.told(NOT_SIGNED_IN, Some(self.request_id))
+        self.told(NOT_SIGNED_IN, None, Some(self.asked.request_id))
     }
 
-    fn told(&self, said: Words, request_id: Option<&str>) -> Reply {
-        Reply::new(403).page(&why_page(said, Some((self.origin, self.portal)), request_id), Some(self.portal))
+    fn told(&self, said: Words, reason: Option<Reason>, request_id: Option<&str>) -> Reply {
+        let ways = Ways::out_of(reason, self.request, self.origin, self.portal);
+        Reply::new(403).page(&why_page(said, Some(ways), request_id), Some(self.portal))
     }
 }
 
-fn why_page<'a>((title, text): Words, sign_in: Option<(&Origin, &Origin)>, request_id: Option<&'a str>) -> WhyPage<'a> {
-    let sign_in = sign_in.map(|(origin, portal)| {
-        let query = form_urlencoded::Serializer::new(String::new()).append_pair("rd", &format!("{origin}/")).finish();
-        format!("{portal}/sign-in?{query}")
-    });
-    WhyPage { style: STYLE, title, text, sign_in, request_id }
+/// What somebody can do who was refused, beside reading why.
+struct Ways {
+    /// Where he signs in; `None` where that would lead him straight back.
+    sign_in: Option<String>,
+}
+
+impl Ways {
+    /// Whoever is signed in and still may not, does not get on by signing in: the portal knows him.
+    fn out_of(reason: Option<Reason>, request: &CheckRequest<'_>, origin: &Origin, portal: &Origin) -> Self {
+        let is_known = reason.is_some_and(|reason| reason.status() == 403) && check_of(request, origin).is_some();
+        let query = || form_urlencoded::Serializer::new(String::new()).append_pair("rd", &format!("{origin}/")).finish();
+        Self { sign_in: (!is_known).then(|| format!("{portal}/sign-in?{}", query())) }
+    }
+}
+
+fn why_page((title, text): Words, ways: Option<Ways>, request_id: Option<&str>) -> WhyPage<'_> {
+    WhyPage { style: STYLE, title, text, ways, request_id }
 }
 
 /// What this host has set in the browser before it was sent to sign in.
 fn nonce_of(request: &CheckRequest<'_>, origin: &Origin) -> Option<Secret> {
     match Cookie::Nonce.find(&request.headers.cookies, origin.is_secure()) {
         Sent::One(value) => Secret::parse(value),
-        Sent::Nothing | Sent::Misplaced | Sent::Ambiguous => None,
+        Sent::Nothing | Sent::Ambiguous => None,
     }
 }
 
 fn check_of(request: &CheckRequest<'_>, origin: &Origin) -> Option<SessionSecret> {
     match Cookie::Check.find(&request.headers.cookies, origin.is_secure()) {
         Sent::One(value) => SessionSecret::parse(value),
-        Sent::Nothing | Sent::Misplaced | Sent::Ambiguous => None,
+        Sent::Nothing | Sent::Ambiguous => None,
     }
 }

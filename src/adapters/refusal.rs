@@ -57,15 +57,16 @@ impl Wire {
             };
             return reply.with("set-cookie", cookie);
         }
-        let page_for = verdict.request.filter(|_| carries == Carries::Everything);
+        let page_for = verdict.request.filter(|request| carries == Carries::Everything && request.is_navigation());
         self.refuse(decision, page_for, verdict.origin, request_id)
     }
 
-    /// A refusal as it is, without a way out of it. Of an allow, only what every answer has.
+    /// A refusal as it is, without a way out of it. Of an allow, only what every answer has. `page_for`: the request of somebody
+    /// who looks at the answer.
     pub(super) fn refuse(
         &self,
         decision: &Decision<'_>,
-        request: Option<&CheckRequest<'_>>,
+        page_for: Option<&CheckRequest<'_>>,
         origin: Option<&Origin>,
         request_id: &str,
     ) -> Reply {
@@ -77,10 +78,9 @@ impl Wire {
         if let Decision::Challenge(challenge) = decision {
             reply.headers.extend(self.challenges.of(*challenge).map(|value| ("www-authenticate", value.to_owned())));
         }
-        if request.is_some_and(CheckRequest::is_navigation) {
-            self.explain_to_people(reply, reason, origin, request_id)
-        } else {
-            reply.json(refusal_body(reason, request_id))
+        match page_for {
+            Some(request) => self.explain_to_people(reply, reason, (request, origin), request_id),
+            None => reply.json(refusal_body(reason, request_id)),
         }
     }
 

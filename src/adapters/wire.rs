@@ -1,5 +1,4 @@
-//! What all dialects share: whom they believe, what identity headers say, what is logged and counted; and how a
-//! verdict becomes an HTTP answer.
+//! What all dialects share: whom they believe, and what identity headers say; and how a verdict becomes an HTTP answer.
 
 use std::{
     borrow::Cow,
@@ -23,6 +22,7 @@ use super::{
     Carries, Dialect,
     headers::{Incoming, alias_list},
     own,
+    record::Asked,
     refusal::Challenges,
     reply::Reply,
 };
@@ -35,9 +35,7 @@ use crate::{
         decision::{Outage, Reason, Via},
         identity::{IdentityHeader, IdentityNames},
         origin::{Origin, ProtectedHosts},
-        presented::Presented,
         request::Described,
-        text::printable,
         token::PlainToken,
         trust::{Peer, TrustedProxies},
     },
@@ -141,7 +139,7 @@ impl Wire {
             && dialect.carries == Carries::Everything
             && own::is_own(&question)
         {
-            let reply = self.serve_own(question, &incoming.client_headers(), &request_id).await;
+            let reply = self.serve_own(dialect.name, question, &incoming.client_headers(), &request_id).await;
             return over_http(&self.bent(dialect, reply));
         }
         self.judge(dialect.name, &incoming, question, &request_id, |verdict| match &verdict.decision {
@@ -176,39 +174,11 @@ impl Wire {
         let span = tracing::debug_span!("check", dialect, request_id);
         self.gate
             .check(described, |verdict| {
-                self.record(dialect, question.ok(), verdict, request_id);
+                self.record(&Asked { dialect, question: question.ok(), request_id }, verdict);
                 render(verdict)
             })
             .instrument(span)
             .await
-    }
-
-    /// One line for each refusal: the reason is for the operator, the secret for nobody, and a query may hold one.
-    pub fn record(&self, dialect: &'static str, question: Option<Question<'_>>, verdict: &Verdict<'_>, request_id: &str) {
-        let Some(reason) = verdict.decision.reason() else {
-            self.metrics.count_check(dialect, verdict.decision.word(), "");
-            return;
-        };
-        self.metrics.count_check(dialect, verdict.decision.word(), reason.code());
-        if tracing::enabled!(tracing::Level::INFO) {
-            let path = question.map(|question| loggable_path(question.target));
-            let credential = verdict.credentials.and_then(|credentials| match &credentials.presented {
-                Presented::Token { token, .. } => Some(token.id.as_str()),
-                presented => presented.cookie().map(|cookie| cookie.session.as_str()),
-            });
-            tracing::info!(
-                dialect,
-                request_id,
-                reason = reason.code(),
-                rule = verdict.rule.unwrap_or_default(),
-                method = question.map(|question| loggable(question.method)),
-                host = question.map(|question| loggable(question.host)),
-                path,
-                client = question.and_then(|question| question.client).map(tracing::field::display),
-                credential,
-                "refused"
-            );
-        }
     }
 
     fn render_allow(
@@ -272,24 +242,6 @@ pub(super) fn over_http(reply: &Reply) -> HttpResponse {
     response.body(reply.body.clone())
 }
 
-/// The path without its query.
-fn loggable_path(target: &[u8]) -> String {
-    let path = target.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
-    loggable(&String::from_utf8_lossy(path))
-}
-
-/// What a client wrote, cut, printable, and without what may be a secret: a token, wherever he put it.
-fn loggable(text: &str) -> String {
-    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let cut: String = text.chars().take(200).collect();
-    let words = cut.split_inclusive(|c: char| !is_part(c)).map(|word| {
-        let end = word.find(|c: char| !is_part(c)).unwrap_or(word.len());
-        let secret = end >= 24 && word.bytes().any(|byte| byte.is_ascii_digit());
-        if secret { format!("…{}", &word[end..]) } else { word.to_owned() }
-    });
-    printable(&words.collect::<String>()).into_owned()
-}
-
 /// What the identity headers say of a grant.
 pub struct Identity<'g> {
     grant: Grant<'g>,
@@ -329,22 +281,5 @@ impl RequestIds {
     #[must_use]
     pub fn next(&self) -> String {
         format!("{:016x}", self.0.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::loggable_path;
-
-    #[test]
-    fn a_token_in_a_path_is_not_logged() {
-        for (target, logged) in [
-            ("/a/b?token=x", "/a/b"),
-            ("/a/kg_u_AbCdEfGh0123abcdefghijklmnopqrstuvwxyzABCDEF3QN0xf/b", "/a/…/b"),
-            ("/a%3Ftoken_auth=kg_u_AbCdEfGh0123abcdefghijklmnopqrstuvwxyzABCDEF3QN0xf", "/a%3Ftoken_auth=…"),
-            ("/orders/123456", "/orders/123456"),
-        ] {
-            assert_eq!(loggable_path(target.as_bytes()), logged);
-        }
     }
 }

@@ -12,15 +12,15 @@ use crate::domain::trust::{Peer, TrustedProxies};
 pub struct ClientAddresses(pub TrustedProxies);
 
 impl ClientAddresses {
-    /// The address of the client. `None` over a Unix socket, and when a trusted proxy sent something that is no address.
+    /// The address of the client; of the peer where a trusted proxy names none, or none that can be read: limits count by
+    /// it, and whoever had none would be counted nowhere. `None` over a Unix socket.
     #[must_use]
     pub fn address(request: &HttpRequest) -> Option<IpAddr> {
         let peer = Peer::Ip(request.peer_addr()?.ip());
         match request.app_data::<Self>() {
             Some(Self(proxies)) if proxies.trusts(peer) => {
                 let lines = request.headers().get_all("x-forwarded-for").map(HeaderValue::as_bytes);
-                // Without the header the proxy asks for itself.
-                proxies.client_by(lines).ok().and_then(|client| client.or(peer.address()))
+                proxies.client_by(lines).ok().flatten().or(peer.address())
             }
             _ => peer.address(),
         }
@@ -47,7 +47,8 @@ mod tests {
         assert_eq!(address("10.0.0.1:5", &["192.0.2.1, 203.0.113.7"]), client);
         assert_eq!(address("[::ffff:10.0.0.1]:5", &["192.0.2.1", "203.0.113.7, 10.0.0.2"]), client);
         assert_eq!(address("10.0.0.1:5", &[]), Some("10.0.0.1".to_owned()));
-        assert_eq!(address("10.0.0.1:5", &["203.0.113.7, junk"]), None);
+        assert_eq!(address("10.0.0.1:5", &["203.0.113.7, junk"]), Some("10.0.0.1".to_owned()));
+        assert_eq!(address("10.0.0.1:5", &["junk, 203.0.113.7"]), client);
         assert_eq!(address("[::ffff:203.0.113.7]:5", &["junk"]), client);
     }
 

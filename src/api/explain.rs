@@ -84,6 +84,9 @@ struct ExplanationSchema {
     request_id: String,
     /// Why, in a sentence.
     because: String,
+    /// What becomes of a browser that nobody is signed in with, where the rule sends browsers to sign in; else `null`.
+    #[schema(required)]
+    sign_in: Option<String>,
 }
 
 #[derive(ToSchema)]

@@ -79,7 +79,7 @@ fn session(request: &HttpRequest) -> Result<Option<SessionSecret>, Problem> {
     let Some(portal) = portal else { return Ok(None) };
     let lines: Vec<_> = request.headers().get_all(COOKIE).map(HeaderValue::as_bytes).collect();
     let cookie = match Cookie::Portal.find(&lines, portal.is_secure()) {
-        Sent::Nothing | Sent::Misplaced => return Ok(None),
+        Sent::Nothing => return Ok(None),
         Sent::Ambiguous => {
             return Err(Problem::new(400, Reason::AmbiguousCredential.code(), "there are two cookies of one name; delete both"));
         }

@@ -2,7 +2,7 @@
 //! attempts have failed, reports leaks, looks after records whose time has come, and sends notices. How often, and that it
 //! ends in order; what is done is the gate's and the directory's business.
 
-use std::{sync::Arc, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -85,7 +85,7 @@ async fn write_uses(
     stopped: watch::Receiver<bool>,
 ) {
     let mut every = tokio::time::interval(WRITE_USES);
-    let mut told = false;
+    let (mut told_of_uses, mut told_of_sessions) = (false, false);
     loop {
         let last = tokio::select! {
             _ = every.tick() => false,
@@ -100,10 +100,16 @@ async fn write_uses(
         }
         let dropped = signs.usage.take_dropped();
         metrics.count_dropped_uses(dropped);
-        if dropped > 0 && !told {
-            told = true;
+        if dropped > 0 && !mem::replace(&mut told_of_uses, true) {
             tracing::warn!(
                 "the last uses of some tokens are lost, as the store does not take them; this is said once, and counted"
+            );
+        }
+        let dropped = signs.sessions.take_dropped();
+        metrics.count_dropped_sightings(dropped);
+        if dropped > 0 && !mem::replace(&mut told_of_sessions, true) {
+            tracing::warn!(
+                "some sessions may end early, as more are in use than can wait to be written down; this is said once, and counted"
             );
         }
         if last {

@@ -66,6 +66,9 @@ impl Command {
                 } else {
                     output::say(&format!("no mistakes; {rules} {plural}{store}\n"));
                 }
+                for hint in loaded.settings.hints() {
+                    output::note(&format!("keygate: {hint}"));
+                }
                 if rules == 0 {
                     output::note("keygate: without rules every request is refused");
                 }

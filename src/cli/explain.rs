@@ -73,9 +73,14 @@ fn story(told: &Value) -> String {
     let status = told["status"].as_u64().unwrap_or_default();
     let reason = told["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default();
     let _infallible = writeln!(story, "decision   {} {status}{reason}\nbecause    {}", text("decision"), text("because"));
-    for (label, name) in
-        [("account", "account"), ("site", "site"), ("access", "access"), ("via", "via"), ("credential", "credential")]
-    {
+    for (label, name) in [
+        ("sign-in", "sign_in"),
+        ("account", "account"),
+        ("site", "site"),
+        ("access", "access"),
+        ("via", "via"),
+        ("credential", "credential"),
+    ] {
         if let Some(value) = told[name].as_str() {
             let _infallible = writeln!(story, "{label:<10} {value}");
         }

@@ -140,6 +140,9 @@ fn welcome(app: &App, data_dir: &str, made: Option<&Made>) -> String {
              \x20   curl -i {url}\n\n"
         ),
     };
+    if let Some(pages) = &app.addresses().pages {
+        let _infallible = write!(text, "Sign in with a browser, as {ADMIN}:\n\n\x20   {pages}/\n\n");
+    }
     let _infallible = write!(
         text,
         "In front of a server of yours: these print a configuration to paste, with every header it needs.\n\n\

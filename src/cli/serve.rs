@@ -36,8 +36,12 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
     let reload = Reload::of(sources, &loaded);
     in_runtime(async {
         let Loaded { settings, policy, .. } = loaded;
+        let hints = settings.hints();
         let app = App::build(settings, policy).await.map_err(|error| failure(&error))?;
         announce(&app);
+        for hint in hints {
+            tracing::warn!("{hint}");
+        }
         if let Some(hint) = hint {
             tracing::warn!("{hint}");
         }
@@ -75,6 +79,11 @@ pub(super) fn announce(app: &App) {
     let unix = addresses.check_unix.as_ref().map(|path| path.display().to_string());
     let (check, portal, grpc, control) = (addresses.check, addresses.portal, addresses.grpc, addresses.control.display());
     tracing::info!(%check, unix, %portal, %grpc, %control, "listening");
+    if let Some(url) = &addresses.pages {
+        tracing::info!(url, "people sign in here");
+    } else {
+        tracing::info!("nobody can sign in: the pages need `portal.url`");
+    }
 }
 
 pub(super) async fn serve_until_told(app: App, reload: Option<Reload>, logging: &Logging) -> Result<(), Failure> {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::domain::{
     access::Level,
-    decision::CredentialKinds,
+    decision::{CredentialKinds, Via},
     policy::{Demand, HostPattern, Matcher, Otherwise, PathPattern, Policy, Rule, SiteSource, parse_site_list},
     text::{Invalid, Label},
     token::Scope,
@@ -59,7 +59,7 @@ fn rule<'n>(
     let host = pattern.as_ref().ok().and_then(|pattern| pattern.host.as_ref().ok()?.as_ref());
     let demand = match (demand, portal) {
         (Ok(Some(demand)), Some(portal)) if demand.otherwise == Otherwise::Login => {
-            can_sign_in(&mut table, host, portal).map(|()| Some(demand))
+            can_sign_in(&mut table, host, demand.credentials, portal).map(|()| Some(demand))
         }
         (demand, _) => demand,
     };
@@ -183,7 +183,16 @@ fn demand(table: &mut Table<'_, '_>, path: Option<&Option<PathPattern>>) -> Resu
 }
 
 /// A rule that sends browsers to sign in, at a host that they could not come back to, would do nothing.
-fn can_sign_in(table: &mut Table<'_, '_>, host: Option<&HostPattern>, portal: &Portal) -> Result<(), Noted> {
+fn can_sign_in(
+    table: &mut Table<'_, '_>,
+    host: Option<&HostPattern>,
+    credentials: CredentialKinds,
+    portal: &Portal,
+) -> Result<(), Noted> {
+    if !credentials.takes(Via::Session) {
+        return Err(table
+            .refuse("otherwise", "`login` leads to a session, which this rule does not take: add \"session\" to `credentials`"));
+    }
     if portal.url.is_none() || portal.hosts.iter().next().is_none() {
         return Err(table.refuse(
             "otherwise",

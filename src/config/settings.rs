@@ -71,6 +71,23 @@ impl fmt::Debug for SecretsFingerprint {
     }
 }
 
+impl Settings {
+    /// What is no mistake, and most likely not meant.
+    #[must_use]
+    pub fn hints(&self) -> Vec<&'static str> {
+        let behind_proxy = self.portal.url.as_ref().is_some_and(Origin::is_secure);
+        let nobody_is_believed = self.portal.trusted_proxies.networks.is_empty();
+        let mut hints = Vec::new();
+        if behind_proxy && nobody_is_believed {
+            hints.push(
+                "the portal is behind a proxy that brings it TLS, and `portal.trusted_proxies` names none: everybody has the \
+                 proxy's address, so that whoever guesses passwords shuts everybody out; name the proxy's address",
+            );
+        }
+        hints
+    }
+}
+
 /// Where the records live.
 #[derive(Clone, Debug)]
 pub enum Store {

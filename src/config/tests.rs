@@ -1,6 +1,7 @@
 //! The whole way from text to settings, as an operator meets it.
 
 mod mistakes;
+mod portal;
 mod tokens;
 
 use std::{path::Path, time::Duration};

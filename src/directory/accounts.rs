@@ -196,8 +196,8 @@ impl Directory {
             standing.require_confirmation()?;
         }
         new.version += 1;
-        if new_password {
-            // Whoever is in by the old one is out.
+        if new_password || (new.disabled && !old.disabled) {
+            // Whoever is in is out, and stays so when the account is enabled again.
             new.session_generation += 1;
         }
 

@@ -10,7 +10,7 @@ mod own;
 
 use std::{net::IpAddr, time::Duration};
 
-pub use hand_over::Redeemed;
+pub use hand_over::{CodeFault, Redeemed};
 pub use list::SessionInfo;
 pub(super) use list::session_id;
 
@@ -354,7 +354,7 @@ impl Directory {
             Some(_) => Reason::Mismatch,
         };
         // What can be nobody's login may be somebody's password.
-        let typed = || self.shown(typed, MAX_NAME).filter(|typed| Subject::login(typed).is_some()).unwrap_or_default();
+        let typed = || Subject::login(typed).and_then(|_| self.shown(typed, MAX_NAME)).unwrap_or_default();
         let name = account.map_or_else(typed, |account| account.login.to_string());
         let by = By { address: from, ..By::default() };
         let mut event = Event::done(Action::SessionSignIn, name, self.clock.now(), by);
@@ -379,11 +379,6 @@ impl Directory {
         let text: String = printable(text.trim()).chars().take(most).collect();
         (!holds_secret && !text.is_empty()).then_some(text)
     }
-}
-
-/// The store keeps what is over for an hour longer, as its clock may be another.
-fn forget_at(end: Timestamp) -> Timestamp {
-    end.checked_add(Duration::from_hours(1)).unwrap_or(end)
 }
 
 impl From<Refusal> for SignInError {

@@ -1,6 +1,6 @@
 //! Our cookies: their names, how one is found among those of a request, and how one is set. A name with `__Host-` belongs
-//! to an origin over TLS, the same name without it to plain http on loopback; the other spelling is never accepted, since
-//! a sibling domain could have planted it. What is in them is not known here.
+//! to an origin over TLS, the same name without it to plain http on loopback. A cookie in the other spelling is none of
+//! ours: a sibling domain can plant one, and would else decide who gets in. What is in them is not known here.
 
 use std::time::Duration;
 
@@ -24,9 +24,7 @@ pub enum Cookie {
 pub enum Sent<'a> {
     Nothing,
     One(&'a [u8]),
-    /// Only under the name that does not belong to the origin.
-    Misplaced,
-    /// Two of the name, in either spelling, or one that a merge has hidden.
+    /// Two of the name.
     Ambiguous,
 }
 
@@ -57,26 +55,17 @@ impl Cookie {
     /// Looks for it in the `Cookie` headers of a request (RFC 6265 5.4) to an origin with or without TLS.
     #[must_use]
     pub fn find<'a>(self, headers: &[&'a [u8]], secure: bool) -> Sent<'a> {
-        let mut sent = Sent::Nothing;
-        for pair in headers.iter().flat_map(|header| header.split(|byte| *byte == b';')) {
-            let hidden = pair.split(|byte| *byte == b',').skip(1).any(|part| self.read(part).is_some());
-            sent = match (self.read(pair), sent) {
-                _ if hidden => return Sent::Ambiguous,
-                (None, sent) => sent,
-                (Some((spelling, value)), Sent::Nothing) if spelling == secure => Sent::One(value),
-                (Some(_), Sent::Nothing) => Sent::Misplaced,
-                (Some(_), _) => return Sent::Ambiguous,
-            };
+        let name = self.name(secure).as_bytes();
+        let pairs = headers.iter().flat_map(|header| header.split(|byte| *byte == b';'));
+        let mut values = pairs.filter_map(|pair| {
+            let equals = pair.iter().position(|byte| *byte == b'=')?;
+            (pair[..equals].trim_ascii() == name).then(|| pair[equals + 1..].trim_ascii())
+        });
+        match (values.next(), values.next()) {
+            (None, _) => Sent::Nothing,
+            (Some(value), None) => Sent::One(value),
+            (Some(_), Some(_)) => Sent::Ambiguous,
         }
-        sent
-    }
-
-    /// In which spelling the pair is this cookie, and its value.
-    fn read(self, pair: &[u8]) -> Option<(bool, &[u8])> {
-        let equals = pair.iter().position(|byte| *byte == b'=')?;
-        let name = pair[..equals].trim_ascii();
-        let secure = [true, false].into_iter().find(|secure| self.name(*secure).as_bytes() == name)?;
-        Some((secure, pair[equals + 1..].trim_ascii()))
     }
 
     /// The value of `Set-Cookie`. Without `max_age` it ends with the browser.
@@ -109,12 +98,16 @@ mod tests {
         for other in ["", "a=b; x__Host-keygate-check=xyz", "__Host-keygate-check", "__Host-keygate=x", "keygate-checks=x"] {
             assert_eq!(find(&[other], true), Sent::Nothing, "{other}");
         }
-        assert_eq!(find(&["keygate-check=x"], true), Sent::Misplaced);
-        assert_eq!(find(&["__Host-keygate-check=x"], false), Sent::Misplaced);
-        for two in ["keygate-check=x; __Host-keygate-check=xyz", "a=b,__Host-keygate-check=xyz", "keygate-check=x;keygate-check=x"]
-        {
-            assert_eq!(find(&[two], true), Sent::Ambiguous, "{two}");
+        // What a sibling domain can plant, alone and beside ours.
+        for planted in ["keygate-check=x", "a=b,__Host-keygate-check=x", "keygate-check=x; keygate-check=x"] {
+            assert_eq!(find(&[planted], true), Sent::Nothing, "{planted}");
+            let beside = format!("{planted}; __Host-keygate-check=xyz").leak();
+            assert_eq!(find(&[beside], true), Sent::One(b"xyz"), "{planted}");
         }
+        assert_eq!(find(&["__Host-keygate-check=x"], false), Sent::Nothing);
+        assert_eq!(find(&["__Host-keygate-check=x", "keygate-check=xyz"], false), Sent::One(b"xyz"));
+        assert_eq!(find(&["__Host-keygate-check=x; __Host-keygate-check=x"], true), Sent::Ambiguous);
+        assert_eq!(find(&["keygate-check=x;keygate-check=y"], false), Sent::Ambiguous);
         assert_eq!(find(&["keygate-check=x", "keygate-check=x"], false), Sent::Ambiguous);
     }
 

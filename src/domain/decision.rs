@@ -142,6 +142,13 @@ impl Reason {
         }
     }
 
+    /// Whether it is the outage policy that says what this becomes. Not of `busy`: whoever guesses passwords makes that, and
+    /// where a proxy lets requests in on errors it would open the door for him.
+    #[must_use]
+    pub const fn is_outage(self) -> bool {
+        matches!(self, Self::StoreUnavailable)
+    }
+
     /// What an operator reads, where the code alone does not say what to do.
     #[must_use]
     pub const fn explanation(self) -> &'static str {

@@ -13,6 +13,7 @@ pub struct FetchHeaders<'a> {
     origin: Vec<&'a [u8]>,
     accept: Vec<&'a [u8]>,
     websocket: bool,
+    ahead: bool,
 }
 
 impl<'a> FetchHeaders<'a> {
@@ -26,8 +27,16 @@ impl<'a> FetchHeaders<'a> {
             "accept" => self.accept.push(value),
             // Every handshake has it, over HTTP/1.1 and HTTP/2, and proxies pass it on where they keep `Upgrade`.
             "sec-websocket-version" => self.websocket = true,
+            // `prefetch`, or `prefetch;prerender`; nothing else is defined.
+            "sec-purpose" => self.ahead = true,
             _ => {}
         }
+    }
+
+    /// Whether the browser asks ahead of its user, who may never come (`Sec-Purpose`).
+    #[must_use]
+    pub fn is_ahead(&self) -> bool {
+        self.ahead
     }
 
     /// Whether a page of `own` has sent this, or the user himself; `None` when the browser does not say.

@@ -81,6 +81,63 @@ impl AccountId {
     }
 }
 
+/// The length of the ids that people see in lists: 71 bits.
+pub(super) const SHORT_ID_LEN: usize = 12;
+
+/// An id of twelve letters and digits, and the error of a text that is none.
+macro_rules! short_id {
+    ($(#[$doc:meta])* $name:ident, $code:literal, $words:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name([u8; crate::domain::id::SHORT_ID_LEN]);
+
+        impl $name {
+            pub fn generate(rng: &mut impl rand::CryptoRng) -> Self {
+                Self(crate::domain::id::random_base62(rng))
+            }
+
+            /// Twelve letters and digits, or nothing.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                let bytes: [u8; crate::domain::id::SHORT_ID_LEN] = text.as_bytes().try_into().ok()?;
+                crate::domain::id::is_base62(&bytes).then_some(Self(bytes))
+            }
+
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                std::str::from_utf8(&self.0).unwrap_or_default()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.as_str())
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = crate::domain::text::Invalid;
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                Self::parse(&text).ok_or_else(|| crate::domain::text::Invalid::new($code, "id", $words))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.as_str().to_owned()
+            }
+        }
+    };
+}
+pub(super) use short_id;
+
 /// A generator for tests, which have no other place to take one from.
 #[cfg(test)]
 pub(crate) fn test_rng() -> impl CryptoRng {

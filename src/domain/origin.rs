@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use super::site::Host;
+use super::{
+    request::{OWN_SEGMENT, read_path},
+    site::Host,
+};
 
 /// Scheme, host and port. Over plain `http` only on loopback, for trying it out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -132,23 +135,21 @@ impl Target {
     /// Longer ones are not kept.
     pub const MAX_BYTES: usize = 2000;
 
-    /// Printable ASCII that begins with one `/`. Refused: `//`, `\`, white space and controls plain or encoded, a fragment,
-    /// and the paths that are Keygate's own.
+    /// Printable ASCII, with a path that checks read in one way. Refused besides: `\`, white space and controls plain or
+    /// encoded, a fragment, and the paths that are Keygate's own.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let path = text.split('?').next().unwrap_or_default();
-        let lower = text.to_ascii_lowercase();
-        let encoded_in_path = |code: &str| path.to_ascii_lowercase().contains(code);
-        let hidden = lower.match_indices('%').any(|(at, _)| match lower.get(at + 1..at + 3) {
+        // Browsers take `.` and `..` out of a path, also where they are encoded: what is left would not be what was looked at.
+        let segments = read_path(path.as_bytes())?;
+        let hidden = text.match_indices('%').any(|(at, _)| match text.get(at + 1..at + 3) {
             // Blanks in a query are data; in a path somebody could take them for its end.
             Some(hex) => u8::from_str_radix(hex, 16).map_or(true, |byte| byte < 0x20 || byte == 0x7f),
             None => true,
         });
         let fits = text.len() <= Self::MAX_BYTES && text.bytes().all(|byte| byte.is_ascii_graphic());
-        let plain = text.starts_with('/') && !path.contains("//") && !text.contains(['\\', '#']);
-        let own = path == "/.keygate" || path.starts_with("/.keygate/");
-        let good = fits && plain && !hidden && !own && !["%20", "%5c", "%2f"].iter().any(|code| encoded_in_path(code));
-        good.then(|| Self(text.to_owned()))
+        let plain = !text.contains(['\\', '#']) && !segments.iter().any(|segment| segment.contains(' '));
+        (fits && plain && !hidden && segments[0] != OWN_SEGMENT).then(|| Self(text.to_owned()))
     }
 
     /// Where everything begins.
@@ -206,6 +207,8 @@ mod tests {
             ("https://shop.example.com/", "/"),
             ("https://shop.example.com/a/b?c=d%20e&x=//", "/a/b?c=d%20e&x=//"),
             ("https://stats.example.org:8443/x", "/x"),
+            ("https://shop.example.com/.well-known/a..b/...?../.keygate", "/.well-known/a..b/...?../.keygate"),
+            ("https://shop.example.com/%C3%A4/", "/%C3%A4/"),
         ] {
             assert_eq!(hosts.return_to(url).map(|to| to.target.0), Some(target.to_owned()), "{url}");
         }
@@ -233,6 +236,19 @@ mod tests {
             "https://shop.example.com/%zz",
             "https://shop.example.com/\u{fc}",
             "https://shop.example.com/.keygate/logout",
+            "https://shop.example.com/.keygate",
+            "https://shop.example.com/.keygate?x",
+            "https://shop.example.com/%2ekeygate/logout",
+            "https://shop.example.com/.%6beygate/logout",
+            "https://shop.example.com/x/../.keygate/logout",
+            "https://shop.example.com/x/%2e%2e/.keygate/logout",
+            "https://shop.example.com/x/.%2E/.keygate/callback?code=A",
+            "https://shop.example.com/%2e/.keygate/logout",
+            "https://shop.example.com/./",
+            "https://shop.example.com/x/..",
+            "https://shop.example.com/..//evil.example",
+            "https://shop.example.com/%252e%252e/x",
+            "https://shop.example.com/x;y/..;/z",
             " https://shop.example.com/",
             "javascript:alert(1)",
             "",

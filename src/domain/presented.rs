@@ -216,7 +216,7 @@ impl CredentialReader {
             Sent::One(value) if origin.is_some() => {
                 SessionSecret::parse(value).map_or(Presented::Malformed(Via::Session), Presented::Session)
             }
-            Sent::One(_) | Sent::Misplaced => Presented::Malformed(Via::Session),
+            Sent::One(_) => Presented::Malformed(Via::Session),
         }
     }
 

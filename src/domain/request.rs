@@ -106,7 +106,7 @@ pub struct CheckRequest<'a> {
 }
 
 /// What every path begins with that Keygate serves on protected hosts.
-const OWN_SEGMENT: &str = ".keygate";
+pub(super) const OWN_SEGMENT: &str = ".keygate";
 /// More of a body is not read for a decision.
 const MAX_BODY_BYTES: usize = 64 * 1024;
 /// Longer targets are refused; no proxy passes them by default.
@@ -204,7 +204,7 @@ fn is_token_byte(byte: u8) -> bool {
 }
 
 /// Reads a path: `None` when it has more than one reading. The caller has refused controls, blanks and `#`.
-fn read_path(path: &[u8]) -> Option<Vec<Cow<'_, str>>> {
+pub(super) fn read_path(path: &[u8]) -> Option<Vec<Cow<'_, str>>> {
     let rest = path.strip_prefix(b"/")?;
     let mut segments = Vec::with_capacity(8);
     let mut raw_segments = rest.split(|byte| *byte == b'/').peekable();

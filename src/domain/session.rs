@@ -14,64 +14,21 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 use super::{
     account::{Account, Format},
     decision::Reason,
-    id::{AccountId, is_base62, random_base62},
+    id::{AccountId, SHORT_ID_LEN, short_id},
     key::{Digest, short},
-    text::Invalid,
     time::Timestamp,
 };
 
-const ID_LEN: usize = 12;
 const SECRET_LEN: usize = 32;
 /// 32 bytes in base64url without padding.
 const SECRET_CHARS: usize = 43;
 
-/// The public name of a session and of its family. Lists and identity headers show it.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SessionId([u8; ID_LEN]);
-
-impl SessionId {
-    pub fn generate(rng: &mut impl CryptoRng) -> Self {
-        Self(random_base62(rng))
-    }
-
-    /// Twelve letters and digits, or nothing.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let bytes: [u8; ID_LEN] = text.as_bytes().try_into().ok()?;
-        is_base62(&bytes).then_some(Self(bytes))
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionId({})", self.as_str())
-    }
-}
-
-impl TryFrom<String> for SessionId {
-    type Error = Invalid;
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        Self::parse(&text).ok_or_else(|| Invalid::new("session_id_malformed", "id", "a session id is twelve letters and digits"))
-    }
-}
-
-impl From<SessionId> for String {
-    fn from(id: SessionId) -> Self {
-        id.as_str().to_owned()
-    }
-}
+short_id!(
+    /// The public name of a session and of its family. Lists and identity headers show it.
+    SessionId,
+    "session_id_malformed",
+    "a session id is twelve letters and digits"
+);
 
 /// 256 random bits. Wiped when dropped, never printed.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -130,8 +87,8 @@ impl SessionSecret {
 
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let (id, secret) = text.split_at_checked(ID_LEN)?;
-        let session = SessionId(id.try_into().ok().filter(|id: &[u8; ID_LEN]| is_base62(id))?);
+        let (id, secret) = text.split_at_checked(SHORT_ID_LEN)?;
+        let session = SessionId::parse(std::str::from_utf8(id).ok()?)?;
         Some(Self { session, secret: Secret::parse(secret)? })
     }
 
@@ -237,13 +194,14 @@ impl Session {
     /// # Errors
     /// Why it may not.
     pub fn alive(&self, account: &Account, rules: &SessionRules, now: Timestamp) -> Result<(), Reason> {
+        // Disabling ends sessions too; as long as it lasts, it is what their people have to know.
+        if self.account == account.id && account.disabled {
+            return Err(Reason::AccountDisabled);
+        }
         let same = self.account == account.id
             && self.generation == account.generation
             && self.session_generation == account.session_generation;
-        if !same || now >= self.ends_at(rules) {
-            return Err(Reason::SessionEnded);
-        }
-        if account.disabled { Err(Reason::AccountDisabled) } else { Ok(()) }
+        if same && now < self.ends_at(rules) { Ok(()) } else { Err(Reason::SessionEnded) }
     }
 
     /// How far the time last seen may lag behind before it is written anew: little enough that the idle end stays what it
@@ -259,12 +217,10 @@ impl Session {
         self.seen_at.checked_add(Self::touch_every(rules)).is_some_and(|then| now >= then)
     }
 
-    /// Until when a store has to keep the record as it is. Whether it is alive is judged and not left to the store, whose
-    /// clock may be another one; so there is an hour to spare.
+    /// Until when a store has to keep the record as it is.
     #[must_use]
     pub fn kept_until(&self, rules: &SessionRules) -> Timestamp {
-        let end = self.ends_at(rules);
-        end.checked_add(Duration::from_hours(1)).unwrap_or(end)
+        kept_until(self.ends_at(rules))
     }
 
     /// How long the password counts as just given.
@@ -279,6 +235,13 @@ impl Session {
     pub fn is_confirmed(&self, now: Timestamp) -> bool {
         self.confirmation_left(now) >= Self::CONFIRMED_LEFT
     }
+}
+
+/// Until when a store has to keep what ends then. Whether it is alive is judged and not left to the store, whose clock may be
+/// another one; so there is an hour to spare.
+#[must_use]
+pub fn kept_until(end: Timestamp) -> Timestamp {
+    after(end, Duration::from_hours(1))
 }
 
 fn after(time: Timestamp, duration: Duration) -> Timestamp {
@@ -394,6 +357,14 @@ mod tests {
             assert_eq!(session.alive(&account, &RULES, minutes(alive_at)), Ok(()));
             assert_eq!(session.alive(&account, &RULES, minutes(ended_at)), Err(Reason::SessionEnded));
         }
+    }
+
+    #[test]
+    fn a_record_outlives_its_session_by_an_hour() {
+        for (remembered, minute) in [(false, 30 + 120), (true, 14 * 1440 + 60)] {
+            assert_eq!(session(remembered, 30).0.kept_until(&RULES), minutes(minute));
+        }
+        assert_eq!(kept_until(minutes(720)), minutes(780));
     }
 
     #[test]

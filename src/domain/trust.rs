@@ -45,24 +45,20 @@ impl TrustedProxies {
         contains(&self.networks, address)
     }
 
-    /// Walks `X-Forwarded-For` from the right, past trusted proxies: the first that is not one is the client; when
-    /// all are, the leftmost is. `Err` when an entry on the way is no address.
-    pub fn client_of(&self, forwarded_for: &str) -> Result<Option<IpAddr>, NoAddress> {
+    /// Walks the lines of `X-Forwarded-For`, which are one list, from the right, past trusted proxies: the first that is not
+    /// one is the client; when all are, the leftmost is. What stands left of the client he may have written himself, and is
+    /// not looked at. `None` without any line, `Err` when an entry on the way is no address.
+    pub fn client_by<'l>(&self, lines: impl Iterator<Item = &'l [u8]>) -> Result<Option<IpAddr>, NoAddress> {
+        let lines: Vec<_> = lines.collect();
         let mut client = None;
-        for hop in forwarded_for.rsplit(',') {
-            let address = parse_address(hop.trim()).ok_or(NoAddress)?;
+        for hop in lines.iter().rev().flat_map(|line| line.rsplit(|byte| *byte == b',')) {
+            let address = std::str::from_utf8(hop).ok().and_then(|hop| parse_address(hop.trim())).ok_or(NoAddress)?;
             client = Some(address);
             if !self.trusts_address(address) {
                 break;
             }
         }
         Ok(client)
-    }
-
-    /// The same by all lines of the header, which are one list; `None` without any. `Err` also when one is no text.
-    pub fn client_by<'l>(&self, lines: impl Iterator<Item = &'l [u8]>) -> Result<Option<IpAddr>, NoAddress> {
-        let lines: Vec<&str> = lines.map(|line| std::str::from_utf8(line).map_err(|_| NoAddress)).collect::<Result<_, _>>()?;
-        if lines.is_empty() { Ok(None) } else { self.client_of(&lines.join(",")) }
     }
 }
 
@@ -110,7 +106,9 @@ mod tests {
     #[test]
     fn the_client_is_the_first_from_the_right_that_is_no_proxy() {
         let trusted = TrustedProxies { networks: vec!["10.0.0.0/8".parse().unwrap()], unix: false };
-        let client = |header: &str| trusted.client_of(header).map(|client| client.map(|address| address.to_string()));
+        let by_lines =
+            |lines: &[&'static [u8]]| trusted.client_by(lines.iter().copied()).map(|client| client.map(|ip| ip.to_string()));
+        let client = |line: &'static str| by_lines(&[line.as_bytes()]);
         assert_eq!(client("203.0.113.7"), Ok(Some("203.0.113.7".into())));
         assert_eq!(client("1.1.1.1, 203.0.113.7, 10.0.0.1"), Ok(Some("203.0.113.7".into())));
         assert_eq!(client("10.0.0.2,10.0.0.1"), Ok(Some("10.0.0.2".into())));
@@ -118,11 +116,15 @@ mod tests {
         assert_eq!(client("junk, 10.0.0.1"), Err(NoAddress));
         assert_eq!(client(""), Err(NoAddress));
         assert_eq!(client("[2001:db8::1]:443"), Ok(Some("2001:db8::1".into())));
-        let by_lines =
-            |lines: &[&'static [u8]]| trusted.client_by(lines.iter().copied()).map(|client| client.map(|ip| ip.to_string()));
         assert_eq!(by_lines(&[]), Ok(None));
         assert_eq!(by_lines(&[b"1.1.1.1", b"203.0.113.7, 10.0.0.2", b"10.0.0.1"]), Ok(Some("203.0.113.7".into())));
-        assert_eq!(by_lines(&[b"\xff", b"203.0.113.7"]), Err(NoAddress));
+        // What the client wrote himself is not looked at.
+        assert_eq!(by_lines(&[b"\xff", b"203.0.113.7"]), Ok(Some("203.0.113.7".into())));
+        assert_eq!(by_lines(&[b"\xff, 203.0.113.7,10.0.0.1"]), Ok(Some("203.0.113.7".into())));
+        assert_eq!(by_lines(&[b"", b"203.0.113.7"]), Ok(Some("203.0.113.7".into())));
+        for unreadable in [&b"203.0.113.7, \xff"[..], b"203.0.113.7\xff", b"203.0.113.7,", b"203.0.113.7,\xff,10.0.0.1"] {
+            assert_eq!(by_lines(&[unreadable]), Err(NoAddress), "{unreadable:?}");
+        }
     }
 
     #[test]

@@ -72,6 +72,8 @@ pub struct Explanation {
     pub summary: Summary,
     /// Why, in a sentence.
     pub because: String,
+    /// What becomes of a browser where the rule wants it to be sent to sign in.
+    pub sign_in: Option<&'static str>,
 }
 
 impl Gate {
@@ -89,13 +91,16 @@ impl Gate {
             let policy = self.parts.policy.load();
             policy.explain(request).into_iter().map(|(rule, verdict)| RuleLine { rule: rule.name.clone(), verdict }).collect()
         });
-        let (summary, because) = self
+        let (summary, because, sign_in) = self
             .judge(Ok(described), |verdict, _| {
                 let because = match verdict.decision.reason() {
                     Some(reason) => reason.explanation().to_owned(),
                     None => because_allowed(verdict),
                 };
-                (Summary::new(verdict, request_id), because)
+                let to_portal =
+                    ["nobody is sent to the portal, as the host is not in portal.hosts", "a browser is sent to the portal"];
+                let sign_in = verdict.sends_to_sign_in().map(|sends| to_portal[usize::from(sends)]);
+                (Summary::new(verdict, request_id), because, sign_in)
             })
             .await;
         Explanation {
@@ -104,6 +109,7 @@ impl Gate {
             rules,
             summary,
             because,
+            sign_in,
         }
     }
 }

@@ -5,7 +5,10 @@
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use crate::{
@@ -33,6 +36,7 @@ pub struct Sighting {
 #[derive(Default)]
 pub struct SeenSessions {
     waiting: Mutex<HashMap<SessionId, Sighting>>,
+    dropped: AtomicU64,
 }
 
 impl SeenSessions {
@@ -41,7 +45,7 @@ impl SeenSessions {
         Self::default()
     }
 
-    /// Takes note. Where there is no more room it is dropped: such a session may end early and never late.
+    /// Takes note. Where there is no more room it is dropped, and counted: such a session may end early and never late.
     pub fn note(&self, session: &SessionId, sighting: Sighting) {
         let mut waiting = self.waiting();
         if let Some(known) = waiting.get_mut(session) {
@@ -50,7 +54,14 @@ impl SeenSessions {
             }
         } else if waiting.len() < MOST {
             waiting.insert(session.clone(), sighting);
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// How many were dropped since this was last asked.
+    pub fn take_dropped(&self) -> u64 {
+        self.dropped.swap(0, Ordering::Relaxed)
     }
 
     /// When a session was seen, if that waits to be written.

@@ -14,12 +14,12 @@ use crate::domain::{
 /// The value of a cookie, as far as the browser has one that was set here.
 ///
 /// # Errors
-/// When there are two: one of them was planted, and nobody knows which.
+/// When there are two: one of them was planted, and nobody knows which. That needs plain http.
 pub(super) fn read<'r>(request: &'r HttpRequest, url: &Origin, cookie: Cookie) -> Result<Option<&'r [u8]>, Refusal> {
     let lines: Vec<_> = request.headers().get_all(COOKIE).map(HeaderValue::as_bytes).collect();
     match cookie.find(&lines, url.is_secure()) {
         Sent::One(value) => Ok(Some(value)),
-        Sent::Nothing | Sent::Misplaced => Ok(None),
+        Sent::Nothing => Ok(None),
         Sent::Ambiguous => Err(Refusal::two_cookies(cookie.name(url.is_secure()))),
     }
 }

@@ -1,6 +1,6 @@
 //! What the pages say to who has failed too often, and while the store is away.
 
-use super::{PASSWORD, PLAIN, Portal, body, looks::take, token_in};
+use super::{PASSWORD, PLAIN, Portal, body, form, looks::take, token_in};
 use crate::support::{
     browser::Browser,
     programs::wait_for,
@@ -46,6 +46,25 @@ fn who_has_failed_too_often_is_told_when_to_try_again() {
     browser.submit(".main");
     assert!(browser.text("#problem").starts_with("Too many failed attempts."));
     take(&browser, "sign-in-blocked");
+}
+
+#[test]
+fn nobody_hides_his_address_behind_what_is_none() {
+    let trusting = PLAIN.replace("[portal]\n", "[portal]\ntrusted_proxies = [\"127.0.0.78/32\"]\n");
+    let portal = Portal::start(&format!("{trusting}\n[guessing]\nper_address = 2\n"));
+    let client = portal.client();
+    let token = client.token("/sign-in");
+    // What the client wrote, and what the proxy has added; then a proxy that passes on what nobody can read.
+    for (addresses, login) in [("\u{ff}, 203.0.113.9", "ada"), ("203.0.113.9, \u{ff}", "bob")] {
+        let statuses: Vec<_> = (0..4)
+            .map(|_| {
+                let request = client.request("POST", "/sign-in").header("Origin", &portal.url);
+                let request = request.header("X-Forwarded-For", addresses);
+                client.send(&form(request, &[("csrf", &token), ("login", login), ("password", "wrong")])).status
+            })
+            .collect();
+        assert_eq!(statuses, [403, 403, 403, 429], "{addresses}");
+    }
 }
 
 #[test]

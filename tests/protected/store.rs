@@ -53,6 +53,14 @@ fn a_store_that_does_not_answer_ends_no_session() {
     portal.server.freeze();
     let away = now();
     assert_eq!((away.status, away.reason()), (503, "store_unavailable"), "{away:?}");
+    // Nobody is signed out, and whoever sent the form reads why.
+    let form = browser.request("POST", SHOP, "/.keygate/logout").header("Sec-Fetch-Site", "same-origin");
+    let form = form.header("Sec-Fetch-Mode", "navigate").header("Sec-Fetch-Dest", "document");
+    let page = ask(portal.keygate(), "caddy", &form).unwrap();
+    assert_eq!((page.status, page.header("Content-Type"), page.header("Set-Cookie")), (503, "text/html; charset=utf-8", ""));
+    assert!(String::from_utf8_lossy(&page.body).contains("Not available at the moment"), "{page:?}");
+    let by_script = ask(portal.keygate(), "caddy", &browser.fetch("POST", SHOP, "/.keygate/logout")).unwrap();
+    assert_eq!((by_script.status, by_script.header("Content-Type")), (503, "application/json"));
     portal.server.thaw();
     crate::support::programs::wait_for("the store to be asked again", || (now().status == 200).then_some(()));
 }

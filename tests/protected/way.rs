@@ -6,7 +6,7 @@ use crate::support::{
     programs::free_address,
     proxy::Proxy,
     upstream::Seen,
-    visitor::{Portal, Visitor},
+    visitor::{Browser, Portal, Visitor},
 };
 
 const SHOP: &str = "shop.example.com";
@@ -101,11 +101,15 @@ fn the_whole_way_through(proxy: Proxy) {
     refused(visitor.send(visitor.browser.fetch("GET", SHOP, "/admin/")), 403, "site_access");
 
     // For people.
-    page(visitor.visit(SHOP, "/admin/"), "You have no access here");
+    let no_access = visitor.visit(SHOP, "/admin/");
+    assert!(!String::from_utf8_lossy(&no_access.0.body).contains("Sign in again"), "it would lead straight back");
+    page(no_access, "You have no access here");
     page(visitor.visit(SHOP, "/.keygate/why?reason=site_access&id=0123456789abcdef"), "0123456789abcdef");
     page(visitor.visit(SHOP, "/.keygate/callback?code=x"), "The sign-in was not completed");
     let link = visitor.browser.request("GET", SHOP, "/.keygate/logout").header("Sec-Fetch-Site", "cross-site");
     page(visitor.send(link), "action=\"/.keygate/logout\"");
+    let ahead = visitor.browser.navigation(SHOP, "/.keygate/logout").header("Sec-Purpose", "prefetch;prerender");
+    page(visitor.send(ahead), "action=\"/.keygate/logout\"");
     passed(visitor.visit(SHOP, "/pages/7"));
 
     // What opens doors is in no log.
@@ -116,7 +120,7 @@ fn the_whole_way_through(proxy: Proxy) {
     assert!(log.contains("refused") && !log.contains(&token) && !log.contains("code="));
 
     // Out, everywhere.
-    let (out, _) = visitor.send(visitor.browser.fetch("POST", SHOP, "/.keygate/logout"));
+    let (out, _) = visitor.send(visitor.browser.fetch("POST", SHOP, "/.keygate/logout").body(b"a=b".to_vec()));
     assert_eq!((out.status, out.header("Location")), (303, Some("https://auth.example.com/signed-out")), "{out:?}");
     assert_eq!(visitor.browser.cookie(SHOP, "__Host-keygate-check"), None);
     assert!(visitor.browser.cookie(BLOG, "__Host-keygate-check").is_some());
@@ -161,4 +165,34 @@ fn caddy_takes_a_browser_the_whole_way() {
 #[test]
 fn haproxy_takes_a_browser_the_whole_way() {
     the_whole_way_through(Proxy::Haproxy);
+}
+
+/// Nobody has to be let in for what is answered there, so whoever sends a body could fill a disk with it. A proxy that answers
+/// before it has come stores nothing of it.
+#[test]
+fn no_proxy_that_sends_such_requests_on_waits_for_a_body() {
+    for proxy in [Proxy::NginxDebian, Proxy::NginxWheel, Proxy::Haproxy] {
+        let portal = Portal::new();
+        let running = proxy.start_printed(free_address(), &portal.house, str::to_owned);
+        let mut visitor = Visitor::new(&portal, running.address);
+        let browser = Browser::default();
+        let submitted = browser.request("POST", SHOP, "/elsewhere");
+        for request in [
+            browser.request("POST", SHOP, "/.keygate/logout"),
+            browser.navigation(SHOP, "/.keygate/why"),
+            // Refused, with the page that says why.
+            browser.navigation(SHOP, "/elsewhere"),
+            submitted.header("Sec-Fetch-Mode", "navigate").header("Sec-Fetch-Dest", "document"),
+        ] {
+            let mut chunked = request.clone().header("Transfer-Encoding", "chunked");
+            // More than is kept in memory, and no end.
+            chunked.body = [b"8000\r\n".to_vec(), vec![b'x'; 0x8000], b"\r\n".to_vec()].concat();
+            for endless in [request.header("Content-Length", "107374182400"), chunked] {
+                let (method, target) = (endless.method.clone(), endless.target.clone());
+                let (answer, seen) = visitor.send(endless);
+                let refused = matches!(answer.status, 403 | 413) && seen.is_empty();
+                assert!(refused, "{method} {target}: {answer:?}, {}", running.whom());
+            }
+        }
+    }
 }

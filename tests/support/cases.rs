@@ -126,6 +126,15 @@ pub fn assert_red(failures: &[Failure], row: &str, whom: &str) {
 
 /// Whether some application takes that header for one of ours: CGI and its kin read every sign as the same one.
 pub fn is_identity(name: &str) -> bool {
+    is_one_of(&IDENTITY, name)
+}
+
+/// Whether some application takes the method from there.
+pub fn is_method_override(name: &str) -> bool {
+    is_one_of(&["X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"], name)
+}
+
+fn is_one_of(names: &[&str], name: &str) -> bool {
     let name = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
-    IDENTITY.iter().any(|identity| identity.eq_ignore_ascii_case(&name))
+    names.iter().any(|known| known.eq_ignore_ascii_case(&name))
 }

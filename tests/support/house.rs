@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::cases::{Case, Failure, Only, is_identity, table};
+use super::cases::{Case, Failure, Only, is_identity, is_method_override, table};
 use super::http::{Answer, Request};
 use super::keygate::Keygate;
 use super::programs::wait_for;
@@ -234,6 +234,9 @@ impl House {
         self.check_identity(case, &identity)?;
         if let Some(value) = seen.all("authorization").next() {
             return Err(format!("the application got the credential: {value}"));
+        }
+        if let Some((name, value)) = seen.headers.iter().find(|(name, _)| is_method_override(name)) {
+            return Err(format!("the application is told of another method, {name}: {value}"));
         }
         let cookies: Vec<_> =
             seen.all("cookie").flat_map(|line| line.split(';')).map(str::trim).filter(|c| !c.is_empty()).collect();

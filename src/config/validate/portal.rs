@@ -22,8 +22,14 @@ use crate::domain::{
 
 pub(super) fn portal(reader: &mut Reader<'_>) -> Result<Portal, Noted> {
     let listen = reader.text("portal.listen", socket_address);
-    let url = reader.optional("portal.url", origin).map(|url| url.or_else(|| local(listen.as_ref().copied().ok()?)));
-    let hosts = hosts(reader, url.as_ref().ok().and_then(Option::as_ref));
+    let hosts = hosts(reader);
+    let url = reader.optional("portal.url", origin);
+    let url = url.map(|url| url.or_else(|| local(listen.as_ref().copied().ok()?, hosts.as_ref().ok()?)));
+    let hosts = hosts.and_then(|hosts| match &url {
+        Ok(url) => of_its_own(reader, url.as_ref(), &hosts).map(|()| hosts),
+        // What is wrong with it has been said.
+        Err(_) => Ok(hosts),
+    });
     let networks = reader.items("portal.trusted_proxies", network_or_address);
     let per_second = reader.number("portal.requests_per_second", "0 (no limit) to 1000000", |value| value <= 1_000_000);
     Ok(Portal {
@@ -35,26 +41,31 @@ pub(super) fn portal(reader: &mut Reader<'_>) -> Result<Portal, Noted> {
     })
 }
 
-/// Where the browser of whoever tries it out finds it.
-fn local(listen: SocketAddr) -> Option<Origin> {
-    let at_home = listen.ip().is_loopback() && listen.port() != 0;
+/// Where the browser of whoever tries it out finds it. Hosts that others can reach are nothing to try out.
+fn local(listen: SocketAddr, hosts: &ProtectedHosts) -> Option<Origin> {
+    let at_home = listen.ip().is_loopback() && listen.port() != 0 && hosts.iter().all(|origin| !origin.is_secure());
     at_home.then(|| Origin::parse(&format!("http://localhost:{}", listen.port())).ok()).flatten()
 }
 
-fn hosts(reader: &mut Reader<'_>, url: Option<&Origin>) -> Result<ProtectedHosts, Noted> {
+fn hosts(reader: &mut Reader<'_>) -> Result<ProtectedHosts, Noted> {
     let origins = reader.items("portal.hosts", origin)?;
-    if let Some(url) = url
-        && origins.iter().any(|origin| origin.host() == url.host())
-    {
-        let message = "the portal needs a host of its own: the application at its host could use the portal's cookie";
-        return Err(reader.refuse("portal.hosts", message));
-    }
-    if url.is_none() && !origins.is_empty() && reader.whole {
-        let message = "browsers have to be sent somewhere to sign in: give `portal.url` too, such as \"https://auth.example.com\"";
-        return Err(reader.refuse("portal.hosts", message));
-    }
     let twice = "two of these have the same host, and cookies know no ports; keep one";
     ProtectedHosts::new(origins).ok_or_else(|| reader.refuse("portal.hosts", twice))
+}
+
+fn of_its_own(reader: &mut Reader<'_>, url: Option<&Origin>, hosts: &ProtectedHosts) -> Result<(), Noted> {
+    match url {
+        Some(url) if hosts.find(url.host()).is_some() => {
+            let message = "the portal needs a host of its own: the application at its host could use the portal's cookie";
+            Err(reader.refuse("portal.hosts", message))
+        }
+        None if hosts.iter().next().is_some() && reader.whole => {
+            let message =
+                "browsers have to be sent somewhere to sign in: give `portal.url` too, such as \"https://auth.example.com\"";
+            Err(reader.refuse("portal.hosts", message))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn origin(text: &str) -> Result<Origin, String> {
@@ -70,6 +81,9 @@ pub(super) fn sessions(reader: &mut Reader<'_>) -> Result<SessionRules, Noted> {
     let [idle, absolute, remember] = ["sessions.idle", "sessions.absolute", "sessions.remember"].map(|key| reader.text(key, span));
     if let (Ok(idle), Ok(absolute)) = (idle, absolute) {
         refuse_above(reader, ("sessions.idle", idle), ("sessions.absolute", absolute));
+    }
+    if let (Ok(absolute), Ok(remember)) = (absolute, remember) {
+        refuse_above(reader, ("sessions.absolute", absolute), ("sessions.remember", remember));
     }
     Ok(SessionRules { idle: idle?, absolute: absolute?, remember: remember? })
 }

@@ -3,17 +3,14 @@
 
 use std::time::Duration;
 
-use super::{
-    super::{ATTEMPTS, Directory, DirectoryError, Edit, Plan, rng, until_settled},
-    forget_at,
-};
+use super::super::{ATTEMPTS, Directory, DirectoryError, Edit, Plan, rng, until_settled};
 use crate::{
     domain::{
         account::{Account, Format},
         decision::Reason,
         key::Digest,
         origin::{Origin, ReturnTo, Target},
-        session::{CheckSession, Code, Secret, Session, SessionSecret},
+        session::{CheckSession, Code, Secret, Session, SessionSecret, kept_until},
         text::Invalid,
     },
     store::{Key, Record, StoreError},
@@ -36,7 +33,35 @@ pub enum Redeemed {
     AlreadyOpen {
         target: Target,
     },
-    Refused,
+    Refused(CodeFault),
+}
+
+/// Why a code is no good. For the log: who presents one is not told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CodeFault {
+    /// Nobody has made it, or somebody has presented it before.
+    Unknown,
+    OtherHost,
+    Late,
+    /// Without what the host has set in the browser that asked.
+    OtherBrowser,
+    SessionEnded,
+    /// Something of the session has changed each time.
+    Contended,
+}
+
+impl CodeFault {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown or used",
+            Self::OtherHost => "for another host",
+            Self::Late => "late",
+            Self::OtherBrowser => "in another browser",
+            Self::SessionEnded => "its session has ended",
+            Self::Contended => "its session was being changed",
+        }
+    }
 }
 
 impl Directory {
@@ -86,26 +111,37 @@ impl Directory {
         let key = code_key(code);
         for _ in 0..ATTEMPTS {
             let Found { code: record, session, child } = self.find(code, at).await?;
-            let Some(record) = record else { return Ok(Redeemed::Refused) };
+            let Some(record) = record else { return Ok(Redeemed::Refused(CodeFault::Unknown)) };
             // Whatever was written there, nobody is sent anywhere else.
             let target = Target::parse(&record.target).filter(|_| record.origin == at.to_string());
-            let fits = nonce.is_some_and(|nonce| nonce.digest() == record.nonce) && self.clock.now() < record.ends_at;
-            let living = match session.filter(|_| fits) {
-                Some(session) => self.living(session).await?,
-                None => None,
+            let is_right = nonce.is_some_and(|nonce| nonce.digest() == record.nonce);
+            let found = match (target.clone(), session) {
+                (None, _) => Err(CodeFault::OtherHost),
+                _ if self.clock.now() >= record.ends_at => Err(CodeFault::Late),
+                _ if !is_right => Err(CodeFault::OtherBrowser),
+                (_, None) => Err(CodeFault::SessionEnded),
+                (Some(target), Some(session)) => {
+                    self.living(session).await?.map(|session| (session, target)).ok_or(CodeFault::SessionEnded)
+                }
             };
             let mut edit = Edit::default();
             edit.expect_same(key.clone(), &record);
             edit.delete(key.clone());
-            let (Some(session), Some(target)) = (living, target.clone()) else {
-                if self.settle(Plan::Commit(edit, ())).await?.is_none() {
-                    continue;
+            let (session, target) = match found {
+                Ok(found) => found,
+                Err(fault) => {
+                    if self.settle(Plan::Commit(edit, ())).await?.is_none() {
+                        continue;
+                    }
+                    let open = match check {
+                        Some(check) => self.is_open(check, at).await?,
+                        None => false,
+                    };
+                    return Ok(match target.filter(|_| open) {
+                        Some(target) => Redeemed::AlreadyOpen { target },
+                        None => Redeemed::Refused(fault),
+                    });
                 }
-                let open = match check {
-                    Some(check) => self.is_open(check, at).await?,
-                    None => false,
-                };
-                return Ok(target.filter(|_| open).map_or(Redeemed::Refused, |target| Redeemed::AlreadyOpen { target }));
             };
             let cookie = SessionSecret::generate(session.id.clone(), &mut rng());
             let new = CheckSession {
@@ -117,16 +153,16 @@ impl Directory {
             let child_key = Key::CheckSession(session.id.clone(), at.host().clone());
             edit.expect_same(Key::Session(session.id.clone()), &session);
             edit.expect_as_read(child_key.clone(), child.as_ref());
-            edit.put_until(child_key, &new, forget_at(session.ends_at_latest(&self.session_rules)))?;
+            edit.put_until(child_key, &new, kept_until(session.ends_at_latest(&self.session_rules)))?;
             if self.settle(Plan::Commit(edit, ())).await?.is_some() {
                 return Ok(Redeemed::Opened { cookie, max_age: self.cookie_age(&session), target });
             }
         }
-        // Something of the session has changed each time; the code goes all the same.
+        // The code goes all the same.
         let mut edit = Edit::default();
         edit.delete(key);
         self.settle(Plan::Commit(edit, ())).await?;
-        Ok(Redeemed::Refused)
+        Ok(Redeemed::Refused(CodeFault::Contended))
     }
 
     /// What there is of the code's session, at that host.

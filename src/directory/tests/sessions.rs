@@ -134,9 +134,11 @@ async fn all_who_cannot_sign_in_are_refused_alike_and_the_trail_knows_why() {
         ("ci", PASSWORD, "ci", "unknown"),
         ("anonymous", PASSWORD, "anonymous", "unknown"),
         ("", PASSWORD, "", "unknown"),
-        ("a\nb", PASSWORD, "a\\nb", "unknown"),
+        // Nobody's login; it may be a password in the wrong place.
+        ("a\nb", PASSWORD, "", "unknown"),
+        ("my pass phrase", PASSWORD, "", "unknown"),
         (minted.expose_secret(), PASSWORD, "", "unknown"),
-        (&long, PASSWORD, &long[..100], "unknown"),
+        (&long, PASSWORD, "", "unknown"),
     ] {
         assert_eq!(fixture.try_sign_in(ask(typed, password)).await, Err(SignInError::Refused), "{typed}");
         let event = fixture.refused().await.remove(0);
@@ -182,7 +184,8 @@ async fn a_session_ends_with_what_its_account_was() {
     fixture.patch("vera", disabled(true)).await.unwrap();
     assert!(!fixture.is_living(&cookie).await);
     fixture.patch("vera", disabled(false)).await.unwrap();
-    assert!(fixture.is_living(&cookie).await);
+    assert!(!fixture.is_living(&cookie).await, "what has ended does not come back");
+    let cookie = fixture.sign_in("vera").await;
     fixture.directory.revoke_all(&ADMIN, &login("vera"), false, None).await.unwrap();
     assert!(!fixture.is_living(&cookie).await);
     let cookie = fixture.sign_in("vera").await;
@@ -203,7 +206,7 @@ async fn a_code_opens_one_session_on_its_host_and_goes() {
     assert!(fixture.is_child_living(&child, shop().host()).await);
     assert!(!fixture.is_child_living(&child, stats().host()).await, "good at one host");
     assert!(!fixture.is_living(&child).await, "no session of the portal's");
-    assert_eq!(fixture.redeem(&code, &nonce).await, Redeemed::Refused, "good once");
+    assert_eq!(fixture.redeem(&code, &nonce).await, Redeemed::Refused(CodeFault::Unknown), "good once");
 
     // The next hand-over replaces it.
     let (code, nonce) = fixture.code(&cookie).await;
@@ -227,27 +230,27 @@ async fn a_code_that_is_presented_wrongly_is_gone() {
     let cookie = fixture.sign_in("vera").await;
     let other = Secret::generate(&mut rng());
     let (late, life) = (true, Duration::from_secs(30));
-    for (at, own_nonce, is_late) in [
-        (stats(), true, false),
-        (shop(), false, false),
-        (shop(), true, late),
-        (Origin::parse("shop.example.com:8443").unwrap(), true, false),
+    for (at, own_nonce, is_late, fault) in [
+        (stats(), true, false, CodeFault::OtherHost),
+        (shop(), false, false, CodeFault::OtherBrowser),
+        (shop(), true, late, CodeFault::Late),
+        (Origin::parse("shop.example.com:8443").unwrap(), true, false, CodeFault::OtherHost),
     ] {
         let (code, nonce) = fixture.code(&cookie).await;
         if is_late {
             fixture.pass(life);
         }
         let presented = if own_nonce { &nonce } else { &other };
-        assert_eq!(fixture.directory.redeem(&code, &at, Some(presented), None).await.unwrap(), Redeemed::Refused);
-        assert_eq!(fixture.redeem(&code, &nonce).await, Redeemed::Refused, "{at} {own_nonce} {is_late}");
+        assert_eq!(fixture.directory.redeem(&code, &at, Some(presented), None).await.unwrap(), Redeemed::Refused(fault));
+        assert_eq!(fixture.redeem(&code, &nonce).await, Redeemed::Refused(CodeFault::Unknown), "{at} {own_nonce} {is_late}");
     }
     let (code, nonce) = fixture.code(&cookie).await;
-    assert_eq!(fixture.directory.redeem(&code, &shop(), None, None).await.unwrap(), Redeemed::Refused);
-    assert_eq!(fixture.redeem(&code, &nonce).await, Redeemed::Refused);
+    assert_eq!(fixture.directory.redeem(&code, &shop(), None, None).await.unwrap(), Redeemed::Refused(CodeFault::OtherBrowser));
+    assert_eq!(fixture.redeem(&code, &nonce).await, Redeemed::Refused(CodeFault::Unknown));
     // Nobody burns a code by its family's name alone.
     let (code, nonce) = fixture.code(&cookie).await;
     let guess = SessionSecret::generate(code.session.clone(), &mut rng());
-    assert_eq!(fixture.redeem(&guess, &nonce).await, Redeemed::Refused);
+    assert_eq!(fixture.redeem(&guess, &nonce).await, Redeemed::Refused(CodeFault::Unknown));
     fixture.pass(Duration::from_millis(29_999));
     opened(fixture.redeem(&code, &nonce).await);
 }
@@ -265,10 +268,13 @@ async fn a_second_tab_whose_code_is_refused_goes_where_it_wanted() {
     assert!(matches!(&redeemed, Redeemed::AlreadyOpen { target } if target.as_str() == "/a?b=c"), "{redeemed:?}");
     let (code, nonce) = fixture.code(&again).await;
     let redeemed = fixture.directory.redeem(&code, &stats(), Some(&nonce), Some(&check)).await.unwrap();
-    assert_eq!(redeemed, Redeemed::Refused, "a code for another host leads nowhere");
+    assert_eq!(redeemed, Redeemed::Refused(CodeFault::OtherHost), "a code for another host leads nowhere");
     fixture.directory.sign_out(&cookie, None, None).await.unwrap();
     let (code, _) = fixture.code(&again).await;
-    assert_eq!(fixture.directory.redeem(&code, &shop(), None, Some(&check)).await.unwrap(), Redeemed::Refused);
+    assert_eq!(
+        fixture.directory.redeem(&code, &shop(), None, Some(&check)).await.unwrap(),
+        Redeemed::Refused(CodeFault::OtherBrowser)
+    );
 }
 
 #[tokio::test]
@@ -282,7 +288,7 @@ async fn nothing_is_handed_over_by_a_session_that_has_ended_or_to_another_host()
     let (handed, nonce_there) = fixture.code(&cookie).await;
     fixture.patch("vera", AccountPatch { disabled: Some(true), ..AccountPatch::default() }).await.unwrap();
     assert_eq!(code(fixture.directory.hand_over(&cookie, &to("https://shop.example.com/"), nonce).await), "session_ended");
-    assert_eq!(fixture.redeem(&handed, &nonce_there).await, Redeemed::Refused);
+    assert_eq!(fixture.redeem(&handed, &nonce_there).await, Redeemed::Refused(CodeFault::SessionEnded));
 }
 
 #[tokio::test]
@@ -308,7 +314,7 @@ async fn signing_out_anywhere_ends_it_everywhere() {
         assert!(!fixture.is_living(&cookie).await && !fixture.is_child_living(&check, shop().host()).await);
         let child: Option<CheckSession> = fixture.record(Key::CheckSession(cookie.session.clone(), shop().host().clone())).await;
         assert_eq!(child, None);
-        assert_eq!(fixture.redeem(&waiting, &nonce).await, Redeemed::Refused);
+        assert_eq!(fixture.redeem(&waiting, &nonce).await, Redeemed::Refused(CodeFault::SessionEnded));
         assert!(fixture.members(Index::Sessions).await.is_empty());
         assert_eq!(directory.sign_out(&cookie, HERE, None).await, Ok(None));
         let events = fixture.done_since(fixture.clock.now()).await;

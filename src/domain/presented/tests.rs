@@ -113,10 +113,11 @@ fn our_cookie_is_found_once_under_its_own_name_or_refused() {
     assert_eq!(at("localhost", "a=b; keygate-check=SECRET"), "session");
     assert_eq!(at("h", "a=b; x__Host-keygate-check=SECRET"), "nothing");
     assert_eq!(at("h", "__Host-keygate-check=xyz"), "malformed session");
-    assert_eq!(at("h", "keygate-check=SECRET"), "malformed session", "planted by a sibling");
-    assert_eq!(at("localhost", "__Host-keygate-check=SECRET"), "malformed session");
+    assert_eq!(at("h", "keygate-check=SECRET"), "nothing", "planted by a sibling");
+    assert_eq!(at("localhost", "__Host-keygate-check=SECRET"), "nothing");
     assert_eq!(at("elsewhere", "__Host-keygate-check=SECRET"), "malformed session", "no sessions there");
-    assert_eq!(at("h", "keygate-check=x; __Host-keygate-check=SECRET"), "ambiguous");
+    assert_eq!(at("h", "keygate-check=x; __Host-keygate-check=SECRET"), "session");
+    assert_eq!(at("h", "__Host-keygate-check=x; __Host-keygate-check=SECRET"), "ambiguous");
     let both = [("cookie", "__Host-keygate-check=x"), ("authorization", &*format!("Bearer {TOKEN}"))];
     assert_eq!(kind("/", &both), "token bearer", "an explicit token comes before a cookie");
 }

@@ -12,62 +12,24 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::Token;
 use crate::domain::{
-    id::{BASE62, is_base62, random_base62},
+    id::{BASE62, SHORT_ID_LEN as ID_LEN, is_base62, random_base62, short_id},
     key::{Digest, KeyId, ServerKeys},
     session::SessionSecret,
     text::Invalid,
 };
 
-const ID_LEN: usize = 12;
 const SECRET_LEN: usize = 32;
 const CRC_LEN: usize = 6;
 /// `kg-token-1`: domain separation, so that a digest made for another purpose is never a token's.
 const DIGEST_CONTEXT: &[u8] = b"kg-token-1";
 const SESSION_CONTEXT: &[u8] = b"kg-session-token-1";
 
-/// The public part of a token, and the name of its record.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct TokenId([u8; ID_LEN]);
-
-impl TokenId {
-    /// Twelve letters and digits, or nothing.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let bytes: [u8; ID_LEN] = text.as_bytes().try_into().ok()?;
-        is_base62(&bytes).then_some(Self(bytes))
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl fmt::Debug for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenId({})", self.as_str())
-    }
-}
-
-impl TryFrom<String> for TokenId {
-    type Error = Invalid;
-    fn try_from(text: String) -> Result<Self, Invalid> {
-        Self::parse(&text).ok_or_else(|| Invalid::new("token_id_malformed", "id", "a token id is twelve letters and digits"))
-    }
-}
-
-impl From<TokenId> for String {
-    fn from(id: TokenId) -> Self {
-        id.as_str().to_owned()
-    }
-}
+short_id!(
+    /// The public part of a token, and the name of its record.
+    TokenId,
+    "token_id_malformed",
+    "a token id is twelve letters and digits"
+);
 
 /// The letter in the token's text; it must equal the record's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

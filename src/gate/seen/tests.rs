@@ -91,10 +91,11 @@ async fn a_session_that_has_ended_stays_ended() {
 }
 
 #[test]
-fn there_is_an_end_to_what_waits() {
+fn there_is_an_end_to_what_waits_and_what_is_too_much_is_counted() {
     let sessions = SeenSessions::new();
     for number in 0..=MOST {
         sessions.note(&SessionId::parse(&format!("{number:012}")).unwrap(), seen(1, "192.0.2.1"));
     }
-    assert_eq!(sessions.waiting().len(), MOST);
+    assert_eq!((sessions.waiting().len(), sessions.take_dropped()), (MOST, 1));
+    assert_eq!(sessions.take_dropped(), 0, "each is counted once");
 }
