@@ -150,7 +150,7 @@ impl Wire {
         self.metrics.count_code(match &redeemed {
             Redeemed::Opened { .. } => "opened",
             Redeemed::AlreadyOpen { .. } => "already_open",
-            Redeemed::Refused => "refused",
+            Redeemed::Refused(_) => "refused",
         });
         Ok(match redeemed {
             Redeemed::Opened { cookie, max_age, target } => go_on(target)
