@@ -17,6 +17,11 @@ pub(super) struct Form<T> {
 }
 
 impl<T> Form<T> {
+    /// What was typed, whoever sent it: to be shown in the form again, and for nothing else.
+    pub fn typed(&self) -> &T {
+        &self.fields
+    }
+
     /// The fields, if the form was made for whoever has the secret.
     ///
     /// # Errors

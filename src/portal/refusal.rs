@@ -196,11 +196,20 @@ impl ResponseError for Refusal {
     }
 }
 
-/// What the API refuses before a page is asked: too many requests.
+/// What is refused in the API's words before a page is asked, such as too many requests.
 impl From<&Problem> for Refusal {
-    fn from(_: &Problem) -> Self {
-        let text = "Too many requests come from your network. Try again in a few seconds.";
-        Self::later(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "A little slower, please", text, 1)
+    fn from(problem: &Problem) -> Self {
+        match problem.status_code() {
+            StatusCode::TOO_MANY_REQUESTS => {
+                let text = "Too many requests come from your network. Try again in a few seconds.";
+                Self::later(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", "A little slower, please", text, 1)
+            }
+            StatusCode::NOT_FOUND => Self::not_found(),
+            StatusCode::METHOD_NOT_ALLOWED => Self::wrong_method(),
+            StatusCode::SERVICE_UNAVAILABLE => Self::store_away(),
+            status if status.is_server_error() => Self::failed(),
+            status => Self::new(status, "refused", "That is not possible", format!("{problem}.")),
+        }
     }
 }
 
@@ -231,6 +240,20 @@ impl From<DirectoryError> for Refusal {
             DirectoryError::Invalid(Invalid { code, .. })
             | DirectoryError::Taken { code, .. }
             | DirectoryError::Refused { code, .. } => Self::new(StatusCode::FORBIDDEN, code, "That is not possible", detail),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_of_the_api_keeps_its_status() {
+        for status in [400, 401, 403, 404, 405, 409, 422, 429, 500, 503] {
+            let refusal = Refusal::from(&Problem::new(status, "code", "detail"));
+            assert_eq!(refusal.status_code().as_u16(), status, "{refusal:?}");
+            assert_eq!(refusal.response(None).headers().contains_key(RETRY_AFTER), matches!(status, 429 | 503), "{status}");
         }
     }
 }

@@ -107,7 +107,7 @@ pub(super) async fn show(
     let Query { after, notice } = query.map_or(Query { after: None, notice: None }, web::Query::into_inner);
     let is_first = after.is_none();
     let window = Window { after, limit: ON_A_PAGE };
-    let own = visitor.visitor.account.login.clone();
+    let own = visitor.account.login.clone();
     let mut found = state.directory.sessions(&visitor.actor(&request), Some(&own), &window).await?;
     // The one that people look for comes first.
     found.items.sort_by_key(|info| (!info.current, Reverse(info.session.seen_at)));
@@ -148,7 +148,7 @@ pub(super) async fn end_others(
     form: Form<NoFields>,
 ) -> Result<HttpResponse, Refusal> {
     let NoFields {} = form.proven_by(visitor.secret())?;
-    let (actor, login) = (visitor.actor(&request), visitor.visitor.account.login.clone());
+    let (actor, login) = (visitor.actor(&request), visitor.account.login.clone());
     let mut window = Window { after: None, limit: Window::MAX_LIMIT };
     loop {
         let found = state.directory.sessions(&actor, Some(&login), &window).await?;

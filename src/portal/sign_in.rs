@@ -257,11 +257,12 @@ pub(super) async fn submit(
 ) -> Result<HttpResponse, Refusal> {
     let arrival = Arrival::read(request.query_string(), &state.hosts);
     let secret = form_secret(&state, &request)?;
-    let Some(Fields { login, password, remember }) = secret.and_then(|secret| form.proven_by(&secret).ok()) else {
-        Refusal::stale_form().log(&state.directory);
-        return ask(&state, &request, &arrival, Filled::default(), Some(Problem::Stale));
-    };
+    let Fields { login, remember, .. } = form.typed();
     let filled = Filled { login: login.trim().to_owned(), remember: remember.is_some() };
+    let Some(Fields { password, .. }) = secret.and_then(|secret| form.proven_by(&secret).ok()) else {
+        Refusal::stale_form().log(&state.directory);
+        return ask(&state, &request, &arrival, filled, Some(Problem::Stale));
+    };
     if filled.login.is_empty() || password.expose().is_empty() {
         return ask(&state, &request, &arrival, filled, Some(Problem::Missing));
     }

@@ -7,8 +7,9 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, web};
 use super::{PortalState, Refusal, cookies};
 use crate::{
     api::{ClientAddresses, request_id},
-    directory::{Actor, DirectoryError, SessionCookie, Visitor},
+    directory::{Actor, DirectoryError, SessionCookie},
     domain::{
+        account::Account,
         cookie::Cookie,
         csrf,
         session::{Secret, SessionSecret},
@@ -18,7 +19,7 @@ use crate::{
 /// Somebody who is signed in; as an argument of a handler, the page is for such people only.
 pub(super) struct SignedIn {
     pub cookie: SessionSecret,
-    pub visitor: Visitor,
+    pub account: Account,
 }
 
 impl SignedIn {
@@ -27,7 +28,7 @@ impl SignedIn {
         let cookie = cookies::read(request, &state.url, Cookie::Portal)?;
         let Some(cookie) = cookie.and_then(SessionSecret::parse) else { return Ok(None) };
         let visitor = state.directory.visitor(&cookie).await.map_err(DirectoryError::from)?;
-        Ok(visitor.map(|visitor| Self { cookie, visitor }))
+        Ok(visitor.map(|visitor| Self { cookie, account: visitor.account }))
     }
 
     /// What the forms of this session are bound to.
@@ -43,11 +44,11 @@ impl SignedIn {
     // For templates.
 
     pub fn name(&self) -> &str {
-        self.visitor.account.name.as_ref().map_or(self.login(), |name| name.as_str())
+        self.account.name.as_ref().map_or(self.login(), |name| name.as_str())
     }
 
     pub fn login(&self) -> &str {
-        self.visitor.account.login.as_str()
+        self.account.login.as_str()
     }
 
     pub fn csrf(&self) -> String {

@@ -67,7 +67,11 @@ fn a_form_needs_the_token_of_its_own_session() {
     // Before anybody is signed in, the token belongs to a cookie of the form's own.
     let token = before.token("/sign-in");
     let fields = [("csrf", token.as_str()), ("login", "vera"), ("password", PASSWORD)];
-    assert_eq!(portal.client().post("/sign-in", &fields).status, 403);
+    let stale = portal.client().post("/sign-in", &[&fields[..], &[("remember", "on")]].concat());
+    let page = body(&stale);
+    assert_eq!(stale.status, 403);
+    // What was typed need not be typed again, but for the password.
+    assert!(page.contains("value=\"vera\"") && page.contains(" checked") && !page.contains(PASSWORD), "{page}");
     assert_eq!(before.post("/sign-in", &fields).status, 303);
     assert!(is_signed_in(&client) && is_signed_in(&before));
 }
