@@ -454,7 +454,7 @@ async fn signing_out_ends_the_session(on: On) {
     let disabled = house.control.send(Method::PATCH, "/accounts/vera", &json!({ "disabled": true })).await;
     assert_eq!(disabled.status, 200);
     let refused = house.me(other).await;
-    assert_eq!(code(&refused), (401, "session_ended"));
+    assert_eq!(code(&refused), (401, "account_disabled"));
     assert!(!refused.header("www-authenticate").contains("invalid_token"), "no token was presented");
     assert_eq!(house.control.answer(house.control.request(Method::DELETE, "/accounts/vera")).await.status, 204);
     assert_eq!(code(&house.me(other).await), (401, "session_ended"));

@@ -141,7 +141,7 @@ fn a_session_ends_with_its_account_its_generation_and_its_sign_in() {
     let now = || everywhere(&portal, &fetch(&browser, SHOP));
     assert_eq!(now(), said(200, ""));
     keygate.must(&["account", "disable", "vera"]);
-    assert_eq!(now(), said(401, "session_ended"));
+    assert_eq!(now(), said(401, "account_disabled"));
     keygate.must(&["account", "enable", "vera"]);
     assert_eq!(now(), said(401, "session_ended"));
     let browser = signed_in(&portal, "vera");
