@@ -158,9 +158,22 @@ impl Guessing {
             Ok(None) => return false,
             Err(_) => return true,
         };
-        let Ok(mut failures) = self.read(std::slice::from_ref(&subject)).await else { return false };
-        let failures = self.with_unwritten(&self.lock(), &subject, failures.pop().flatten());
-        failures.is_some_and(|failures| self.rules.block(&subject, &failures, self.clock.now()).is_some())
+        let subjects = [subject];
+        loop {
+            let written = self.written.notified();
+            // Only who has failed comes here, so it is no good request that waits.
+            let Some(writes) = self.lock().writes(&subjects) else {
+                written.await;
+                continue;
+            };
+            let Ok(mut failures) = self.read(&subjects).await else { return false };
+            let here = self.lock();
+            // What was written meanwhile would count twice, or not at all.
+            if here.writes(&subjects) == Some(writes) {
+                let failures = self.with_unwritten(&here, &subjects[0], failures.pop().flatten());
+                return failures.is_some_and(|failures| self.rules.block(&subjects[0], &failures, self.clock.now()).is_some());
+            }
+        }
     }
 
     /// Until there is something to write.
