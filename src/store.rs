@@ -13,15 +13,20 @@
 //! 2. Reads see every change acknowledged before they began; an acknowledged change survives `kill -9`
 //!    as far as the medium can.
 //! 3. Say `transient` truly: a check turns it into "try again", never into "unknown".
-//! 4. Add one line to `tests/conformance.rs`, and one arm to `app.rs`.
+//! 4. Tell the memory of a change before it is acknowledged ([`Coherence::always`]), or say up to when it was told.
+//! 5. Add one line to `tests/conformance.rs`, and one arm to `app.rs`.
 
+pub mod coherence;
 pub mod embedded;
 pub mod record;
 pub mod redis;
 pub mod trail;
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
+pub use coherence::{Coherence, Memory, Partition};
 pub use record::{Index, Key, Record};
 pub use trail::{Entry, EntryId, Order, Trail};
 
@@ -69,6 +74,17 @@ pub enum Step {
     Clear(Index),
 }
 
+impl Step {
+    /// The record that this changes.
+    #[must_use]
+    pub fn record(&self) -> Option<&Key> {
+        match self {
+            Self::Put(key, _) | Self::PutUntil(key, _, _) | Self::Delete(key) => Some(key),
+            Self::AddTo(..) | Self::RemoveFrom(..) | Self::Clear(_) => None,
+        }
+    }
+}
+
 /// A set of preconditions and steps that happen together or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Change {
@@ -87,10 +103,7 @@ impl Change {
     /// All records of a change lie in one family of sessions, or outside of all: in a Redis cluster they would otherwise
     /// lie on several nodes, and could not change together. What is beside the records lies outside.
     fn check_family(&self) -> Result<(), StoreError> {
-        let of_steps = self.steps.iter().map(|step| match step {
-            Step::Put(key, _) | Step::PutUntil(key, _, _) | Step::Delete(key) => key.family(),
-            Step::AddTo(..) | Step::RemoveFrom(..) | Step::Clear(_) => None,
-        });
+        let of_steps = self.steps.iter().map(|step| step.record().and_then(Key::family));
         let beside = self.counts.iter().map(|_| None).chain(self.entries.iter().map(|_| None));
         let mut families = self.expect.iter().map(|(key, _)| key.family()).chain(of_steps).chain(beside);
         let first = families.next().flatten();
@@ -121,6 +134,8 @@ pub enum Trouble {
     Plain,
     /// Of a change: nobody knows whether the whole of it was applied.
     Open,
+    /// Of a change: it was applied, and fewer replicas than were asked for have confirmed that they have it.
+    Unconfirmed,
     /// This record is damaged, or of a later version.
     Damaged(String),
 }
@@ -165,6 +180,12 @@ pub struct Page {
 
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
+    /// From now on tells `memory` of every record that changes; the answer says how far it has been told. There is one memory.
+    ///
+    /// A record that is read while its partition is not vouched for is told of as changed before it is handed out, so that
+    /// nobody keeps it.
+    fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence>;
+
     /// The records under `keys`, in their order; `None` where there is none. One round trip.
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError>;
 

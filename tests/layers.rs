@@ -10,7 +10,7 @@ use std::{
 const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &["domain"]),
-    ("store", &["domain"]),
+    ("store", &["clock", "domain"]),
     ("gate", &["domain", "store", "clock"]),
     // The hasher is the pool of the gate; passwords are set here and verified there. The signs of a token's use, or of its
     // leak, come from both; so do failed attempts, which are written down here.

@@ -20,7 +20,7 @@ use crate::{
         token::{LastUse, TokenId},
     },
     metrics::Metrics,
-    store::{Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Store, StoreError, Stored, Trail},
+    store::{Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Store, StoreError, Stored, Trail},
 };
 
 pub(super) struct ReachedStore {
@@ -102,6 +102,10 @@ impl ReachedStore {
 
 #[async_trait]
 impl Store for ReachedStore {
+    fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence> {
+        self.store.tell(memory)
+    }
+
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
         self.note(self.ready()?.read(keys).await)
     }

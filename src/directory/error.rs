@@ -65,6 +65,10 @@ fn trouble(error: &StoreError) -> String {
         (Trouble::Open, _) => {
             "the store's answer was lost, so this may or may not have been done; look before you ask for it again".to_owned()
         }
+        (Trouble::Unconfirmed, _) => {
+            "this was done, but too few replicas of the store have confirmed it, and a failover could undo it; ask for it again"
+                .to_owned()
+        }
         (Trouble::Damaged(record), _) => format!("the record {record} in the store cannot be read; the log says why"),
         (Trouble::Plain, true) => "the store cannot be reached at the moment, and nothing was done; try again".to_owned(),
         (Trouble::Plain, false) => "the store did not answer as it should; the log says more".to_owned(),

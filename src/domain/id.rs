@@ -6,6 +6,8 @@ use std::fmt;
 use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 
+use super::text::Invalid;
+
 /// The alphabet of identifiers, secrets and checksums, in the order of their base-62 values.
 pub const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -32,31 +34,63 @@ pub(super) fn is_base62(bytes: &[u8]) -> bool {
     bytes.iter().all(u8::is_ascii_alphanumeric)
 }
 
+/// The prefix and sixteen letters and digits. Shorter ones are filled up with zeros.
+const PREFIXED_ID_LEN: usize = 20;
+
 macro_rules! prefixed_id {
     ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name(String);
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name([u8; PREFIXED_ID_LEN]);
 
         impl $name {
             /// Takes the generator, so that tests can be repeated.
             pub fn generate(rng: &mut impl CryptoRng) -> Self {
-                let random = random_base62::<16>(rng);
-                let mut text = String::from($prefix);
-                text.extend(random.iter().map(|byte| char::from(*byte)));
+                let mut text = [0; PREFIXED_ID_LEN];
+                text[..$prefix.len()].copy_from_slice($prefix.as_bytes());
+                text[$prefix.len()..].copy_from_slice(&random_base62::<16>(rng));
                 Self(text)
+            }
+
+            /// At most twenty visible ASCII characters, or nothing.
+            #[must_use]
+            pub fn parse(text: &str) -> Option<Self> {
+                let mut bytes = [0; PREFIXED_ID_LEN];
+                let is_visible = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
+                bytes.get_mut(..text.len()).filter(|_| is_visible)?.copy_from_slice(text.as_bytes());
+                Some(Self(bytes))
             }
 
             #[must_use]
             pub fn as_str(&self) -> &str {
-                &self.0
+                let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(PREFIXED_ID_LEN);
+                std::str::from_utf8(&self.0[..length]).unwrap_or_default()
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.as_str())
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Invalid;
+            fn try_from(text: String) -> Result<Self, Invalid> {
+                Self::parse(&text).ok_or_else(|| Invalid::new("id_malformed", "id", "an id is at most twenty visible characters"))
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self {
+                id.as_str().to_owned()
             }
         }
     };
@@ -76,8 +110,8 @@ prefixed_id!(
 impl AccountId {
     /// The built-in account that stands for nobody in particular. It exists in every store.
     #[must_use]
-    pub fn anonymous() -> Self {
-        Self("acc_anonymous".to_owned())
+    pub const fn anonymous() -> Self {
+        Self(*b"acc_anonymous\0\0\0\0\0\0\0")
     }
 }
 

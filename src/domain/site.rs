@@ -1,6 +1,6 @@
 //! What access is given on: a site, the name that policies and people use for it, and the hosts it lists.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use super::{
 /// The id that people and policies use: `shop`, `1`. Letters, digits, `.`, `_`, `-`; compared exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct SiteName(String);
+pub struct SiteName(Arc<str>);
 
 impl SiteName {
     pub const MAX_CHARS: u64 = 64;
@@ -31,7 +31,7 @@ impl SiteName {
             let detail = "a site id starts with a letter or digit and holds only letters, digits and . _ -";
             return Err(Invalid::new("site_id_characters", "id", detail));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     #[must_use]
@@ -49,7 +49,7 @@ impl TryFrom<String> for SiteName {
 
 impl From<SiteName> for String {
     fn from(name: SiteName) -> Self {
-        name.0
+        name.as_str().to_owned()
     }
 }
 
@@ -62,7 +62,7 @@ impl fmt::Display for SiteName {
 /// A host name or address: lower case, no port, no trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Host(String);
+pub struct Host(Arc<str>);
 
 impl Host {
     /// RFC 1035 2.3.4, as text.
@@ -100,7 +100,7 @@ impl Host {
             }
             None => port.is_empty(),
         };
-        if port_is_valid { Ok(Self(host)) } else { Err(invalid()) }
+        if port_is_valid { Ok(Self(host.into())) } else { Err(invalid()) }
     }
 
     #[must_use]
@@ -118,7 +118,7 @@ impl TryFrom<String> for Host {
 
 impl From<Host> for String {
     fn from(host: Host) -> Self {
-        host.0
+        host.as_str().to_owned()
     }
 }
 

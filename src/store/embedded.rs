@@ -13,6 +13,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +24,10 @@ use self::{
     readers::Readers,
     writer::{Note, Writer},
 };
-use super::{Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Store, StoreError, Stored, Trail};
+use super::{
+    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Store, StoreError, Stored, Trail,
+    coherence::Listener,
+};
 use crate::domain::{
     time::Timestamp,
     token::{LastUse, TokenId},
@@ -102,6 +106,7 @@ pub struct EmbeddedStore {
     // the directory is let go only when nothing writes to it any more.
     readers: Readers,
     writer: Writer,
+    listener: Listener,
     _lock: Lock,
 }
 
@@ -137,13 +142,19 @@ impl EmbeddedStore {
         }
 
         let readers = Readers::open(&path).map_err(database_error)?;
-        let writer = Writer::start(connection).map_err(directory_error)?;
-        Ok(Self { readers, writer, _lock: lock })
+        let listener = Listener::default();
+        let writer = Writer::start(connection, listener.clone()).map_err(directory_error)?;
+        Ok(Self { readers, writer, listener, _lock: lock })
     }
 }
 
 #[async_trait]
 impl Store for EmbeddedStore {
+    fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence> {
+        self.listener.set(memory);
+        Arc::new(Coherence::always())
+    }
+
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
         self.readers.read(keys)
     }

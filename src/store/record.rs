@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{StoreError, Stored, Trouble};
+use super::{Partition, StoreError, Stored, Trouble};
 use crate::domain::{
     access::AccessRows,
     account::{Account, Format},
@@ -61,6 +61,32 @@ impl Key {
             Self::Idempotency(digest) => format!("idempotency:{digest}"),
             Self::Meta => "meta".to_owned(),
         }
+    }
+
+    /// The records that a check reads, by their names; no others are remembered.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let (kind, name) = name.split_once(':')?;
+        match kind {
+            "account" => AccountId::parse(name).map(Self::Account),
+            "name" => Some(Self::Name(name.to_owned())),
+            "site" => SiteName::parse(name).ok().map(Self::Site),
+            "host" => Host::parse(name).ok().map(Self::Host),
+            "access" => AccountId::parse(name).map(Self::Access),
+            "token" => TokenId::parse(name).map(Self::Token),
+            "session" => SessionId::parse(name).map(Self::Session),
+            "check" => {
+                let (session, host) = name.split_once(':')?;
+                Some(Self::CheckSession(SessionId::parse(session)?, Host::parse(host).ok()?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Where the record lies.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        self.family().map_or(Partition::DIRECTORY, |family| Partition::of_id(family.as_str()))
     }
 
     /// The family of sessions that the record belongs to. Records of one family lie together, wherever that is.

@@ -28,7 +28,9 @@ use self::{
     keys::Keyspace,
     scripts::{ChangeScripts, ENTRY_FIELD},
 };
-use super::{Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Step, Store, StoreError, Stored, Trail};
+use super::{
+    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Step, Store, StoreError, Stored, Trail,
+};
 use crate::domain::{
     time::Timestamp,
     token::{LastUse, TokenId},
@@ -137,6 +139,10 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
+    fn tell(&self, _: Arc<dyn Memory>) -> Arc<Coherence> {
+        Arc::new(Coherence::unknown())
+    }
+
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
         let keys: Vec<String> = keys.iter().map(|key| self.keys.record(key)).collect();
         let values = self.values(&keys).await?;

@@ -32,7 +32,7 @@ use keygate::{
     },
     gate::{guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::{
-        Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Store, StoreError, Stored, Trail,
+        Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Store, StoreError, Stored, Trail,
         embedded::EmbeddedStore,
         redis::{RedisOptions, RedisStore},
     },
@@ -91,6 +91,10 @@ macro_rules! call {
 
 #[async_trait]
 impl Store for Dying {
+    fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence> {
+        self.store.tell(memory)
+    }
+
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
         if self.of_changes {
             return self.store.read(keys).await;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     domain::time::Timestamp,
-    store::{Change, CommitError, Entry, EntryId, Index, Key, Order, Page, Stored, Trail},
+    store::{Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Stored, Trail},
 };
 
 #[derive(Default)]
@@ -30,6 +30,10 @@ impl Store for Notes {
         }
         self.written.lock().unwrap().extend(uses.iter().cloned());
         Ok(())
+    }
+
+    fn tell(&self, _: Arc<dyn Memory>) -> Arc<Coherence> {
+        unreachable!()
     }
 
     async fn read(&self, _: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {

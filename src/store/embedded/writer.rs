@@ -16,7 +16,7 @@ use crate::{
         time::Timestamp,
         token::{LastUse, TokenId},
     },
-    store::{Change, CommitError, Entry, Expect, Key, Step, StoreError, Stored, Trail, Trouble},
+    store::{Change, CommitError, Entry, Expect, Key, Step, StoreError, Stored, Trail, Trouble, coherence::Listener},
 };
 
 /// Requests in one transaction: bounds how long the first of them waits for the last.
@@ -44,6 +44,15 @@ enum Request {
 }
 
 impl Request {
+    /// The records that this changes.
+    fn written(&self) -> impl Iterator<Item = &Key> {
+        let steps = match self {
+            Self::Change(change, _) => change.steps.as_slice(),
+            Self::Note(..) => &[],
+        };
+        steps.iter().filter_map(Step::record)
+    }
+
     fn answer(self, outcome: Outcome) {
         // Whoever no longer waits for the answer has lost it; the change was still made.
         match self {
@@ -69,9 +78,10 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> io::Result<Self> {
+    pub(super) fn start(connection: Connection, listener: Listener) -> io::Result<Self> {
         let (queue, requests) = mpsc::channel(QUEUE);
-        let thread = thread::Builder::new().name("keygate-store".to_owned()).spawn(move || run(&connection, requests))?;
+        let thread =
+            thread::Builder::new().name("keygate-store".to_owned()).spawn(move || run(&connection, requests, &listener))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
 
@@ -121,7 +131,7 @@ fn ended() -> StoreError {
     StoreError::permanent(message).with(Trouble::Open)
 }
 
-fn run(connection: &Connection, mut requests: mpsc::Receiver<Request>) {
+fn run(connection: &Connection, mut requests: mpsc::Receiver<Request>, listener: &Listener) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut trimmer = beside::Trimmer::default();
     while requests.blocking_recv_many(&mut batch, BATCH) > 0 {
@@ -129,6 +139,8 @@ fn run(connection: &Connection, mut requests: mpsc::Receiver<Request>) {
             Err(Undone::TrailDamaged(error)) => commit_batch(connection, &mut trimmer, &batch, Some(&error)),
             outcomes => outcomes,
         };
+        // Before anybody is answered, and whatever came of it: of a commit that failed nobody knows what it left.
+        batch.iter().flat_map(Request::written).for_each(|key| listener.changed(key));
         match outcomes {
             Ok(outcomes) => batch.drain(..).zip(outcomes).for_each(|(request, outcome)| request.answer(outcome)),
             Err(Undone::Failed(error) | Undone::TrailDamaged(error)) => {
