@@ -316,7 +316,8 @@ fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
             Err(error) => Err(StartError::Embedded(error)),
         },
         config::Store::Redis { url, prefix, timeout } => {
-            let options = RedisOptions { url: url.clone(), prefix: prefix.clone(), timeout: *timeout };
+            let max_staleness = config::MAX_STALENESS;
+            let options = RedisOptions { prefix: prefix.clone(), max_staleness, ..RedisOptions::at(url.clone(), *timeout) };
             let store = RedisStore::new(&options).map_err(|error| StartError::Redis(error.to_string()))?;
             Ok(Arc::new(store))
         }

@@ -83,7 +83,7 @@ fn served_by(program: Program) -> Fixture {
 }
 
 fn options(url: &str, timeout: Duration) -> RedisOptions {
-    RedisOptions { url: url.into(), prefix: "kg:".to_owned(), timeout }
+    RedisOptions::at(url, timeout)
 }
 
 /// Waits so long that a busy machine is no failure.

@@ -6,6 +6,7 @@
 
 mod errors;
 mod keys;
+mod options;
 mod scripts;
 mod uses;
 
@@ -19,10 +20,11 @@ use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
     io::tcp::TcpSettings,
 };
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 use tokio::runtime::Handle;
 
+pub use self::options::{InvalidOptions, RedisOptions, WentBack};
 use self::{
     errors::{commit_error, needs_another, store_error},
     keys::Keyspace,
@@ -35,30 +37,6 @@ use crate::domain::{
     time::Timestamp,
     token::{LastUse, TokenId},
 };
-
-/// Where Redis is and how long to wait for it.
-#[derive(Clone, Debug)]
-pub struct RedisOptions {
-    /// `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS with the system's certificate
-    /// authorities, `redis+unix:///path`.
-    pub url: SecretString,
-    /// What every key begins with, `kg:` unless there is a reason.
-    pub prefix: String,
-    /// How long to wait for a connection, and how long for each answer. A read takes at most
-    /// twice this; a commit whose script the server has forgotten, one answer more.
-    pub timeout: Duration,
-}
-
-/// Why there can be no store with such options. Says nothing of the password in them.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidOptions {
-    #[error("the URL of Redis is not of the form redis://, rediss:// or redis+unix://")]
-    Url,
-    #[error("a key prefix has no braces, white space or control characters")]
-    Prefix,
-    #[error("{0}")]
-    Driver(String),
-}
 
 /// Records in one Redis or Valkey server.
 pub struct RedisStore {

@@ -408,8 +408,8 @@ async fn a_redis_with_too_many_clients_is_transient() {
 async fn stores_with_other_prefixes_or_databases_do_not_see_each_other() {
     let server = Server::start(Program::Redis);
     let of = |database: &str, prefix: &str| {
-        let url = format!("{}{database}", server.url()).as_str().into();
-        RedisStore::new(&RedisOptions { url, prefix: prefix.to_owned(), timeout: Duration::from_secs(30) }).unwrap()
+        let options = options(&format!("{}{database}", server.url()), Duration::from_secs(30));
+        RedisStore::new(&RedisOptions { prefix: prefix.to_owned(), ..options }).unwrap()
     };
     let stores = [of("", "kg:"), of("/3", "kg:"), of("", "other:")];
     for (n, store) in stores.iter().enumerate() {
