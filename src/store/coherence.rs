@@ -97,7 +97,6 @@ impl Coherence {
         self.verified_at[partition.index()].store(at.as_nanos(), Ordering::Release);
     }
 
-    #[expect(dead_code, reason = "Redis does not use it yet")]
     /// Nothing is vouched for any more.
     pub(super) fn withdraw(&self, partition: Partition) {
         self.verify(partition, BootTime::from_nanos(0));
@@ -126,7 +125,6 @@ impl Listener {
         }
     }
 
-    #[expect(dead_code, reason = "Redis does not use it yet")]
     pub(super) fn lost(&self, partitions: &[Partition]) {
         if let Some(memory) = self.0.get() {
             memory.lost(partitions);
