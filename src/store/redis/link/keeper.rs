@@ -163,7 +163,10 @@ impl Keeper {
                 },
                 Some(answer) = errands.join_next() => match answer {
                     Ok(Ok(findings)) => {
-                        self.shared.listener.lost(&connected.canaries.begun_to_move(&findings));
+                        let moving = connected.canaries.begun_to_move(&findings);
+                        if !moving.is_empty() {
+                            self.shared.listener.lost(&moving);
+                        }
                         if findings.is_elsewhere {
                             connected.canaries.take_another_tag();
                             due = sent + NEXT_TAG;
@@ -200,7 +203,8 @@ impl Keeper {
                         return;
                     } else {
                         is_late = true;
-                        due = sent + silence;
+                        // Where it was this process that stood still, the answer has its time from now on.
+                        due = (sent + silence).max(Instant::now() + timeout);
                         let why = format!("Redis: it has not answered for {timeout:?}");
                         self.publish.send_replace(State::Down(StoreError::transient(why)));
                         self.shared.doubt.notify_one();
