@@ -150,7 +150,9 @@ impl Store for RedisStore {
                 let mut connection = ConnectionManager::clone(&manager);
                 if redis::cmd("PING").query_async::<()>(&mut connection).await.is_ok() {
                     memory.lost(&partitions);
-                    partitions.iter().for_each(|partition| told.verify(*partition, now));
+                    for partition in &partitions {
+                        told.verify(*partition, now);
+                    }
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
