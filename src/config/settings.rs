@@ -25,6 +25,7 @@ pub struct Settings {
     /// `None`: `keygate.key` in the data directory.
     pub keys_file: Option<PathBuf>,
     pub store: Store,
+    pub hot_path: HotPath,
     pub check: Check,
     pub portal: Portal,
     /// Where gRPC listens.
@@ -95,17 +96,64 @@ pub enum Store {
         dir: PathBuf,
     },
     Redis {
-        /// `redis://` or `rediss://`; may hold a password.
+        /// As it was given; may hold a password.
         url: SecretString,
+        /// What `url` names.
+        servers: Servers,
         /// What every key begins with.
         prefix: String,
-        /// For one round trip; above zero and never above [`MAX_STALENESS`].
+        /// For one round trip; above zero and never above [`HotPath::max_staleness`].
         timeout: Duration,
+        /// How many replicas must confirm what takes away; at most 16.
+        wait_replicas: u8,
+        went_back: WentBack,
     },
 }
 
-/// For how long a change that takes something away may go unnoticed.
-pub const MAX_STALENESS: Duration = Duration::from_secs(1);
+/// What the URL of a Redis store names.
+#[derive(Clone, Debug)]
+pub enum Servers {
+    /// One server; the driver reads the URL.
+    One,
+    /// Those who know which server of `service` is its master. The login is for that one.
+    Sentinels { at: Vec<ServerAddress>, service: String, database: u16, login: Option<Login> },
+    /// Some of the servers of a cluster, who know the others.
+    Cluster { at: Vec<ServerAddress>, login: Option<Login> },
+}
+
+/// The host is a name or an address, one of IPv6 without brackets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddress {
+    pub host: String,
+    pub port: u16,
+}
+
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// `None`: the server's default user.
+    pub user: Option<String>,
+    pub password: SecretString,
+}
+
+/// What becomes of checks once the store has come back without something that was seen in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WentBack {
+    /// They go on, by what the store says now.
+    Report,
+    /// They are `unavailable`.
+    Refuse,
+}
+
+/// What is remembered of the store, so that a check need not ask it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HotPath {
+    /// For how long a change that takes something away may go unnoticed: 50 ms to 1 min.
+    pub max_staleness: Duration,
+    /// How many records are remembered.
+    pub entries: u32,
+    /// About how much memory they may take, in bytes.
+    pub bytes: u64,
+}
 
 /// The listener that proxies ask.
 #[derive(Clone, Debug)]
