@@ -315,9 +315,6 @@ fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
             Err(error @ OpenError::Held(_)) => Err(StartError::DataDirectoryHeld(error.to_string())),
             Err(error) => Err(StartError::Embedded(error)),
         },
-        config::Store::Redis { servers: config::Servers::Sentinels { .. } | config::Servers::Cluster { .. }, .. } => {
-            Err(StartError::Redis("Sentinel and Cluster are not available in this version".to_owned()))
-        }
         config::Store::Redis { url, prefix, timeout, .. } => {
             let options = RedisOptions { url: url.clone(), prefix: prefix.clone(), timeout: *timeout };
             let store = RedisStore::new(&options).map_err(|error| StartError::Redis(error.to_string()))?;

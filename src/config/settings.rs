@@ -96,43 +96,16 @@ pub enum Store {
         dir: PathBuf,
     },
     Redis {
-        /// As it was given; may hold a password.
+        /// `redis://`, `redis+sentinel://`, `redis+cluster://`, or `rediss` in its place; may hold a password.
         url: SecretString,
-        /// What `url` names.
-        servers: Servers,
         /// What every key begins with.
         prefix: String,
         /// For one round trip; above zero and never above [`HotPath::max_staleness`].
         timeout: Duration,
         /// How many replicas must confirm what takes away; at most 16.
-        wait_replicas: u8,
+        wait_replicas: u32,
         went_back: WentBack,
     },
-}
-
-/// What the URL of a Redis store names.
-#[derive(Clone, Debug)]
-pub enum Servers {
-    /// One server; the driver reads the URL.
-    One,
-    /// Those who know which server of `service` is its master. The login is for that one.
-    Sentinels { at: Vec<ServerAddress>, service: String, database: u16, login: Option<Login> },
-    /// Some of the servers of a cluster, who know the others.
-    Cluster { at: Vec<ServerAddress>, login: Option<Login> },
-}
-
-/// The host is a name or an address, one of IPv6 without brackets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerAddress {
-    pub host: String,
-    pub port: u16,
-}
-
-#[derive(Clone, Debug)]
-pub struct Login {
-    /// `None`: the server's default user.
-    pub user: Option<String>,
-    pub password: SecretString,
 }
 
 /// What becomes of checks once the store has come back without something that was seen in it.

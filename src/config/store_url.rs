@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 
 use super::{
     mistake::{Noted, quoted},
-    settings::{Login, ServerAddress, Servers, Store, WentBack},
+    settings::{Store, WentBack},
     validate::{Reader, duration},
 };
 use crate::domain::site::Host;
@@ -16,7 +16,7 @@ pub(super) const MASK: &str = "********";
 
 enum Backend<'u> {
     Embedded(&'u str),
-    Redis(Servers),
+    Redis,
 }
 
 pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<Store, Noted> {
@@ -31,14 +31,9 @@ pub(super) fn read(reader: &mut Reader<'_>, data_dir: &Path) -> Result<Store, No
     let Some(url) = url? else { return Ok(Store::Embedded { dir: data_dir.to_owned() }) };
     match parse(url.expose_secret()) {
         Ok(Backend::Embedded(dir)) => Ok(Store::Embedded { dir: Path::new(dir).to_owned() }),
-        Ok(Backend::Redis(servers)) => Ok(Store::Redis {
-            servers,
-            prefix: prefix?,
-            timeout: timeout?,
-            wait_replicas: u8::try_from(wait_replicas?).unwrap_or(u8::MAX),
-            went_back: went_back?,
-            url,
-        }),
+        Ok(Backend::Redis) => {
+            Ok(Store::Redis { prefix: prefix?, timeout: timeout?, wait_replicas: wait_replicas?, went_back: went_back?, url })
+        }
         Err(message) => {
             let key = if reader.get("store.url").is_some() { "store.url" } else { "store.url_file" };
             Err(reader.refuse(key, message))
@@ -55,15 +50,15 @@ fn parse(url: &str) -> Result<Backend<'_>, String> {
         };
     }
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-    let servers = match scheme {
+    let judged = match scheme {
         "redis" | "rediss" => redis(rest),
-        "redis+sentinel" => sentinels(rest),
-        "redis+cluster" => cluster(rest),
+        "redis+sentinel" | "rediss+sentinel" => sentinels(rest),
+        "redis+cluster" | "rediss+cluster" => cluster(rest),
         _ => Err("expected \"embedded:DIRECTORY\", \"redis://HOST:PORT\", \"rediss://HOST:PORT\", \
                   \"redis+sentinel://HOST:PORT,…/SERVICE\" or \"redis+cluster://HOST:PORT,…\""
             .to_owned()),
     };
-    servers.map(Backend::Redis)
+    judged.map(|()| Backend::Redis)
 }
 
 /// What precedes the last `@`, and the rest.
@@ -76,7 +71,7 @@ fn split_login(rest: &str) -> Result<(Option<&str>, &str), String> {
 }
 
 /// `[user:password@]host[:port][/database]`.
-fn redis(rest: &str) -> Result<Servers, String> {
+fn redis(rest: &str) -> Result<(), String> {
     let (login, place) = split_login(rest)?;
     let (host, database) = place.split_once('/').unwrap_or((place, ""));
     if Host::parse(host).is_err() || login.is_some_and(|login| login.contains('/')) {
@@ -85,68 +80,45 @@ fn redis(rest: &str) -> Result<Servers, String> {
     if !database.is_empty() && database.parse::<u16>().is_err() {
         return Err("expected a database number after the host, as in \"redis://127.0.0.1:6379/0\", or nothing".to_owned());
     }
-    Ok(Servers::One)
+    Ok(())
 }
 
 /// `[user:password@]host[:port],host[:port]/service[/database]`.
-fn sentinels(rest: &str) -> Result<Servers, String> {
-    let (userinfo, place) = split_login(rest)?;
-    let expected = "expected sentinels and the name of their service, as in \"redis+sentinel://a:26379,b:26379/keygate\"";
-    let (hosts, path) = place.split_once('/').ok_or(expected)?;
+fn sentinels(rest: &str) -> Result<(), String> {
+    let (login, place) = split_login(rest)?;
+    let (hosts, path) = place.split_once('/').unwrap_or((place, ""));
     let (service, database) = path.split_once('/').unwrap_or((path, "0"));
-    if service.is_empty() {
-        return Err(expected.to_owned());
+    if service.is_empty() || !are_hosts(hosts) {
+        return Err(
+            "expected sentinels and the name of their service, as in \"redis+sentinel://a:26379,b:26379/keygate\"".to_owned()
+        );
     }
-    let database = database
-        .parse()
-        .map_err(|_| "expected a database number after the service, as in \"redis+sentinel://a:26379/keygate/0\", or nothing")?;
-    let at = addresses(hosts, 26379).ok_or(expected)?;
-    Ok(Servers::Sentinels { at, service: service.to_owned(), database, login: login(userinfo)? })
+    if database.parse::<u16>().is_err() {
+        return Err(
+            "expected a database number after the service, as in \"redis+sentinel://a:26379/keygate/0\", or nothing".to_owned()
+        );
+    }
+    judge_login(login)
 }
 
 /// `[user:password@]host[:port],host[:port]`. A cluster has one database.
-fn cluster(rest: &str) -> Result<Servers, String> {
-    let (userinfo, hosts) = split_login(rest)?;
-    let expected = "expected some servers of the cluster, as in \"redis+cluster://a:6379,b:6379\", and no database";
-    let at = addresses(hosts.strip_suffix('/').unwrap_or(hosts), 6379).ok_or(expected)?;
-    Ok(Servers::Cluster { at, login: login(userinfo)? })
-}
-
-fn addresses(hosts: &str, default_port: u16) -> Option<Vec<ServerAddress>> {
-    let address = |text: &str| {
-        let host = Host::parse(text).ok()?;
-        // A colon that is not of an address of IPv6.
-        let port = text.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.contains(']') && !port.is_empty());
-        let port = port.map_or(Some(default_port), |port| port.parse().ok()).filter(|port| *port > 0)?;
-        let host = host.as_str();
-        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        Some(ServerAddress { host: bare.to_owned(), port })
-    };
-    hosts.split(',').map(address).collect()
-}
-
-/// `user:password` or `:password`, percent-encoded.
-fn login(userinfo: Option<&str>) -> Result<Option<Login>, String> {
-    let Some(userinfo) = userinfo else { return Ok(None) };
-    let expected =
-        "expected `user:password@` or `:password@` before the hosts; write `/`, `@`, `:` and `%` in them as %2F, %40, %3A, %25";
-    let decoded = |text: &str| decoded(text).ok_or(expected);
-    let (user, password) = userinfo.split_once(':').filter(|_| !userinfo.contains(['/', '@', ','])).ok_or(expected)?;
-    let user = if user.is_empty() { None } else { Some(decoded(user)?) };
-    Ok(Some(Login { user, password: SecretString::from(decoded(password)?) }))
-}
-
-/// Percent-decoded UTF-8.
-fn decoded(text: &str) -> Option<String> {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next()?.as_bytes().to_vec();
-    for part in parts {
-        let (digits, rest) =
-            part.split_at_checked(2).filter(|(digits, _)| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))?;
-        bytes.push(u8::from_str_radix(digits, 16).ok()?);
-        bytes.extend_from_slice(rest.as_bytes());
+fn cluster(rest: &str) -> Result<(), String> {
+    let (login, hosts) = split_login(rest)?;
+    if !are_hosts(hosts.strip_suffix('/').unwrap_or(hosts)) {
+        return Err("expected some servers of the cluster, as in \"redis+cluster://a:6379,b:6379\", and no database".to_owned());
     }
-    String::from_utf8(bytes).ok()
+    judge_login(login)
+}
+
+fn are_hosts(list: &str) -> bool {
+    list.split(',').all(|host| Host::parse(host).is_ok())
+}
+
+/// `user:password` or `:password`.
+fn judge_login(login: Option<&str>) -> Result<(), String> {
+    let good = login.is_none_or(|login| login.contains(':') && !login.contains(['/', ',', '@']));
+    let expected = "expected `user:password@` or `:password@` before the hosts; write `/`, `@` and `,` in them as %2F, %40, %2C";
+    if good { Ok(()) } else { Err(expected.to_owned()) }
 }
 
 fn prefix(text: &str) -> Result<String, String> {
@@ -205,36 +177,19 @@ mod tests {
         }
     }
 
-    fn servers(url: &str) -> Option<Servers> {
-        match parse(url) {
-            Ok(Backend::Redis(servers)) => Some(servers),
-            _ => None,
-        }
-    }
-
-    fn shown(at: &[ServerAddress]) -> Vec<String> {
-        at.iter().map(|server| format!("{} {}", server.host, server.port)).collect()
-    }
-
     #[test]
-    fn sentinels_are_a_list_with_a_service() {
-        let url = "redis+sentinel://ops:p%2Fw%25@a,B.example.com:1,[::1]:2,[::2]/shop/3";
-        let Some(Servers::Sentinels { at, service, database, login: Some(login) }) = servers(url) else { panic!() };
-        assert_eq!(shown(&at), ["a 26379", "b.example.com 1", "::1 2", "::2 26379"]);
-        assert_eq!((service.as_str(), database), ("shop", 3));
-        assert_eq!((login.user.as_deref(), login.password.expose_secret()), (Some("ops"), "p/w%"));
-        let Some(Servers::Sentinels { database: 0, login: None, .. }) = servers("redis+sentinel://a/shop") else { panic!() };
-        for bad in ["", "a", "a/", "/shop", "a,/shop", "a/shop/x", "a/shop/", "a:0/shop", "u@a/shop", ":%zz@a/shop", ":%ff@a/shop"]
-        {
+    fn sentinels_are_a_list_with_a_service_and_a_cluster_is_one_without() {
+        for good in [
+            "redis+sentinel://ops:p%2Fw%25@a,B.example.com:1,[::1]:2,[::2]/shop/3",
+            "rediss+sentinel://a/shop",
+            "redis+cluster://:pw@a,b:7000/",
+            "rediss+cluster://a",
+        ] {
+            assert!(parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a", "a/", "/shop", "a,/shop", "a/shop/x", "a/shop/", "u@a/shop", "a,u:p@b/shop"] {
             assert!(parse(&format!("redis+sentinel://{bad}")).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn a_cluster_is_a_list_without_a_database() {
-        let Some(Servers::Cluster { at, login: Some(login) }) = servers("redis+cluster://:pw@a,b:7000/") else { panic!() };
-        assert_eq!(shown(&at), ["a 6379", "b 7000"]);
-        assert_eq!((login.user, login.password.expose_secret()), (None, "pw"));
         for bad in ["", "a/0", "a,,b", "a b", "a,u:p@b"] {
             assert!(parse(&format!("redis+cluster://{bad}")).is_err(), "{bad}");
         }
@@ -257,7 +212,7 @@ mod tests {
             "redis://:s3cret@h/x?s3cret",
             "rediss://:s3/cret@h",
             "redis+cluster://s3@h",
-            "redis+sentinel://:s3%zz@h/x",
+            "redis+sentinel://s3@h/x",
         ] {
             let message = parse(bad).err().unwrap();
             assert!(!message.contains("s3"), "{message}");

@@ -125,9 +125,7 @@ otherwise = "challenge"
 fn the_documented_example_loads() {
     let Loaded { settings, policy, .. } = load_text("example", EXAMPLE, &[]).unwrap();
     assert_eq!(settings.keys_file.as_deref(), Some(Path::new("/etc/keygate/server.key")));
-    let Store::Redis { url, prefix, timeout, servers: Servers::One, wait_replicas: 1, went_back: WentBack::Report } =
-        &settings.store
-    else {
+    let Store::Redis { url, prefix, timeout, wait_replicas: 1, went_back: WentBack::Report } = &settings.store else {
         panic!("{:?}", settings.store)
     };
     assert_eq!((url.expose_secret(), prefix.as_str(), timeout.as_millis()), ("redis://127.0.0.1:6379", "kg:", 150));
