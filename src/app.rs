@@ -39,7 +39,14 @@ use crate::{
     config::{self, Portal, Settings},
     directory::{self, BootstrapError, Directory, Notices, TrailRules},
     domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
-    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
+    gate::{
+        Gate, Parts,
+        guessing::Guessing,
+        hasher::Hasher,
+        passwords::LocalPasswords,
+        records::{MemoryRules, Records},
+        signs::Signs,
+    },
     metrics::Metrics,
     portal::PortalState,
     store::{
@@ -161,7 +168,6 @@ impl App {
             Err(error) => return Err(StartError::Bootstrap(error)),
         }
         store.watch(direct, POLL);
-        let as_store: Arc<dyn Store> = store.clone();
         let directory = Arc::new(Directory::new(parts));
         metrics.policy_is(policy.rules().len());
         let policy = Arc::new(ArcSwap::from_pointee(policy));
@@ -173,7 +179,7 @@ impl App {
         let session_rules = settings.sessions;
         let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), session_rules, delivery };
         let gate = Gate::new(Parts {
-            store: as_store,
+            records: Arc::new(Records::new(store.clone(), &MemoryRules::default())),
             clock: clock.clone(),
             keys,
             passwords,

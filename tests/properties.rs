@@ -31,7 +31,14 @@ use keygate::{
         token::{TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
+    gate::{
+        Gate, Parts,
+        guessing::Guessing,
+        hasher::Hasher,
+        passwords::LocalPasswords,
+        records::{MemoryRules, Records},
+        signs::Signs,
+    },
     store::embedded::EmbeddedStore,
 };
 use proptest::{prelude::*, sample::select};
@@ -128,7 +135,7 @@ fn house() -> &'static House {
             CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()], hosts: ProtectedHosts::default() };
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let gate = Gate::new(Parts {
-            store,
+            records: Arc::new(Records::new(store, &MemoryRules::default())),
             clock,
             keys,
             passwords,

@@ -1,6 +1,8 @@
 //! The one place where a request is allowed. Total, synchronous, reads no clock. Every guard is a line here;
 //! a success can be rendered only from a [`Grant`], and a `Grant` is made nowhere else.
 
+use std::sync::Arc;
+
 use super::{
     access::{AccessRows, Level},
     account::{Account, AccountKind},
@@ -54,7 +56,7 @@ pub enum Sites<'a> {
     Missing,
     /// At least one does not exist.
     Unknown,
-    Known(&'a [Site]),
+    Known(&'a [Arc<Site>]),
 }
 
 /// Everything that a decision may look at.
@@ -121,7 +123,7 @@ struct Who<'a> {
     account: &'a Account,
     token: Option<&'a Token>,
     session: Option<&'a Session>,
-    sites: &'a [Site],
+    sites: &'a [Arc<Site>],
     access: Level,
 }
 
@@ -280,7 +282,7 @@ fn authorize<'a>(
     account: &Account,
     verified: &Verified<'a>,
     snapshot: &Snapshot<'a>,
-) -> Result<(&'a [Site], Level), Reason> {
+) -> Result<(&'a [Arc<Site>], Level), Reason> {
     if account.kind == AccountKind::Anonymous && demand.otherwise != Otherwise::Anonymous {
         return Err(Reason::NoCredential);
     }

@@ -93,7 +93,7 @@ impl Coherence {
     }
 
     /// Everything acknowledged before `at` has been told, and the memory has handled it.
-    pub(super) fn verify(&self, partition: Partition, at: BootTime) {
+    pub(crate) fn verify(&self, partition: Partition, at: BootTime) {
         self.verified_at[partition.index()].store(at.as_nanos(), Ordering::Release);
     }
 

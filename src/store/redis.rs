@@ -139,8 +139,23 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    fn tell(&self, _: Arc<dyn Memory>) -> Arc<Coherence> {
-        Arc::new(Coherence::unknown())
+    /// Until changes are pushed: nothing is remembered for longer than a moment.
+    fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence> {
+        let coherence = Arc::new(Coherence::unknown());
+        let (told, manager) = (coherence.clone(), self.manager.load_full());
+        self.connector.runtime.spawn(async move {
+            let partitions: Vec<_> = super::Partition::all().collect();
+            loop {
+                let now = crate::clock::BootTime::now();
+                let mut connection = ConnectionManager::clone(&manager);
+                if redis::cmd("PING").query_async::<()>(&mut connection).await.is_ok() {
+                    memory.lost(&partitions);
+                    partitions.iter().for_each(|partition| told.verify(*partition, now));
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        coherence
     }
 
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {

@@ -1,6 +1,6 @@
 //! What judging costs by itself, without a store and without a network.
 
-use std::{collections::BTreeMap, hint::black_box, time::Duration};
+use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keygate::domain::{
@@ -34,7 +34,7 @@ struct World {
     token: Token,
     account: Account,
     access: AccessRows,
-    sites: Vec<Site>,
+    sites: Vec<Arc<Site>>,
     rule: Rule,
 }
 
@@ -109,7 +109,7 @@ fn world() -> World {
         version: 1,
     };
     let rule = rule("orders", Some("shop.example.com"), "/orders/{id}/{*rest}");
-    World { keys, prefixes, text, presented, token, account, access, sites: vec![shop], rule }
+    World { keys, prefixes, text, presented, token, account, access, sites: vec![Arc::new(shop)], rule }
 }
 
 fn described<'a>(headers: &'a ClientHeaders<'a>) -> Described<'a> {

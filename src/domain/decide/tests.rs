@@ -38,7 +38,7 @@ struct World {
     access: Option<AccessRows>,
     token: Option<Token>,
     session: Option<Session>,
-    sites: Option<Vec<Site>>,
+    sites: Option<Vec<Arc<Site>>>,
     site_missing: bool,
     allow_in_url: bool,
 }
@@ -121,7 +121,7 @@ fn world() -> World {
         account: Some(account),
         token: Some(token),
         session: None,
-        sites: Some(vec![shop]),
+        sites: Some(vec![Arc::new(shop)]),
         site_missing: false,
         allow_in_url: false,
     }
@@ -181,7 +181,7 @@ fn anonymous(world: &mut World, level: Level) {
     world.via = Via::None;
     world.token = None;
     world.account = Some(Account::anonymous(Timestamp::from_millis(0)));
-    let shop = world.sites.as_ref().unwrap()[0].clone();
+    let shop = Site::clone(&world.sites.as_ref().unwrap()[0]);
     world.access = Some(rows(&AccountId::anonymous(), &[(&shop, level)]));
 }
 
@@ -292,8 +292,8 @@ fn every_guard_stands_alone() {
         }),
         ("403 site_missing", |w| w.site_missing = true),
         ("403 site_missing", |w| w.sites = Some(Vec::new())),
-        ("403 site_access", |w| w.sites = Some(vec![site("shop")])),
-        ("403 site_access", |w| w.sites.as_mut().unwrap().push(site("other"))),
+        ("403 site_access", |w| w.sites = Some(vec![Arc::new(site("shop"))])),
+        ("403 site_access", |w| w.sites.as_mut().unwrap().push(Arc::new(site("other")))),
         ("403 site_access", |w| w.access = None),
         ("403 site_access", |w| w.access.as_mut().unwrap().account = AccountId::anonymous()),
         ("403 site_access", |w| w.method = "POST"),
@@ -359,7 +359,7 @@ fn access_is_the_least_of_owner_token_and_site_for_every_combination() {
             for ceiling in levels.map(Some).into_iter().chain([None]) {
                 for needed in [Level::View, Level::Write, Level::Admin, Level::Superuser] {
                     let mut world = world();
-                    let shop = world.sites.as_ref().unwrap()[0].clone();
+                    let shop = Site::clone(&world.sites.as_ref().unwrap()[0]);
                     let owner = world.account().id.clone();
                     world.account().superuser = superuser;
                     world.access = Some(rows(&owner, &[(&shop, row)]));
@@ -383,9 +383,9 @@ fn a_grant_says_who_it_is() {
     let mut world = world();
     let blog = site("blog");
     let owner = world.account().id.clone();
-    let shop = world.sites.as_ref().unwrap()[0].clone();
+    let shop = Site::clone(&world.sites.as_ref().unwrap()[0]);
     world.access = Some(rows(&owner, &[(&shop, Level::Admin), (&blog, Level::Write)]));
-    world.sites.as_mut().unwrap().push(blog);
+    world.sites.as_mut().unwrap().push(Arc::new(blog));
     world.decide(|decision| {
         let Decision::Allow(grant) = decision else { panic!("{decision:?}") };
         assert_eq!((grant.account(), grant.kind()), (Some("vera"), Some(AccountKind::Human)));
