@@ -321,7 +321,7 @@ fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
             Err(error @ OpenError::Held(_)) => Err(StartError::DataDirectoryHeld(error.to_string())),
             Err(error) => Err(StartError::Embedded(error)),
         },
-        config::Store::Redis { url, prefix, timeout } => {
+        config::Store::Redis { url, prefix, timeout, .. } => {
             let options = RedisOptions { url: url.clone(), prefix: prefix.clone(), timeout: *timeout };
             let store = RedisStore::new(&options).map_err(|error| StartError::Redis(error.to_string()))?;
             Ok(Arc::new(store))
