@@ -36,7 +36,7 @@ use crate::{
     },
     api::ApiState,
     clock::{Clock, SystemClock},
-    config::{self, Portal, Settings},
+    config::{self, HotPath, Portal, Settings},
     directory::{self, BootstrapError, Directory, Notices, TrailRules},
     domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
     gate::{
@@ -44,7 +44,7 @@ use crate::{
         guessing::Guessing,
         hasher::Hasher,
         passwords::LocalPasswords,
-        records::{MemoryRules, Records},
+        records::{Bounds, MemoryRules, Records},
         signs::Signs,
     },
     metrics::Metrics,
@@ -179,7 +179,7 @@ impl App {
         let session_rules = settings.sessions;
         let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), session_rules, delivery };
         let gate = Gate::new(Parts {
-            records: Arc::new(Records::new(store.clone(), &MemoryRules::default())),
+            records: Arc::new(Records::new(store.clone(), &memory_rules(&settings))),
             clock: clock.clone(),
             keys,
             passwords,
@@ -327,6 +327,15 @@ fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
             Ok(Arc::new(store))
         }
     }
+}
+
+fn memory_rules(settings: &Settings) -> MemoryRules {
+    let HotPath { max_staleness, entries, bytes } = settings.hot_path;
+    let store_timeout = match settings.store {
+        config::Store::Redis { timeout, .. } => timeout,
+        config::Store::Embedded { .. } => max_staleness,
+    };
+    MemoryRules { max_staleness, store_timeout, bounds: Bounds { entries: u64::from(entries), bytes } }
 }
 
 /// gRPC runs in a runtime of its own: its versions of `http` and `h2` are not actix-web's, and neither side can starve the other.
