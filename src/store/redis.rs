@@ -6,6 +6,7 @@
 
 mod errors;
 mod keys;
+mod live;
 mod scripts;
 mod uses;
 
@@ -29,7 +30,8 @@ use self::{
     scripts::{ChangeScripts, ENTRY_FIELD},
 };
 use super::{
-    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Step, Store, StoreError, Stored, Trail,
+    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Step, Store, StoreError, Stored, Trail,
+    live::Server,
 };
 use crate::domain::{
     time::Timestamp,
@@ -150,7 +152,9 @@ impl Store for RedisStore {
                 let mut connection = ConnectionManager::clone(&manager);
                 if redis::cmd("PING").query_async::<()>(&mut connection).await.is_ok() {
                     memory.lost(&partitions);
-                    partitions.iter().for_each(|partition| told.verify(*partition, now));
+                    for partition in &partitions {
+                        told.verify(*partition, now);
+                    }
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -276,6 +280,12 @@ impl Store for RedisStore {
     /// Redis does it by itself.
     async fn forget_expired(&self, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn live(&self) -> Live {
+        let answer = live::answer(self.ask(&live::question()).await);
+        let address = self.connector.client.get_connection_info().addr().to_string();
+        Live { kind: "redis", wait_replicas: 0, servers: vec![Server { address, answer }] }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
