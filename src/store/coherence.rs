@@ -146,7 +146,6 @@ impl Listener {
         }
     }
 
-    #[expect(dead_code, reason = "Redis does not use it yet")]
     pub(super) fn lost(&self, partitions: &[Partition]) {
         if let Some(memory) = self.0.get() {
             memory.lost(partitions);

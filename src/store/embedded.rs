@@ -84,6 +84,9 @@ const SCHEMA_VERSION: usize = MIGRATIONS.len();
 const WRITER_PATIENCE: Duration = Duration::from_secs(2);
 const READER_PATIENCE: Duration = Duration::from_millis(100);
 
+/// How often it is looked whether somebody else has changed the file, with `sqlite3`.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
+
 /// Why a data directory could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -152,6 +155,7 @@ impl EmbeddedStore {
 impl Store for EmbeddedStore {
     fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence> {
         self.listener.set(memory);
+        self.writer.look_around_every(LOOK_AROUND);
         Arc::new(Coherence::always())
     }
 
