@@ -30,7 +30,7 @@ use crate::{
         request::{CheckRequest, Described},
         session::{Session, SessionRules},
         time::Timestamp,
-        token::{PlainToken, Token},
+        token::{JudgedToken, PlainToken},
     },
 };
 use find::{FoundSites, Search};
@@ -89,7 +89,7 @@ impl Verdict<'_> {
 
 /// What was presented, with the right secret.
 struct Seen<'a> {
-    token: Option<&'a Token>,
+    token: Option<&'a JudgedToken>,
     session: Option<&'a Session>,
     now: Timestamp,
     client: Option<IpAddr>,
@@ -98,7 +98,7 @@ struct Seen<'a> {
 /// The records of one check.
 #[derive(Default)]
 struct Gathered {
-    token: Option<Arc<Token>>,
+    token: Option<Arc<JudgedToken>>,
     session: Option<Arc<Session>>,
     account: Option<Arc<Account>>,
     access: Option<Arc<AccessRows>>,

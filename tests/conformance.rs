@@ -11,6 +11,7 @@ mod model;
 mod races;
 mod records;
 mod redis;
+mod telling;
 mod trail;
 mod until;
 mod uses;
@@ -49,6 +50,7 @@ use self::{
         a_record_of_a_future_format_is_an_error_and_not_absent, keys_and_members_may_have_odd_characters,
         large_records_come_back_whole, versions_are_exact_up_to_their_limit,
     },
+    telling::what_is_vouched_for_has_been_told,
     trail::{
         a_bounded_trail_keeps_the_newest_and_touches_no_other, a_change_and_its_entries_happen_together,
         a_change_may_have_two_thousand_entries_and_members, entries_are_paged_from_both_ends_without_a_gap,
@@ -83,7 +85,7 @@ fn served_by(program: Program) -> Fixture {
 }
 
 fn options(url: &str, timeout: Duration) -> RedisOptions {
-    RedisOptions { url: url.into(), prefix: "kg:".to_owned(), timeout }
+    RedisOptions::at(url, timeout)
 }
 
 /// Waits so long that a busy machine is no failure.
@@ -140,6 +142,7 @@ macro_rules! conformance {
                 a_time_replaces_another,
                 a_change_is_for_one_family_or_for_none,
                 families_do_not_mix,
+                what_is_vouched_for_has_been_told,
             );
         })+
     };

@@ -117,6 +117,7 @@ fn house() -> &'static House {
             hosts: ProtectedHosts::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
         });
+        let _inside = runtime.enter();
         let token = runtime.block_on(async {
             let actor = Actor::system("test");
             directory.bootstrap().await.unwrap();

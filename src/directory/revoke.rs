@@ -100,7 +100,7 @@ impl Directory {
                     &standing,
                     &old,
                     Some(&owner),
-                    done.clone().unwrap_or_else(|| standing.revocation(why)),
+                    done.as_deref().cloned().unwrap_or_else(|| standing.revocation(why)),
                     keep_minted,
                 )?,
             };
@@ -301,7 +301,9 @@ fn end(
     keeps_minted: bool,
 ) -> Result<Token, StoreError> {
     let told = [("account", owner.map(|owner| owner.login.to_string())), ("revoked_because", revocation.why.clone())];
-    let new = Token { revoked: Some(Revocation { keeps_minted, ..revocation }), version: old.version + 1, ..old.clone() };
+    let mut new = old.clone();
+    new.revoked = Some(Box::new(Revocation { keeps_minted, ..revocation }));
+    new.version += 1;
     edit.expect_same(Key::Token(old.id.clone()), old);
     edit.put(Key::Token(new.id.clone()), &new)?;
     let mut event = standing.event(Action::TokenRevoke, old.id.as_str());

@@ -132,27 +132,27 @@ impl From<TokenInfo> for TokenView {
         let why = revoked.as_ref().and_then(|revoked| revoked.why.clone());
         let (revoked_at, revoked_by) = revoked.map(|revoked| (revoked.at, revoked.by)).unzip();
         Self {
-            id: token.id,
+            id: token.judged.id,
             account: login,
             kind,
             name: token.name,
             device: token.device,
-            levels: levels(&token.ceiling),
-            scopes: token.scopes,
-            networks: token.networks,
-            secure_only: token.secure_only,
+            levels: levels(&token.judged.ceiling),
+            scopes: token.judged.scopes,
+            networks: token.judged.networks,
+            secure_only: token.judged.secure_only,
             created_at: token.created_at,
             created_by: token.created_by.account,
-            expires_at: token.expires_at,
+            expires_at: token.judged.expires_at,
             revoked_at,
             revoked_by,
             revoked_because: why,
-            superseded_by: token.superseded.map(|superseded| superseded.by),
+            superseded_by: token.judged.superseded.map(|superseded| superseded.by),
             last_used,
             state,
             created_with: token.created_by.credential,
             system: token.system,
-            version: token.version,
+            version: token.judged.version,
         }
     }
 }

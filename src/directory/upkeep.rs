@@ -113,7 +113,7 @@ impl Directory {
             let owners = self.accounts_by_id(above.iter().map(|above| above.account.clone())).await?;
             let ended = |above: &Token| {
                 let with_all = owners.get(&above.account).and_then(|owner| owner.end_of(above.generation));
-                let revoked = above.revoked.as_ref().or(with_all)?;
+                let revoked = above.revoked.as_deref().or(with_all)?;
                 if Some(&above.id) == successor.as_ref() {
                     return Some((successor_revoked(&above.id), revoked.keeps_minted));
                 }
@@ -168,7 +168,8 @@ impl Directory {
             let info = self.info(old.clone(), &owner, standing.now).await?;
             match self.due(&info, &owner, standing.now) {
                 Due::Warning { ending, unused } => {
-                    let mut new = Token { version: old.version + 1, ..old.clone() };
+                    let mut new = old.clone();
+                    new.version += 1;
                     let mut events = Vec::new();
                     let mut warn = |action, what: &str, value: Value| {
                         let mut event = standing.event(action, id.as_str());

@@ -14,7 +14,7 @@ use super::{
     session::{Session, SessionRules},
     site::Site,
     time::Timestamp,
-    token::{Scope, Token},
+    token::{JudgedToken, Scope},
 };
 
 /// What was found out about the presented credential.
@@ -44,7 +44,7 @@ pub struct Verified<'a> {
     pub account: Option<&'a Account>,
     pub access: Option<&'a AccessRows>,
     /// `None` for a password and for a session.
-    pub token: Option<&'a Token>,
+    pub token: Option<&'a JudgedToken>,
     /// Which the browser's cookie has proved.
     pub session: Option<&'a Session>,
 }
@@ -121,7 +121,7 @@ pub struct Grant<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Who<'a> {
     account: &'a Account,
-    token: Option<&'a Token>,
+    token: Option<&'a JudgedToken>,
     session: Option<&'a Session>,
     sites: &'a [Arc<Site>],
     access: Level,

@@ -24,7 +24,7 @@ use crate::{
         session::{CheckSession, Session, SessionSecret},
         site::{Host, Site},
         text::fold,
-        token::{PresentedToken, Token},
+        token::{JudgedToken, PresentedToken},
     },
     store::{
         Key, StoreError,
@@ -77,7 +77,7 @@ impl Gate {
         sites: Result<FoundSites, Stop>,
         view: &mut View<'_>,
     ) -> Result<(Gathered, Verification), Stop> {
-        let token = view.get::<Token>(Key::Token(presented.id.clone()))?;
+        let token = view.get::<JudgedToken>(Key::Token(presented.id.clone()))?;
         let Some(token) = token else { return Ok((Gathered::default(), Verification::Unknown)) };
         if !presented.verifies(&token, &self.parts.keys) {
             return Ok((Gathered::default(), Verification::Mismatch));

@@ -97,7 +97,6 @@ impl Coherence {
         self.verified_at[partition.index()].store(at.as_nanos(), Ordering::Release);
     }
 
-    #[expect(dead_code, reason = "Redis does not use it yet")]
     /// Nothing is vouched for any more.
     pub(super) fn withdraw(&self, partition: Partition) {
         self.verify(partition, BootTime::from_nanos(0));

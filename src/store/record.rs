@@ -13,7 +13,7 @@ use crate::domain::{
     session::{CheckSession, Code, Session, SessionId},
     site::{Host, Site, SiteName},
     time::Timestamp,
-    token::{Token, TokenId},
+    token::{JudgedToken, Token, TokenId},
 };
 
 /// The name of a record.
@@ -30,7 +30,7 @@ pub enum Key {
     Session(SessionId),
     CheckSession(SessionId, Host),
     /// A one-time code of the family, by the digest of its secret.
-    Code(SessionId, String),
+    Code(SessionId, Box<str>),
     /// Failed attempts of a subject, by what they were and its name.
     Failures(String),
     /// The last version of a site that was deleted: one that is made again under its name goes on from there, so that no
@@ -251,6 +251,7 @@ record!(
     Meta,
     NameClaim,
     PastSite,
+    JudgedToken,
     Session,
     Site,
     Token

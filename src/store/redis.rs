@@ -1,84 +1,66 @@
 //! Redis 7 or Valkey, one server, RESP3.
 //!
-//! Owns the connection; `keys` spells the keys, `scripts` and `uses` hold what runs inside Redis, `errors` is the way
-//! from the driver's errors to ours. A record is a string of JSON there, an index a sorted set whose scores are all 0,
-//! so its order is that of the bytes, a trail a stream. Of a record nothing but its `version` is read.
+//! `link` holds the connections up and vouches for what it was told, with `tracking`, `canary` and `sequence`; `keys` spells
+//! the keys, `scripts` and `uses` hold what runs inside Redis, `errors` is the way from the driver's errors to ours. A record
+//! is a string of JSON there, an index a sorted set whose scores are all 0, so its order is that of the bytes, a trail a
+//! stream. Of a record nothing but its `version` is read.
+//!
+//! A user of Redis needs the commands that the README names, for keys of the prefix: `CLIENT TRACKING` and the like are in
+//! `@connection`, `INFO` says which server it is and whether a master, `HMGET`, `HSETNX` and `HINCRBY` are for the sequence.
 
+mod canary;
+mod connector;
 mod errors;
 mod keys;
+mod link;
+mod options;
 mod scripts;
+mod sequence;
+mod tracking;
 mod uses;
 
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, Pipeline, ProtocolVersion, RedisError, RedisResult,
-    ServerErrorKind,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-    io::tcp::TcpSettings,
-};
-use secrecy::{ExposeSecret as _, SecretString};
+use redis::{Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError, ServerErrorKind};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use tokio::runtime::Handle;
 
+pub use self::options::{InvalidOptions, RedisOptions, WentBack};
 use self::{
-    errors::{commit_error, needs_another, store_error},
+    errors::{commit_error, store_error},
     keys::Keyspace,
+    link::{Link, Shared},
     scripts::{ChangeScripts, ENTRY_FIELD},
 };
 use super::{
-    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Step, Store, StoreError, Stored, Trail,
+    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Partition, Step, Store, StoreError, Stored,
+    Trail, coherence::Listener,
 };
 use crate::domain::{
     time::Timestamp,
     token::{LastUse, TokenId},
 };
 
-/// Where Redis is and how long to wait for it.
-#[derive(Clone, Debug)]
-pub struct RedisOptions {
-    /// `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS with the system's certificate
-    /// authorities, `redis+unix:///path`.
-    pub url: SecretString,
-    /// What every key begins with, `kg:` unless there is a reason.
-    pub prefix: String,
-    /// How long to wait for a connection, and how long for each answer. A read takes at most
-    /// twice this; a commit whose script the server has forgotten, one answer more.
-    pub timeout: Duration,
-}
-
-/// Why there can be no store with such options. Says nothing of the password in them.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidOptions {
-    #[error("the URL of Redis is not of the form redis://, rediss:// or redis+unix://")]
-    Url,
-    #[error("a key prefix has no braces, white space or control characters")]
-    Prefix,
-    #[error("{0}")]
-    Driver(String),
-}
-
-/// Records in one Redis or Valkey server.
+/// Records in Redis or Valkey.
 pub struct RedisStore {
-    connector: Connector,
-    /// Reconnects by itself when a connection breaks; see [`needs_another`] for when it does not.
-    manager: ArcSwap<ConnectionManager>,
+    address: String,
+    link: Link,
     keys: Keyspace,
     scripts: ChangeScripts,
+    coherence: Arc<Coherence>,
+    listener: Listener,
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.connector.client.get_connection_info().addr().to_string();
-        f.debug_struct("RedisStore").field("address", &address).field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("address", &self.address).field("keys", &self.keys).finish_non_exhaustive()
     }
 }
 
 impl RedisStore {
-    /// Connects when it is first asked something, so Redis may be away now. The connection lives in the runtime
-    /// in which this is called, whichever runtime's task asks first, and must not outlive it.
+    /// Redis may be away now: connections are made, and made again, by tasks of the runtime in which this is called. They
+    /// end with the store.
     ///
     /// # Errors
     /// When the options can never work.
@@ -87,39 +69,18 @@ impl RedisStore {
     /// Outside a tokio runtime.
     pub fn new(options: &RedisOptions) -> Result<Self, InvalidOptions> {
         let keys = Keyspace::new(&options.prefix).ok_or(InvalidOptions::Prefix)?;
-        let connector = Connector::new(options)?;
-        let manager = connector.manager().map_err(|error| InvalidOptions::Driver(error.to_string()))?;
-        Ok(Self { connector, manager: ArcSwap::from_pointee(manager), keys, scripts: ChangeScripts::new() })
+        // The driver's own words may repeat the URL.
+        let info = options.url.expose_secret().into_connection_info().map_err(|_| InvalidOptions::Url)?;
+        let address = info.addr().clone();
+        let (coherence, listener) = (Arc::new(Coherence::unknown()), Listener::default());
+        let shared = Shared::new(options, info, keys.clone(), coherence.clone(), listener.clone());
+        let link = Link::start(Arc::new(shared), address.clone(), Partition::all().collect());
+        Ok(Self { address: address.to_string(), link, keys, scripts: ChangeScripts::new(), coherence, listener })
     }
 
-    /// Sends a command once. Neither this nor the driver sends it again.
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        let manager = self.manager.load_full();
-        let mut connection = ConnectionManager::clone(&manager);
-        let answer = self.connector.in_runtime(command.query_async(&mut connection)).await;
-        self.replace_where_needed(&manager, answer.as_ref().err());
-        answer
-    }
-
-    /// Sends several commands in one round trip. They succeed and fail one by one; the error is that of the first to fail.
-    async fn ask_all(&self, mut commands: Pipeline) -> Result<(), RedisError> {
-        // The driver's own error for several is a list of all of them, and has lost their codes.
-        commands.ignore_errors();
-        let manager = self.manager.load_full();
-        let mut connection = ConnectionManager::clone(&manager);
-        let answers: Result<Vec<RedisResult<()>>, _> = self.connector.in_runtime(commands.query_async(&mut connection)).await;
-        let answer = answers.and_then(|answers| answers.into_iter().collect());
-        self.replace_where_needed(&manager, answer.as_ref().err());
-        answer
-    }
-
-    fn replace_where_needed(&self, manager: &Arc<ConnectionManager>, error: Option<&RedisError>) {
-        if error.is_some_and(needs_another)
-            && let Ok(fresh) = self.connector.manager()
-        {
-            // Only one of the callers that failed together replaces it.
-            self.manager.compare_and_swap(manager, Arc::new(fresh));
-        }
+    /// Sends a command once.
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        self.link.connection().await?.ask(command).await.map_err(|error| store_error(&error))
     }
 
     async fn values(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
@@ -128,7 +89,7 @@ impl RedisStore {
         }
         let mut command = redis::cmd("MGET");
         command.arg(keys);
-        let values: Vec<Option<Vec<u8>>> = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        let values: Vec<Option<Vec<u8>>> = self.ask(&command).await?;
         if values.len() == keys.len() {
             Ok(values)
         } else {
@@ -139,25 +100,9 @@ impl RedisStore {
 
 #[async_trait]
 impl Store for RedisStore {
-    /// Until changes are pushed: nothing is remembered for longer than a moment.
     fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence> {
-        let coherence = Arc::new(Coherence::unknown());
-        let (told, manager) = (coherence.clone(), self.manager.load_full());
-        self.connector.runtime.spawn(async move {
-            let partitions: Vec<_> = super::Partition::all().collect();
-            loop {
-                let now = crate::clock::BootTime::now();
-                let mut connection = ConnectionManager::clone(&manager);
-                if redis::cmd("PING").query_async::<()>(&mut connection).await.is_ok() {
-                    memory.lost(&partitions);
-                    for partition in &partitions {
-                        told.verify(*partition, now);
-                    }
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        coherence
+        self.listener.set(memory);
+        self.coherence.clone()
     }
 
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
@@ -171,7 +116,7 @@ impl Store for RedisStore {
         let one_more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
         let mut command = redis::cmd("ZRANGE");
         command.arg(self.keys.index(index)).arg(first).arg("+").arg("BYLEX").arg("LIMIT").arg(0).arg(one_more);
-        let mut members: Vec<String> = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        let mut members: Vec<String> = self.ask(&command).await?;
         let more = members.len() > limit;
         members.truncate(limit);
         Ok(Page { members, more })
@@ -185,11 +130,12 @@ impl Store for RedisStore {
             }
         }
         let script = self.scripts.of(&change);
-        let mut answer: Result<(usize, String), RedisError> = self.ask(&script.by_name(&self.keys, &change)).await;
+        let connection = self.link.connection().await?;
+        let mut answer: Result<(usize, String), RedisError> = connection.ask(&script.by_name(&self.keys, &change)).await;
         if matches!(&answer, Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
             // Redis has restarted or was told to forget its scripts. It says so instead of running one, so this
             // is still the first time that the change is tried.
-            answer = self.ask(&script.in_full(&self.keys, &change)).await;
+            answer = connection.ask(&script.in_full(&self.keys, &change)).await;
         }
         let (condition, without_entries) = answer.map_err(|error| commit_error(&error))?;
         if !without_entries.is_empty() {
@@ -212,7 +158,7 @@ impl Store for RedisStore {
         let mut command = redis::cmd("XADD");
         // `~` leaves some more than that, because Redis then lets go of whole blocks only, which costs next to nothing.
         command.arg(self.keys.trail(trail)).arg("MAXLEN").arg("~").arg(at_most).arg("*").arg(ENTRY_FIELD).arg(entry.json);
-        let _id: String = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        let _id: String = self.ask(&command).await?;
         Ok(())
     }
 
@@ -235,7 +181,7 @@ impl Store for RedisStore {
         let key = self.keys.trail(trail);
         let mut command = redis::cmd(name);
         command.arg(&key).arg(from).arg(to).arg("COUNT").arg(i64::try_from(limit).unwrap_or(i64::MAX));
-        let entries: Vec<(String, Vec<String>)> = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        let entries: Vec<(String, Vec<String>)> = self.ask(&command).await?;
         let read = |(id, fields): (String, Vec<String>)| match (EntryId::parse(&id), <[String; 2]>::try_from(fields)) {
             (Some(id), Ok([field, json])) if field == ENTRY_FIELD => Ok((id, json)),
             _ => Err(StoreError::permanent(format!("the entry {id} of {key} in Redis is none that was written there"))),
@@ -246,7 +192,7 @@ impl Store for RedisStore {
     async fn forget_entries(&self, trail: Trail, time: Timestamp) -> Result<(), StoreError> {
         let mut command = redis::cmd("XTRIM");
         command.arg(self.keys.trail(trail)).arg("MINID").arg(time.as_millis().max(0));
-        let _gone: u64 = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        let _gone: u64 = self.ask(&command).await?;
         Ok(())
     }
 
@@ -254,7 +200,9 @@ impl Store for RedisStore {
         if uses.is_empty() {
             return Ok(());
         }
-        self.ask_all(uses::note(&self.keys, uses)).await.map_err(|error| store_error(&error))
+        let answers = self.link.connection().await?.ask_all(uses::note(&self.keys, uses)).await;
+        let first_error = answers.and_then(|answers| answers.into_iter().try_for_each(|answer| answer.map(drop)));
+        first_error.map_err(|error| store_error(&error))
     }
 
     async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
@@ -271,7 +219,7 @@ impl Store for RedisStore {
         for token in tokens {
             command.arg(self.keys.last_use(token));
         }
-        let _gone: u64 = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        let _gone: u64 = self.ask(&command).await?;
         Ok(())
     }
 
@@ -281,61 +229,8 @@ impl Store for RedisStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.ask(&redis::cmd("PING")).await.map_err(|error| store_error(&error))
+        self.ask(&redis::cmd("PING")).await
     }
-}
-
-/// Makes connections, all in one runtime.
-struct Connector {
-    client: Client,
-    config: ConnectionManagerConfig,
-    runtime: Handle,
-}
-
-impl Connector {
-    fn new(options: &RedisOptions) -> Result<Self, InvalidOptions> {
-        // The driver's own words may repeat the URL.
-        let info = options.url.expose_secret().into_connection_info().map_err(|_| InvalidOptions::Url)?;
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let info = info.set_redis_settings(redis).set_tcp_settings(tcp_settings(options.timeout));
-        let client = Client::open(info).map_err(|_| InvalidOptions::Url)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(options.timeout))
-            .set_response_timeout(Some(options.timeout))
-            // A check must fail fast while Redis is away. The next one tries to connect again.
-            .set_number_of_retries(0)
-            // The driver's 50 would make checks wait for each other before they are even sent.
-            .set_pipeline_buffer_size(1024);
-        Ok(Self { client, config, runtime: Handle::current() })
-    }
-
-    fn manager(&self) -> Result<ConnectionManager, RedisError> {
-        let _inside = self.runtime.enter();
-        ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())
-    }
-
-    /// Polls `future` as if it ran in our runtime. The driver ties sockets, timers and its background task to
-    /// the runtime of whoever happens to need the connection first; an HTTP worker has a runtime of its own,
-    /// and everybody's connection would end with that worker.
-    async fn in_runtime<T>(&self, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
-        std::future::poll_fn(|context| {
-            let _inside = self.runtime.enter();
-            future.as_mut().poll(context)
-        })
-        .await
-    }
-}
-
-fn tcp_settings(timeout: Duration) -> TcpSettings {
-    let settings = TcpSettings::default().set_nodelay(true);
-    // Without it a connection whose other end has vanished without a word stays "open" for a quarter of an
-    // hour, and every call on it times out.
-    #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout((timeout * 10).max(Duration::from_secs(1)));
-    #[cfg(not(target_os = "linux"))]
-    let _ = timeout;
-    settings
 }
 
 fn stored(key: &str, json: Vec<u8>) -> Result<Stored, StoreError> {

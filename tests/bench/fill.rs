@@ -20,7 +20,7 @@ use keygate::{
         key::ServerKeys,
         text::Login,
         time::Timestamp,
-        token::{Ceiling, LastUse, Token, TokenId, TokenKind, TokenPrefix, TokenPrefixes, TokenState, Warned},
+        token::{Ceiling, JudgedToken, LastUse, Token, TokenId, TokenKind, TokenPrefix, TokenPrefixes, TokenState, Warned},
     },
     store::{
         Change, Entry, Index, Key, Record as _, Step, Store,
@@ -49,8 +49,7 @@ async fn main() -> Result<(), Failure> {
         return Err("usage: fill REDIS-URL|DIRECTORY KEY-FILE ACCOUNTS CREATOR".into());
     };
     let (store, at_once): (Arc<dyn Store>, _) = if store.starts_with("redis://") {
-        let options = RedisOptions { url: store.as_str().into(), prefix: "kg:".to_owned(), timeout: PATIENCE };
-        (Arc::new(RedisStore::new(&options)?), AT_ONCE_IN_REDIS)
+        (Arc::new(RedisStore::new(&RedisOptions::at(store.as_str(), PATIENCE))?), AT_ONCE_IN_REDIS)
     } else {
         (Arc::new(EmbeddedStore::open(Path::new(store))?), AT_ONCE_EMBEDDED)
     };
@@ -121,29 +120,31 @@ impl Maker {
     fn token(&self, account: &Account, number: usize) -> Result<Token, Failure> {
         let minted = self.prefixes.mint(TokenKind::Service, &self.keys, &mut UnwrapErr(SysRng));
         Ok(Token {
-            v: Format,
-            id: minted.id,
-            account: account.id.clone(),
-            kind: TokenKind::Service,
-            generation: account.generation,
-            digest: minted.digest,
-            key: minted.key,
+            judged: JudgedToken {
+                v: Format,
+                id: minted.id,
+                account: account.id.clone(),
+                kind: TokenKind::Service,
+                generation: account.generation,
+                digest: minted.digest,
+                key: minted.key,
+                ceiling: Ceiling::Owner,
+                scopes: Vec::new(),
+                networks: Vec::new(),
+                secure_only: false,
+                expires_at: None,
+                revoked: None,
+                superseded: None,
+                version: 1,
+            },
             name: fields::token_name(&format!("job {number}"))?,
             device: None,
-            ceiling: Ceiling::Owner,
-            scopes: Vec::new(),
-            networks: Vec::new(),
-            secure_only: false,
             created_at: self.now,
             created_by: self.by.as_creator(),
-            expires_at: None,
-            revoked: None,
-            superseded: None,
             rotated_from: None,
             minted_with: Vec::new(),
             system: false,
             warned: Warned::default(),
-            version: 1,
         })
     }
 

@@ -228,14 +228,14 @@ async fn furnish(directory: &Directory, many: usize) -> House {
     let (text, _) = made.into_iter().next().unwrap().unwrap();
     let child = prefixes().parse(text.expose_secret().as_bytes()).unwrap();
     directory.create_token(&Actor::bearer(child), manage("grandchild")).await.unwrap();
-    let plain = directory.create_token(&ROOT, manage("plain")).await.unwrap().1.token.id;
+    let plain = directory.create_token(&ROOT, manage("plain")).await.unwrap().1.token.judged.id;
     let session = sign_in(directory).await.unwrap();
     let nonce = Secret::generate(&mut rand::rand_core::UnwrapErr(rand::rngs::SysRng));
     let code = directory.hand_over(&session, &shop(), nonce.digest()).await.unwrap();
     let opened = directory.redeem(&code, &shop().origin, Some(&nonce), None).await.unwrap();
     let Redeemed::Opened { cookie: check, .. } = opened else { panic!("{opened:?}") };
     let code = directory.hand_over(&session, &shop(), nonce.digest()).await.unwrap();
-    House { minter, plain, first: first.token.id, session, check, code, nonce }
+    House { minter, plain, first: first.token.judged.id, session, check, code, nonce }
 }
 
 fn password(text: &str) -> Password {
@@ -424,7 +424,7 @@ async fn a_redis_that_dies_at_any_step_leaves_nothing_dangling() {
     let server = Server::start(Program::Redis);
     let new = async || {
         assert_eq!(server.command(&["FLUSHALL"]), "+OK");
-        let options = RedisOptions { url: server.url().into(), prefix: "kg:".to_owned(), timeout: Duration::from_secs(5) };
+        let options = RedisOptions::at(server.url(), Duration::from_secs(5));
         let store: Arc<dyn Store> = Arc::new(RedisStore::new(&options).unwrap());
         ((), store)
     };

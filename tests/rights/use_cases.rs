@@ -153,7 +153,7 @@ impl UseCases {
         };
         let (text, info) = self.directory.create_token(actor, new).await?;
         let presented = prefixes().parse(text.expose_secret().as_bytes()).unwrap();
-        self.tokens.insert(name.to_owned(), (info.token.id, presented));
+        self.tokens.insert(name.to_owned(), (info.token.judged.id, presented));
         Ok("ok".to_owned())
     }
 

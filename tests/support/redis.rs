@@ -137,6 +137,26 @@ impl Server {
     pub fn command(&self, words: &[&str]) -> String {
         command(self.port, words).unwrap()
     }
+
+    /// Sends one command whose answer is a text, and returns all of it.
+    pub fn text(&self, words: &[&str]) -> String {
+        let mut answer = ask(self.port, words).unwrap();
+        let mut line = String::new();
+        answer.read_line(&mut line).unwrap();
+        let length = line.strip_prefix('$').unwrap_or_else(|| panic!("{words:?}: {line}")).trim().parse().unwrap();
+        let mut text = vec![0; length];
+        answer.read_exact(&mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    /// Ends the connections that are told of changes, and no others.
+    pub fn kill_tracking(&self) {
+        let list = self.text(&["CLIENT", "LIST"]);
+        let word = |line: &str, name: &str| line.split(' ').find_map(|word| word.strip_prefix(name)).unwrap_or_default().to_owned();
+        for line in list.lines().filter(|line| word(line, "flags=").contains('B')) {
+            assert_eq!(self.command(&["CLIENT", "KILL", "ID", &word(line, "id=")]), ":1");
+        }
+    }
 }
 
 impl Drop for Server {
@@ -176,13 +196,17 @@ fn launch(program: Program, port: u16, arguments: &[String], directory: &Path) -
 
 /// Sends one command to whatever listens there, and waits for the answer however long it takes.
 pub fn command(port: u16, words: &[&str]) -> io::Result<String> {
+    let mut line = String::new();
+    ask(port, words)?.read_line(&mut line)?;
+    Ok(line.trim_end().to_owned())
+}
+
+fn ask(port: u16, words: &[&str]) -> io::Result<BufReader<TcpStream>> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     let mut request = format!("*{}\r\n", words.len());
     for word in words {
         write!(request, "${}\r\n{word}\r\n", word.len()).expect("a string takes everything");
     }
     stream.write_all(request.as_bytes())?;
-    let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    Ok(line.trim_end().to_owned())
+    Ok(BufReader::new(stream))
 }

@@ -13,8 +13,8 @@ use crate::domain::{
     policy::{Matcher, SiteSource},
     request::{ClientHeaders, Described},
     site::SiteName,
-    text::{Label, Login},
-    token::{Ceiling, Creator, Revocation, Supersession, TokenKind, TokenPrefix, TokenPrefixes, Warned},
+    text::Login,
+    token::{Ceiling, JudgedToken, Revocation, Supersession, TokenKind, TokenPrefix, TokenPrefixes},
 };
 
 mod sessions;
@@ -36,7 +36,7 @@ struct World {
     finding: Option<Finding<'static>>,
     account: Option<Account>,
     access: Option<AccessRows>,
-    token: Option<Token>,
+    token: Option<JudgedToken>,
     session: Option<Session>,
     sites: Option<Vec<Arc<Site>>>,
     site_missing: bool,
@@ -72,7 +72,7 @@ fn world() -> World {
     let keys = ServerKeys::parse(&ServerKeys::generate_file(&mut rng)).unwrap();
     let prefixes = TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap();
     let minted = prefixes.mint(TokenKind::User, &keys, &mut rng);
-    let token = Token {
+    let token = JudgedToken {
         v: Format,
         id: minted.id,
         account: account.id.clone(),
@@ -80,21 +80,13 @@ fn world() -> World {
         generation: 3,
         digest: minted.digest,
         key: minted.key,
-        name: Label::parse("job", "name", [""; 3]).unwrap(),
-        device: None,
         ceiling: Ceiling::Owner,
         scopes: Vec::new(),
         networks: Vec::new(),
         secure_only: false,
-        created_at: Timestamp::from_millis(0),
-        created_by: Creator { account: "ada".to_owned(), credential: None },
         expires_at: None,
         revoked: None,
         superseded: None,
-        rotated_from: None,
-        minted_with: Vec::new(),
-        system: false,
-        warned: Warned::default(),
         version: 1,
     };
     let demand = Demand {
@@ -132,7 +124,7 @@ impl World {
         self.rule.demand.as_mut().unwrap()
     }
 
-    fn token(&mut self) -> &mut Token {
+    fn token(&mut self) -> &mut JudgedToken {
         self.token.as_mut().unwrap()
     }
 
@@ -247,19 +239,23 @@ fn every_guard_stands_alone() {
         ("401 revoked", |w| w.account().generation = 4),
         ("401 revoked", |w| w.account().generation = 2),
         ("401 revoked", |w| {
-            w.token().revoked =
-                Some(Revocation { at: Timestamp::from_millis(NOW + 99), by: "ada".into(), why: None, keeps_minted: false });
+            w.token().revoked = Some(Box::new(Revocation {
+                at: Timestamp::from_millis(NOW + 99),
+                by: "ada".into(),
+                why: None,
+                keeps_minted: false,
+            }));
         }),
         ("401 expired", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW))),
         ("401 expired", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW - 1))),
         ("allow", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW + 1))),
         ("401 superseded", |w| {
             let by = w.token().id.clone();
-            w.token().superseded = Some(Supersession { by, grace_until: Timestamp::from_millis(NOW) });
+            w.token().superseded = Some(Box::new(Supersession { by, grace_until: Timestamp::from_millis(NOW) }));
         }),
         ("allow", |w| {
             let by = w.token().id.clone();
-            w.token().superseded = Some(Supersession { by, grace_until: Timestamp::from_millis(NOW + 1) });
+            w.token().superseded = Some(Box::new(Supersession { by, grace_until: Timestamp::from_millis(NOW + 1) }));
         }),
         // Where it may be used.
         ("allow", |w| w.token().networks = vec!["192.0.2.0/24".parse().unwrap()]),

@@ -43,7 +43,7 @@ struct Weigh {
 
 impl Weighter<Key, Value> for Weigh {
     fn weight(&self, _: &Key, value: &Value) -> u64 {
-        u64::from(value.bytes).max(self.least)
+        u64::from(value.bytes()).max(self.least)
     }
 }
 

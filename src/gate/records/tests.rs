@@ -289,9 +289,3 @@ async fn a_store_that_shows_itself_while_it_is_read_is_believed() {
     };
     assert!(tokio::join!(house.look(), show).0);
 }
-
-#[test]
-fn sizes() {
-    use crate::domain::{access::AccessRows, session::Session, token::Token};
-    println!("token {} session {} account {} access {} key {} value {}", size_of::<Token>(), size_of::<Session>(), size_of::<Account>(), size_of::<AccessRows>(), size_of::<Key>(), size_of::<value::Value>());
-}

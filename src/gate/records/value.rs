@@ -8,7 +8,7 @@ use crate::{
         account::Account,
         session::{CheckSession, Session},
         site::Site,
-        token::Token,
+        token::JudgedToken,
     },
     store::{
         Key, Record, StoreError, Stored,
@@ -19,14 +19,6 @@ use crate::{
 /// What an entry takes beside the text of its record: the parsed record's own size, key, and the tables it lies in.
 const BESIDE: u32 = 400;
 
-/// A record that checks share.
-#[derive(Clone, Debug)]
-pub(in crate::gate) struct Value {
-    record: Kind,
-    /// About how many bytes it takes.
-    pub bytes: u32,
-}
-
 /// A record that may be remembered.
 pub(in crate::gate) trait Kept: Record {
     fn of(value: &Value) -> Option<&Arc<Self>>;
@@ -34,27 +26,34 @@ pub(in crate::gate) trait Kept: Record {
 
 macro_rules! kinds {
     ($($key:ident: $record:ident),+) => {
+        /// A record that checks share, and about how many bytes it takes.
         #[derive(Clone, Debug)]
-        enum Kind {
-            $($key(Arc<$record>)),+
+        pub(in crate::gate) enum Value {
+            $($key(u32, Arc<$record>)),+
         }
 
         impl Value {
             /// # Errors
             /// When the record is damaged, or none that checks read.
             pub fn decode(key: &Key, stored: &Stored) -> Result<Self, StoreError> {
-                let record = match key {
-                    $(Key::$key(..) => Kind::$key(Arc::new($record::decode(key, stored)?)),)+
-                    _ => return Err(StoreError::permanent(format!("no check reads the record {}", key.name()))),
-                };
-                Ok(Self { record, bytes: u32::try_from(stored.json.len()).unwrap_or(u32::MAX).saturating_add(BESIDE) })
+                let bytes = u32::try_from(stored.json.len()).unwrap_or(u32::MAX).saturating_add(BESIDE);
+                match key {
+                    $(Key::$key(..) => Ok(Self::$key(bytes, Arc::new($record::decode(key, stored)?))),)+
+                    _ => Err(StoreError::permanent(format!("no check reads the record {}", key.name()))),
+                }
+            }
+
+            pub fn bytes(&self) -> u32 {
+                match self {
+                    $(Self::$key(bytes, _))|+ => *bytes,
+                }
             }
         }
 
         $(impl Kept for $record {
             fn of(value: &Value) -> Option<&Arc<Self>> {
-                match &value.record {
-                    Kind::$key(record) => Some(record),
+                match value {
+                    Value::$key(_, record) => Some(record),
                     _ => None,
                 }
             }
@@ -62,7 +61,7 @@ macro_rules! kinds {
     };
 }
 kinds!(
-    Token: Token,
+    Token: JudgedToken,
     Account: Account,
     Access: AccessRows,
     Site: Site,
