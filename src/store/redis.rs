@@ -13,6 +13,7 @@ mod connector;
 mod errors;
 mod keys;
 mod link;
+mod live;
 mod options;
 mod scripts;
 mod sequence;
@@ -34,8 +35,10 @@ use self::{
     scripts::{ChangeScripts, ENTRY_FIELD},
 };
 use super::{
-    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Partition, Step, Store, StoreError, Stored,
-    Trail, coherence::Listener,
+    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Partition, Step, Store, StoreError,
+    Stored, Trail,
+    coherence::Listener,
+    live::{Answer, Server},
 };
 use crate::domain::{
     time::Timestamp,
@@ -45,6 +48,7 @@ use crate::domain::{
 /// Records in Redis or Valkey.
 pub struct RedisStore {
     address: String,
+    wait_replicas: u32,
     link: Link,
     keys: Keyspace,
     scripts: ChangeScripts,
@@ -75,7 +79,15 @@ impl RedisStore {
         let (coherence, listener) = (Arc::new(Coherence::unknown()), Listener::default());
         let shared = Shared::new(options, info, keys.clone(), coherence.clone(), listener.clone());
         let link = Link::start(Arc::new(shared), address.clone(), Partition::all().collect());
-        Ok(Self { address: address.to_string(), link, keys, scripts: ChangeScripts::new(), coherence, listener })
+        Ok(Self {
+            address: address.to_string(),
+            wait_replicas: options.wait_replicas,
+            link,
+            keys,
+            scripts: ChangeScripts::new(),
+            coherence,
+            listener,
+        })
     }
 
     /// Sends a command once.
@@ -226,6 +238,14 @@ impl Store for RedisStore {
     /// Redis does it by itself.
     async fn forget_expired(&self, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn live(&self) -> Live {
+        let answer = match self.link.connection().await {
+            Ok(connection) => live::answer(connection.ask(&live::question()).await),
+            Err(error) => Answer::Away(error.to_string()),
+        };
+        Live { kind: "redis", wait_replicas: self.wait_replicas, servers: vec![Server { address: self.address.clone(), answer }] }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
