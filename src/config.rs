@@ -21,8 +21,8 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 use mistake::Mistakes;
 pub use mistake::{Mistake, Place};
 pub use settings::{
-    Audit, Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Notify, Portal, Realm, SecretsFingerprint, Settings, Store,
-    UnixSocket,
+    Audit, Check, Credentials, HotPath, Log, LogFormat, LogLevel, Notify, Portal, Realm, SecretsFingerprint, Settings, Store,
+    UnixSocket, WentBack,
 };
 
 use crate::domain::policy::Policy;

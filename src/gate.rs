@@ -6,7 +6,7 @@ mod find;
 pub mod guessing;
 pub mod hasher;
 pub mod passwords;
-mod reading;
+pub mod records;
 mod remembered;
 pub mod seen;
 pub mod signs;
@@ -29,21 +29,21 @@ use crate::{
         presented::{CredentialReader, Credentials, Presented},
         request::{CheckRequest, Described},
         session::{Session, SessionRules},
-        site::Site,
         time::Timestamp,
-        token::{PlainToken, Token},
+        token::{JudgedToken, PlainToken},
     },
-    store::Store,
 };
+use find::{FoundSites, Search};
 use guessing::Guessing;
 use passwords::Passwords;
+use records::Records;
 use remembered::Remembered;
 use seen::Sighting;
 use signs::Signs;
 
 /// What a gate is made of.
 pub struct Parts {
-    pub store: Arc<dyn Store>,
+    pub records: Arc<Records>,
     pub clock: Arc<dyn Clock>,
     pub keys: Arc<ServerKeys>,
     pub passwords: Arc<dyn Passwords>,
@@ -89,7 +89,7 @@ impl Verdict<'_> {
 
 /// What was presented, with the right secret.
 struct Seen<'a> {
-    token: Option<&'a Token>,
+    token: Option<&'a JudgedToken>,
     session: Option<&'a Session>,
     now: Timestamp,
     client: Option<IpAddr>,
@@ -98,12 +98,11 @@ struct Seen<'a> {
 /// The records of one check.
 #[derive(Default)]
 struct Gathered {
-    token: Option<Token>,
-    session: Option<Session>,
-    account: Option<Account>,
-    access: Option<AccessRows>,
-    /// `None` while one of them is unknown.
-    sites: Option<Vec<Site>>,
+    token: Option<Arc<JudgedToken>>,
+    session: Option<Arc<Session>>,
+    account: Option<Arc<Account>>,
+    access: Option<Arc<AccessRows>>,
+    sites: FoundSites,
 }
 
 /// What verifying came to; the records are in [`Gathered`].
@@ -125,14 +124,17 @@ impl Gate {
     }
 
     /// Judges one request and hands the verdict to `render`, which sees the records it is about.
-    pub async fn check<T>(&self, described: Result<Described<'_>, Reason>, render: impl FnOnce(&Verdict<'_>) -> T) -> T {
-        self.judge(described, |verdict, seen| {
+    pub fn check<'r, T: 'r>(
+        &'r self,
+        described: Result<Described<'r>, Reason>,
+        render: impl FnOnce(&Verdict<'_>) -> T + 'r,
+    ) -> impl Future<Output = T> + 'r {
+        self.judge(described, move |verdict, seen| {
             if let Some(seen) = seen {
                 self.tell(verdict, &seen);
             }
             render(verdict)
         })
-        .await
     }
 
     /// The session's own API token, for the application, where a session is presented.
@@ -169,7 +171,7 @@ impl Gate {
             }
         };
         let origin = self.parts.reader.hosts.find(&request.host);
-        let policy = self.parts.policy.load_full();
+        let policy = self.parts.policy.load();
         let rule = policy.find(&request);
         let demand = rule.as_ref().ok().and_then(|rule| rule.demand.as_ref());
         let credentials = demand.map(|demand| self.parts.reader.read(&request, demand.credentials.takes(Via::Body)));
@@ -188,7 +190,7 @@ impl Gate {
         let otherwise = demand.map(|demand| demand.otherwise);
         let verdict = Verdict { decision, rule, credentials: credentials.as_ref(), request: Some(&request), origin, otherwise };
         let Gathered { token, session, .. } = &gathered;
-        let seen = Seen { token: token.as_ref(), session: session.as_ref(), now: snapshot.now, client: request.client };
+        let seen = Seen { token: token.as_deref(), session: session.as_deref(), now: snapshot.now, client: request.client };
         then(&verdict, Some(seen))
     }
 
@@ -198,7 +200,7 @@ impl Gate {
         way: Way,
         origin: Option<&'a Origin>,
         (gathered, verification): (&'a Gathered, &Verification),
-        asked: Option<&SiteAsk>,
+        asked: Option<&SiteAsk<'_>>,
     ) -> Snapshot<'a> {
         let finding = match verification {
             Verification::NotPresented => Finding::NotPresented,
@@ -208,10 +210,10 @@ impl Gate {
             Verification::Mismatch => Finding::Mismatch,
             Verification::Blocked => Finding::Blocked,
             Verification::Verified => Finding::Verified(Verified {
-                account: gathered.account.as_ref(),
-                access: gathered.access.as_ref(),
-                token: gathered.token.as_ref(),
-                session: gathered.session.as_ref(),
+                account: gathered.account.as_deref(),
+                access: gathered.access.as_deref(),
+                token: gathered.token.as_deref(),
+                session: gathered.session.as_deref(),
             }),
             Verification::Unavailable(reason) => Finding::Unavailable(*reason),
         };
@@ -225,47 +227,50 @@ impl Gate {
         Snapshot { now: clock.now(), rule, way, finding, sites, origin, session_rules, allow_in_url: *allow_in_url }
     }
 
-    /// Reads what the decision needs. A credential that cannot pass anyway is not looked up.
+    /// Finds what the decision needs. A credential that cannot pass anyway is not looked up.
     async fn gather(
         &self,
         request: &CheckRequest<'_>,
         demand: &Demand,
-        asked: &SiteAsk,
+        asked: &SiteAsk<'_>,
         presented: &Presented,
     ) -> (Gathered, Verification) {
-        let mut gathered = Gathered::default();
+        let nothing = |verification| (Gathered::default(), verification);
         let origin = self.parts.reader.hosts.find(&request.host);
         if refused_way(request, demand, presented.way(), origin, self.parts.allow_in_url).is_some() {
-            return (gathered, Verification::NotPresented);
+            return nothing(Verification::NotPresented);
         }
         let found = match presented {
-            Presented::Nothing if demand.otherwise == Otherwise::Anonymous => self.find_anonymous(asked, &mut gathered).await,
-            Presented::Nothing => Ok(Verification::NotPresented),
-            Presented::Ambiguous => Ok(Verification::Ambiguous),
-            Presented::Malformed(_) => Ok(Verification::Malformed),
+            Presented::Nothing if demand.otherwise == Otherwise::Anonymous => self.find(&Search::Anonymous, asked).await,
+            Presented::Nothing => return nothing(Verification::NotPresented),
+            Presented::Ambiguous => return nothing(Verification::Ambiguous),
+            Presented::Malformed(_) => return nothing(Verification::Malformed),
             Presented::Token { token, login, .. } => {
-                let found = self.find_token(token, login.as_deref(), asked, &mut gathered).await;
-                self.count_token(found, request.client).await
+                match self.find(&Search::Token { token, login: login.as_deref() }, asked).await {
+                    Ok((gathered, failed @ (Verification::Unknown | Verification::Mismatch))) => {
+                        Ok((gathered, Box::pin(self.count_token(failed, request.client)).await))
+                    }
+                    found => found,
+                }
             }
-            Presented::Password { login, password } => {
-                self.find_password(login, password, asked, request.client, &mut gathered).await
+            // What takes its time is boxed: every check's future would be as large as its.
+            Presented::Password { login, password } => Box::pin(self.find_password(login, password, asked, request.client)).await,
+            Presented::SessionToken { cookie: None, .. } => return nothing(Verification::Unknown),
+            Presented::SessionToken { token, cookie: Some(cookie), .. } if !token.is_of(cookie) => {
+                return nothing(Verification::Mismatch);
             }
-            Presented::Session(cookie) => self.find_session(cookie, &request.host, asked, &mut gathered).await,
-            Presented::SessionToken { cookie: None, .. } => Ok(Verification::Unknown),
-            Presented::SessionToken { token, cookie: Some(cookie), .. } if token.is_of(cookie) => {
-                self.find_session(cookie, &request.host, asked, &mut gathered).await
+            Presented::Session(cookie) | Presented::SessionToken { cookie: Some(cookie), .. } => {
+                self.find(&Search::Session { cookie, host: &request.host }, asked).await
             }
-            Presented::SessionToken { .. } => Ok(Verification::Mismatch),
         };
-        let verification = found.unwrap_or_else(|error| {
+        found.unwrap_or_else(|error| {
             if error.transient {
                 tracing::debug!(%error, "the store did not answer a check");
             } else {
                 tracing::error!(%error, "the store could not answer a check");
             }
-            Verification::Unavailable(Reason::StoreUnavailable)
-        });
-        (gathered, verification)
+            nothing(Verification::Unavailable(Reason::StoreUnavailable))
+        })
     }
 }
 

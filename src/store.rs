@@ -18,6 +18,7 @@
 
 pub mod coherence;
 pub mod embedded;
+pub mod live;
 pub mod record;
 pub mod redis;
 pub mod trail;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use coherence::{Coherence, Memory, Partition};
+pub use live::Live;
 pub use record::{Index, Key, Record};
 pub use trail::{Entry, EntryId, Order, Trail};
 
@@ -230,6 +232,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets records whose time is over ([`Step::PutUntil`]), where the store does not do that by itself.
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// What the store says of itself now; for operators, and at the start.
+    async fn live(&self) -> Live;
 
     /// Whether the store would answer now.
     async fn ping(&self) -> Result<(), StoreError>;

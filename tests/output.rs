@@ -111,6 +111,8 @@ fn config_show_prints_everything_but_secrets() {
     url = "embedded:./keygate-data"
     prefix = "kg:"
     timeout = "150ms"
+    wait_replicas = 0
+    went_back = "report"
 
     [check]
     listen = "127.0.0.1:9180"
@@ -126,6 +128,11 @@ fn config_show_prints_everything_but_secrets() {
 
     [grpc]
     listen = "127.0.0.1:9182"
+
+    [hot_path]
+    max_staleness = "1s"
+    entries = 2000000
+    memory_mib = 512
 
     [outage]
     nginx = "error"

@@ -31,7 +31,14 @@ use keygate::{
         token::{TokenPrefix, TokenPrefixes},
         token_rules::TokenRules,
     },
-    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
+    gate::{
+        Gate, Parts,
+        guessing::Guessing,
+        hasher::Hasher,
+        passwords::LocalPasswords,
+        records::{MemoryRules, Records},
+        signs::Signs,
+    },
     store::embedded::EmbeddedStore,
 };
 use proptest::{prelude::*, sample::select};
@@ -109,7 +116,10 @@ fn house() -> &'static House {
             session_rules: SessionRules::default(),
             hosts: ProtectedHosts::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+            coherence: Arc::new(keygate::store::Coherence::always()),
+            max_staleness: Duration::from_secs(1),
         });
+        let _inside = runtime.enter();
         let token = runtime.block_on(async {
             let actor = Actor::system("test");
             directory.bootstrap().await.unwrap();
@@ -128,7 +138,7 @@ fn house() -> &'static House {
             CredentialReader { prefixes: prefixes(), query_names: vec!["token_auth".to_owned()], hosts: ProtectedHosts::default() };
         let policy = Arc::new(ArcSwap::from_pointee(policy));
         let gate = Gate::new(Parts {
-            store,
+            records: Arc::new(Records::new(store, &MemoryRules::default())),
             clock,
             keys,
             passwords,

@@ -75,6 +75,8 @@ fn directory_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Directory {
         session_rules: SessionRules::default(),
         hosts: ProtectedHosts::new(vec![shop()]).unwrap(),
         trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+        coherence: Arc::new(keygate::store::Coherence::always()),
+        max_staleness: Duration::from_secs(1),
     })
 }
 

@@ -29,6 +29,8 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "store.url_file", kind: Kind::Text },
     Key { path: "store.prefix", kind: Kind::Text },
     Key { path: "store.timeout", kind: Kind::Text },
+    Key { path: "store.wait_replicas", kind: Kind::Integer },
+    Key { path: "store.went_back", kind: Kind::Text },
     Key { path: "check.listen", kind: Kind::Text },
     Key { path: "check.unix", kind: Kind::Text },
     Key { path: "check.unix_mode", kind: Kind::Text },
@@ -41,6 +43,9 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "portal.trusted_proxies", kind: Kind::List },
     Key { path: "portal.requests_per_second", kind: Kind::Integer },
     Key { path: "grpc.listen", kind: Kind::Text },
+    Key { path: "hot_path.max_staleness", kind: Kind::Text },
+    Key { path: "hot_path.entries", kind: Kind::Integer },
+    Key { path: "hot_path.memory_mib", kind: Kind::Integer },
     Key { path: "outage.nginx", kind: Kind::Text },
     Key { path: "outage.envoy", kind: Kind::Text },
     Key { path: "outage.traefik", kind: Kind::Text },
@@ -91,7 +96,7 @@ pub(super) const KEYS: &[Key] = &[
 ];
 
 /// Keys and sections that are not built yet.
-pub(super) const NOT_BUILT: &[&str] = &["hot_path", "store.wait_replicas", "tls"];
+pub(super) const NOT_BUILT: &[&str] = &["tls"];
 
 pub(super) const NOT_AVAILABLE: &str = "not available in this version";
 
@@ -102,6 +107,8 @@ data_dir = "./keygate-data"
 [store]
 prefix = "kg:"
 timeout = "150ms"
+wait_replicas = 0
+went_back = "report"
 
 [check]
 listen = "127.0.0.1:9180"
@@ -116,6 +123,11 @@ requests_per_second = 500
 
 [grpc]
 listen = "127.0.0.1:9182"
+
+[hot_path]
+max_staleness = "1s"
+entries = 2000000
+memory_mib = 512
 
 [outage]
 nginx = "error"

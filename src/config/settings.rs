@@ -25,6 +25,7 @@ pub struct Settings {
     /// `None`: `keygate.key` in the data directory.
     pub keys_file: Option<PathBuf>,
     pub store: Store,
+    pub hot_path: HotPath,
     pub check: Check,
     pub portal: Portal,
     /// Where gRPC listens.
@@ -95,17 +96,37 @@ pub enum Store {
         dir: PathBuf,
     },
     Redis {
-        /// `redis://` or `rediss://`; may hold a password.
+        /// `redis://`, `redis+sentinel://`, `redis+cluster://`, or `rediss` in its place; may hold a password.
         url: SecretString,
         /// What every key begins with.
         prefix: String,
-        /// For one round trip; above zero and never above [`MAX_STALENESS`].
+        /// For one round trip; above zero and never above [`HotPath::max_staleness`].
         timeout: Duration,
+        /// How many replicas must confirm what takes away; at most 16.
+        wait_replicas: u32,
+        went_back: WentBack,
     },
 }
 
-/// For how long a change that takes something away may go unnoticed.
-pub const MAX_STALENESS: Duration = Duration::from_secs(1);
+/// What becomes of checks once the store has come back without something that was seen in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WentBack {
+    /// They go on, by what the store says now.
+    Report,
+    /// They are `unavailable`.
+    Refuse,
+}
+
+/// What is remembered of the store, so that a check need not ask it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HotPath {
+    /// For how long a change that takes something away may go unnoticed: 50 ms to 1 min.
+    pub max_staleness: Duration,
+    /// How many records are remembered.
+    pub entries: u32,
+    /// About how much memory they may take, in bytes.
+    pub bytes: u64,
+}
 
 /// The listener that proxies ask.
 #[derive(Clone, Debug)]

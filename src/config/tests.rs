@@ -67,7 +67,11 @@ file = "/etc/keygate/server.key"
 [store]
 url = "redis://127.0.0.1:6379"
 prefix = "kg:"
+wait_replicas = 1
 timeout = "150ms"
+
+[hot_path]
+max_staleness = "2s"
 
 [check]
 listen = "127.0.0.1:9180"
@@ -121,8 +125,11 @@ otherwise = "challenge"
 fn the_documented_example_loads() {
     let Loaded { settings, policy, .. } = load_text("example", EXAMPLE, &[]).unwrap();
     assert_eq!(settings.keys_file.as_deref(), Some(Path::new("/etc/keygate/server.key")));
-    let Store::Redis { url, prefix, timeout } = &settings.store else { panic!("{:?}", settings.store) };
+    let Store::Redis { url, prefix, timeout, wait_replicas: 1, went_back: WentBack::Report } = &settings.store else {
+        panic!("{:?}", settings.store)
+    };
     assert_eq!((url.expose_secret(), prefix.as_str(), timeout.as_millis()), ("redis://127.0.0.1:6379", "kg:", 150));
+    assert_eq!(settings.hot_path, HotPath { max_staleness: Duration::from_secs(2), entries: 2_000_000, bytes: 512 << 20 });
     assert_eq!(settings.check.unix, Some(UnixSocket { path: "/run/keygate/check.sock".into(), mode: 0o660 }));
     assert_eq!(settings.identity_names.get(IdentityHeader::Account), Some("X-WEBAUTH-USER"));
     let [health, orders, reporting] = policy.rules() else { panic!("{policy:?}") };
@@ -151,6 +158,7 @@ fn without_anything_the_defaults_of_the_domain_hold() {
     assert!(settings.check.unix.is_none() && settings.check.proxy_secret.is_none() && settings.keys_file.is_none());
     assert_eq!(settings.log, Log { level: LogLevel::Info, format: LogFormat::Text });
     assert_eq!(settings.tokens, TokenRules::default());
+    assert_eq!(settings.hot_path.max_staleness, Duration::from_secs(1));
     assert_eq!(settings.audit, Audit { keep: Duration::from_hours(365 * 24), refused_entries: 10_000 });
     assert_eq!(settings.portal.listen.to_string(), "127.0.0.1:9181");
     assert_eq!(
@@ -217,6 +225,12 @@ fn secrets_are_read_from_files_and_shown_nowhere() {
     assert!(!format!("{loaded:?} {sources:?} {}", loaded.shown).contains("hunter2"));
     assert!(loaded.shown.contains("proxy_secret = \"********\"\n"));
     assert!(loaded.shown.contains("url = \"redis://********@db:6379/1\"\n"));
+
+    let url = "redis+sentinel://keygate:hunter2@a,b/shop";
+    sources.environment = environment(&[("KEYGATE__STORE__URL", url)]);
+    let loaded = load(&sources).unwrap();
+    assert!(!format!("{loaded:?} {}", loaded.shown).contains("hunter2"));
+    assert!(loaded.shown.contains("url = \"redis+sentinel://********@a,b/shop\"\n"));
 }
 
 #[test]

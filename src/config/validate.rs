@@ -1,6 +1,7 @@
 //! From merged layers to [`Settings`]: what each value means, and which values do not go together. Goes on after a
 //! mistake, so that one run finds all of them.
 
+mod hot_path;
 mod portal;
 mod tokens;
 
@@ -20,7 +21,7 @@ use super::{
     layers::Layer,
     mistake::{Mistakes, Noted, Place, listed, quoted, suggestion},
     raw::{Node, Toml},
-    settings::{Check, Credentials, Log, LogFormat, LogLevel, MAX_STALENESS, Realm, Settings, UnixSocket},
+    settings::{Check, Credentials, Log, LogFormat, LogLevel, Realm, Settings, UnixSocket},
     store_url,
 };
 use crate::domain::{
@@ -40,6 +41,7 @@ pub(super) fn settings(values: &Layer, whole: bool, mistakes: &mut Mistakes) -> 
     let data_dir = reader.text("data_dir", path);
     let keys_file = reader.optional("keys.file", path);
     let store = store_url::read(&mut reader, data_dir.as_deref().unwrap_or(Path::new("")));
+    let hot_path = hot_path::hot_path(&mut reader);
     let check = check(&mut reader);
     let portal = portal::portal(&mut reader);
     let grpc_listen = reader.text("grpc.listen", socket_address);
@@ -65,6 +67,7 @@ pub(super) fn settings(values: &Layer, whole: bool, mistakes: &mut Mistakes) -> 
         data_dir: data_dir?,
         keys_file: keys_file?,
         store: store?,
+        hot_path: hot_path?,
         check: check?,
         portal: portal?,
         grpc_listen: grpc_listen?,
@@ -135,7 +138,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An integer that is possible, or what was `expected`.
-    fn number(&mut self, key: &str, expected: &str, possible: impl Fn(u32) -> bool) -> Result<u32, Noted> {
+    pub(super) fn number(&mut self, key: &str, expected: &str, possible: impl Fn(u32) -> bool) -> Result<u32, Noted> {
         let value = self.integer(key)?;
         let number = u32::try_from(value).ok().filter(|value| possible(*value));
         self.keep(key, number.ok_or_else(|| format!("expected {expected}, found {value}")))
@@ -153,7 +156,7 @@ impl<'a> Reader<'a> {
         read.into_iter().collect()
     }
 
-    fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<T, Noted> {
+    pub(super) fn word<T: Copy>(&mut self, key: &str, words: &[(&str, T)]) -> Result<T, Noted> {
         self.text(key, |text| one_of(text, words))
     }
 
@@ -228,15 +231,6 @@ fn socket_address(text: &str) -> Result<SocketAddr, String> {
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| format!("expected a duration such as \"150ms\" or \"1s\", found {}", quoted(text)))
-}
-
-/// Not above the bound, or a read could outlast the freshness it was judged by.
-pub(super) fn store_timeout(text: &str) -> Result<Duration, String> {
-    let timeout = duration(text)?;
-    if timeout.is_zero() || timeout > MAX_STALENESS {
-        return Err(format!("expected more than 0ms and at most 1s (the bound max_staleness), found {}", quoted(text)));
-    }
-    Ok(timeout)
 }
 
 fn check(reader: &mut Reader<'_>) -> Result<Check, Noted> {

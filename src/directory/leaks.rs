@@ -58,6 +58,6 @@ impl Directory {
             let Some(successor) = self.get::<Token>(Key::Token(successor.by.clone())).await? else { break };
             newest = successor;
         }
-        Ok(newest.id)
+        Ok(newest.judged.id)
     }
 }

@@ -15,7 +15,7 @@ use crate::{
         authority::{Denied, Owner, Strength},
         event::Action,
         text::{Invalid, Label, Login},
-        token::{Minted, PlainToken, Scope, Supersession, Token, TokenId, TokenKind, TokenState, Warned},
+        token::{JudgedToken, Minted, PlainToken, Scope, Supersession, Token, TokenId, TokenKind, TokenState, Warned},
     },
     store::{Index, Key, record::Made},
 };
@@ -93,29 +93,31 @@ impl Directory {
         standing.authority.may_mint(as_owner, strength)?;
         let Minted { id, key, digest, text } = self.prefixes.mint(kind, &self.keys, &mut rng());
         let token = Token {
-            v: Format,
-            id,
-            account: owner.id.clone(),
-            kind,
-            generation: owner.generation,
-            digest,
-            key,
+            judged: JudgedToken {
+                v: Format,
+                id,
+                account: owner.id.clone(),
+                kind,
+                generation: owner.generation,
+                digest,
+                key,
+                ceiling,
+                scopes,
+                networks,
+                secure_only,
+                expires_at,
+                revoked: None,
+                superseded: None,
+                version: 1,
+            },
             name: new.name.clone(),
             device: new.device.clone(),
-            ceiling,
-            scopes,
-            networks,
-            secure_only,
             created_at: standing.now,
             created_by: standing.by.as_creator(),
-            expires_at,
-            revoked: None,
-            superseded: None,
             rotated_from: None,
             minted_with: standing.token().map(|token| token.id.clone()).into_iter().collect(),
             system,
             warned: Warned::default(),
-            version: 1,
         };
         let info = TokenInfo::new(token, &owner, None, standing.now);
         let event = standing.event(Action::TokenCreate, info.token.id.as_str());
@@ -177,24 +179,23 @@ impl Directory {
         let grace_until = now.checked_add(grace).ok_or_else(strength::too_far)?;
         let Minted { id, key, digest, text } = self.prefixes.mint(kind, &self.keys, &mut rng());
         let minter = standing.token().map(|token| token.id.clone());
+        let judged = JudgedToken { id, key, digest, kind, version: 1, ..old.judged.clone() };
         let token = Token {
-            id,
-            key,
-            digest,
-            kind,
+            judged,
             created_at: now,
             created_by: standing.by.as_creator(),
             rotated_from: Some(old.id.clone()),
             minted_with: distinct(&old.minted_with.iter().cloned().chain(minter).collect::<Vec<_>>()),
             warned: Warned::default(),
-            version: 1,
             ..old.clone()
         };
         let mut edit = standing.edit();
         edit.expect_owner(&owner, access.as_ref());
         edit.expect_same(Key::Token(old.id.clone()), &old);
-        let superseded = Some(Supersession { by: token.id.clone(), grace_until });
-        edit.put(Key::Token(old.id.clone()), &Token { superseded, version: old.version + 1, ..old.clone() })?;
+        let mut replaced = old.clone();
+        replaced.superseded = Some(Box::new(Supersession { by: token.id.clone(), grace_until }));
+        replaced.version += 1;
+        edit.put(Key::Token(old.id.clone()), &replaced)?;
         let info = TokenInfo::new(token, &owner, None, now);
         let event = standing.event(Action::TokenRotate, old.id.as_str());
         edit.tell(event.changing(None::<&TokenView>, Some(&TokenView::from(info.clone()))));

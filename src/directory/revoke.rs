@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{Actor, Directory, DirectoryError, Edit, Plan, TokenFilter, TokenInfo, Window, fields, standing::Standing};
+use super::{Actor, Directory, DirectoryError, Edit, Plan, TokenFilter, TokenInfo, Window, confirm, fields, standing::Standing};
 use crate::{
     domain::{
         account::Account,
@@ -100,7 +100,7 @@ impl Directory {
                     &standing,
                     &old,
                     Some(&owner),
-                    done.clone().unwrap_or_else(|| standing.revocation(why)),
+                    done.as_deref().cloned().unwrap_or_else(|| standing.revocation(why)),
                     keep_minted,
                 )?,
             };
@@ -109,8 +109,11 @@ impl Directory {
                 self.end_all(&mut edit, &standing, &hanging, keep_minted).await?;
             }
             let info = self.info(new, &owner, standing.now).await?;
-            let plan = if edit.is_empty() { Plan::Nothing(info) } else { Plan::Commit(edit, info) };
-            if let Some(info) = self.settle(plan).await? {
+            if edit.is_empty() {
+                // It may have been done and not confirmed: that is made up for now.
+                edit.confirms(Key::Token(old.id.clone()), Some(&old));
+            }
+            if let Some(info) = self.settle(Plan::Commit(edit, info)).await? {
                 return Ok((info, standing));
             }
         }
@@ -247,6 +250,16 @@ impl Directory {
         found: &Found,
         window: &Window,
     ) -> Result<Revoked, DirectoryError> {
+        confirm::reported(self.revoke_part(actor, filter, found, window)).await
+    }
+
+    async fn revoke_part(
+        &self,
+        actor: &Actor,
+        filter: &TokenFilter,
+        found: &Found,
+        window: &Window,
+    ) -> Result<Revoked, DirectoryError> {
         let listing = self.tokens(actor, filter, window).await?;
         let mut tokens = Vec::new();
         let is_open = |info: &TokenInfo| info.state != TokenState::Revoked && !actor.comes_with(&info.token.id);
@@ -301,7 +314,9 @@ fn end(
     keeps_minted: bool,
 ) -> Result<Token, StoreError> {
     let told = [("account", owner.map(|owner| owner.login.to_string())), ("revoked_because", revocation.why.clone())];
-    let new = Token { revoked: Some(Revocation { keeps_minted, ..revocation }), version: old.version + 1, ..old.clone() };
+    let mut new = old.clone();
+    new.revoked = Some(Box::new(Revocation { keeps_minted, ..revocation }));
+    new.version += 1;
     edit.expect_same(Key::Token(old.id.clone()), old);
     edit.put(Key::Token(new.id.clone()), &new)?;
     let mut event = standing.event(Action::TokenRevoke, old.id.as_str());

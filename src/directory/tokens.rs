@@ -14,7 +14,7 @@ use crate::{
         event::Action,
         text::{Label, Login},
         time::Timestamp,
-        token::{LastUse, Revocation, Token, TokenId, TokenState},
+        token::{JudgedToken, LastUse, Revocation, Token, TokenId, TokenState},
     },
     store::{Key, StoreError},
 };
@@ -34,7 +34,7 @@ pub struct TokenInfo {
 impl TokenInfo {
     pub(super) fn new(token: Token, owner: &Account, last_used: Option<LastUse>, now: Timestamp) -> Self {
         let state = token.state(owner.generation, now);
-        let revoked = token.revoked.clone().or_else(|| owner.end_of(token.generation).cloned());
+        let revoked = token.revoked.as_deref().cloned().or_else(|| owner.end_of(token.generation).cloned());
         Self { token, login: owner.login.clone(), kind: owner.kind, state, revoked, last_used }
     }
 }
@@ -102,7 +102,8 @@ impl Directory {
         let standing = self.standing(actor).await?;
         let (token, owner, _) = self.seen_token(&standing, id).await?;
         let ceiling = standing.authority.shown_ceiling(&token);
-        Ok(self.info(Token { ceiling, ..token }, &owner, standing.now).await?)
+        let shown = Token { judged: JudgedToken { ceiling, ..token.judged }, ..token };
+        Ok(self.info(shown, &owner, standing.now).await?)
     }
 
     /// The tokens of one account, or all that the actor sees. The limit is for those that are looked at: with a filter a part
@@ -131,7 +132,7 @@ impl Directory {
             let seen = standing.authority.sees_token(&token, Owner { account: owner, access: access.get(&owner.id) });
             seen.then(|| {
                 let ceiling = standing.authority.shown_ceiling(&token);
-                TokenInfo::new(Token { ceiling, ..token }, owner, last_used, standing.now)
+                TokenInfo::new(Token { judged: JudgedToken { ceiling, ..token.judged }, ..token }, owner, last_used, standing.now)
             })
         });
         let items = items.filter(|info| filter.takes(info, standing.now)).collect();

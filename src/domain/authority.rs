@@ -16,7 +16,7 @@ use super::{
     id::{AccountId, SiteId},
     session::{Session, SessionRules},
     time::Timestamp,
-    token::{Ceiling, Scope, Token},
+    token::{Ceiling, JudgedToken, Scope, Token},
 };
 
 /// Who acts, with his records as they are now.
@@ -87,8 +87,8 @@ pub struct Strength<'a> {
 impl<'a> Strength<'a> {
     #[must_use]
     pub fn of(token: &'a Token) -> Self {
-        let Token { ceiling, scopes, networks, secure_only, expires_at, system, .. } = token;
-        Self { ceiling, scopes, networks, secure_only: *secure_only, expires_at: *expires_at, system: *system }
+        let JudgedToken { ceiling, scopes, networks, secure_only, expires_at, .. } = &token.judged;
+        Self { ceiling, scopes, networks, secure_only: *secure_only, expires_at: *expires_at, system: token.system }
     }
 }
 
@@ -364,7 +364,7 @@ impl Authority {
 
 impl Bearer {
     fn held(&self) -> Held<'_> {
-        Held { account: &self.account, access: self.access.as_ref(), token: self.token.as_ref() }
+        Held { account: &self.account, access: self.access.as_ref(), token: self.token.as_deref() }
     }
 
     fn ceiling(&self) -> &Ceiling {

@@ -1,6 +1,8 @@
 //! The one place where a request is allowed. Total, synchronous, reads no clock. Every guard is a line here;
 //! a success can be rendered only from a [`Grant`], and a `Grant` is made nowhere else.
 
+use std::{borrow::Cow, sync::Arc};
+
 use super::{
     access::{AccessRows, Level},
     account::{Account, AccountKind},
@@ -12,7 +14,7 @@ use super::{
     session::{Session, SessionRules},
     site::Site,
     time::Timestamp,
-    token::{Scope, Token},
+    token::{JudgedToken, Scope},
 };
 
 /// What was found out about the presented credential.
@@ -42,7 +44,7 @@ pub struct Verified<'a> {
     pub account: Option<&'a Account>,
     pub access: Option<&'a AccessRows>,
     /// `None` for a password and for a session.
-    pub token: Option<&'a Token>,
+    pub token: Option<&'a JudgedToken>,
     /// Which the browser's cookie has proved.
     pub session: Option<&'a Session>,
 }
@@ -54,7 +56,7 @@ pub enum Sites<'a> {
     Missing,
     /// At least one does not exist.
     Unknown,
-    Known(&'a [Site]),
+    Known(&'a [Arc<Site>]),
 }
 
 /// Everything that a decision may look at.
@@ -119,9 +121,9 @@ pub struct Grant<'a> {
 #[derive(Clone, Copy, Debug)]
 struct Who<'a> {
     account: &'a Account,
-    token: Option<&'a Token>,
+    token: Option<&'a JudgedToken>,
     session: Option<&'a Session>,
-    sites: &'a [Site],
+    sites: &'a [Arc<Site>],
     access: Level,
 }
 
@@ -144,9 +146,11 @@ impl<'a> Grant<'a> {
 
     /// `shop`, or `1,3`.
     #[must_use]
-    pub fn site(&self) -> Option<String> {
-        let sites = self.who?.sites;
-        Some(sites.iter().map(|site| site.site.as_str()).collect::<Vec<_>>().join(","))
+    pub fn site(&self) -> Option<Cow<'a, str>> {
+        Some(match self.who?.sites {
+            [site] => Cow::Borrowed(site.site.as_str()),
+            sites => Cow::Owned(sites.iter().map(|site| site.site.as_str()).collect::<Vec<_>>().join(",")),
+        })
     }
 
     /// What the caller may do on the sites; the lowest over several.
@@ -280,7 +284,7 @@ fn authorize<'a>(
     account: &Account,
     verified: &Verified<'a>,
     snapshot: &Snapshot<'a>,
-) -> Result<(&'a [Site], Level), Reason> {
+) -> Result<(&'a [Arc<Site>], Level), Reason> {
     if account.kind == AccountKind::Anonymous && demand.otherwise != Otherwise::Anonymous {
         return Err(Reason::NoCredential);
     }

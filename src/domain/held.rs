@@ -9,7 +9,7 @@ use super::{
     decision::Reason,
     id::SiteId,
     time::Timestamp,
-    token::{Ceiling, Token, TokenState},
+    token::{Ceiling, JudgedToken, TokenState},
     trust,
 };
 
@@ -18,7 +18,7 @@ use super::{
 ///
 /// # Errors
 /// Why it is not.
-pub fn alive(account: &Account, token: Option<&Token>, now: Timestamp) -> Result<(), Reason> {
+pub fn alive(account: &Account, token: Option<&JudgedToken>, now: Timestamp) -> Result<(), Reason> {
     if let Some(token) = token {
         if token.account != account.id {
             return Err(Reason::Unknown);
@@ -35,7 +35,7 @@ pub fn alive(account: &Account, token: Option<&Token>, now: Timestamp) -> Result
 
 /// Whether the token may come from this address; an unknown address is in no network.
 #[must_use]
-pub fn comes_from(token: &Token, client: Option<IpAddr>) -> bool {
+pub fn comes_from(token: &JudgedToken, client: Option<IpAddr>) -> bool {
     token.networks.is_empty() || client.is_some_and(|client| trust::contains(&token.networks, client))
 }
 
@@ -45,7 +45,7 @@ pub struct Held<'a> {
     pub account: &'a Account,
     pub access: Option<&'a AccessRows>,
     /// `None` for the account itself.
-    pub token: Option<&'a Token>,
+    pub token: Option<&'a JudgedToken>,
 }
 
 impl Held<'_> {

@@ -3,7 +3,11 @@
 
 mod text;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    ops::{Deref, DerefMut},
+};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -122,9 +126,9 @@ pub struct Supersession {
     pub grace_until: Timestamp,
 }
 
-/// The record of a token.
+/// What of a token's record a check judges, and no more: there may be millions of these in memory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Token {
+pub struct JudgedToken {
     pub v: Format,
     pub id: TokenId,
     pub account: AccountId,
@@ -133,18 +137,26 @@ pub struct Token {
     pub generation: u64,
     pub digest: Digest,
     pub key: KeyId,
-    pub name: Label,
-    pub device: Option<Label>,
     pub ceiling: Ceiling,
     pub scopes: Vec<Scope>,
     pub networks: Vec<IpNet>,
     /// Never accepted in a URL.
     pub secure_only: bool,
+    pub expires_at: Option<Timestamp>,
+    pub revoked: Option<Box<Revocation>>,
+    pub superseded: Option<Box<Supersession>>,
+    pub version: u64,
+}
+
+/// The record of a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    #[serde(flatten)]
+    pub judged: JudgedToken,
+    pub name: Label,
+    pub device: Option<Label>,
     pub created_at: Timestamp,
     pub created_by: Creator,
-    pub expires_at: Option<Timestamp>,
-    pub revoked: Option<Revocation>,
-    pub superseded: Option<Supersession>,
     /// The predecessor, for a token that a rotation has made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotated_from: Option<TokenId>,
@@ -156,7 +168,20 @@ pub struct Token {
     pub system: bool,
     #[serde(default)]
     pub warned: Warned,
-    pub version: u64,
+}
+
+impl Deref for Token {
+    type Target = JudgedToken;
+
+    fn deref(&self) -> &JudgedToken {
+        &self.judged
+    }
+}
+
+impl DerefMut for Token {
+    fn deref_mut(&mut self) -> &mut JudgedToken {
+        &mut self.judged
+    }
 }
 
 /// When, and from where, a token last let a request pass. Kept beside its record, not in it.
@@ -177,7 +202,7 @@ pub enum TokenState {
     Superseded,
 }
 
-impl Token {
+impl JudgedToken {
     /// Neither revoked nor at an end by itself. Its account may have ended it otherwise.
     #[must_use]
     pub fn lives(&self, now: Timestamp) -> bool {

@@ -1,13 +1,17 @@
 //! Looks up what was presented: which records there are of it, and whether the secret is theirs. Whether it is alive, and what
 //! it may, is not judged here.
+//!
+//! A look-up runs from the beginning until everything it needs is known; what is not is read in between, all of it at once.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
+
+use smallvec::{SmallVec, smallvec};
 
 use super::{
     Gate, Gathered, Verification,
     guessing::Refusal,
     hasher, passwords,
-    reading::{Answer, Reading, decode},
+    records::{Stop, View},
     remembered::Whose,
 };
 use crate::{
@@ -20,93 +24,153 @@ use crate::{
         session::{CheckSession, Session, SessionSecret},
         site::{Host, Site},
         text::fold,
-        token::{PresentedToken, Token},
+        token::{JudgedToken, PresentedToken},
     },
-    store::{Key, StoreError, record::NameClaim},
+    store::{
+        Key, StoreError,
+        record::{HostClaim, NameClaim},
+    },
 };
 
+/// What the records are looked up for.
+pub(super) enum Search<'a> {
+    Anonymous,
+    Token {
+        token: &'a PresentedToken,
+        login: Option<&'a str>,
+    },
+    Session {
+        cookie: &'a SessionSecret,
+        host: &'a Host,
+    },
+    /// The account only: verifying the password takes time.
+    Password {
+        folded: &'a str,
+    },
+}
+
 impl Gate {
-    pub(super) async fn find_anonymous(&self, asked: &SiteAsk, gathered: &mut Gathered) -> Result<Verification, StoreError> {
-        let mut reading = Reading::of_sites(asked);
-        let account = AccountId::anonymous();
-        let records = self.read(reading.keys([Key::Account(account.clone()), Key::Access(account)])).await?;
-        reading.take_sites(&records[2..])?;
-        gathered.account = decode(&records[0])?;
-        gathered.access = decode(&records[1])?;
-        gathered.sites = self.resolve(reading).await?;
-        Ok(Verification::Verified)
+    pub(super) fn look_up(
+        &self,
+        search: &Search<'_>,
+        asked: &SiteAsk<'_>,
+        view: &mut View<'_>,
+    ) -> Result<(Gathered, Verification), Stop> {
+        let sites = look_up_sites(asked, view);
+        match search {
+            Search::Anonymous => look_up_account(&AccountId::anonymous(), sites, view).map(verified),
+            Search::Token { token, login } => self.look_up_token(token, *login, sites, view),
+            Search::Session { cookie, host } => self.look_up_session(cookie, host, sites, view),
+            Search::Password { folded } => {
+                let claim = view.get::<NameClaim>(Key::Name((*folded).to_owned()))?;
+                // For an unknown login some other account is looked up; `anonymous` has no password that could match.
+                let account = claim.map_or_else(AccountId::anonymous, |claim| claim.account.clone());
+                look_up_account(&account, sites, view).map(verified)
+            }
+        }
     }
 
-    /// Two round trips: the token with the sites, then the account with its access.
-    pub(super) async fn find_token(
+    fn look_up_token(
         &self,
         presented: &PresentedToken,
         login: Option<&str>,
-        asked: &SiteAsk,
-        gathered: &mut Gathered,
-    ) -> Result<Verification, StoreError> {
-        let mut reading = Reading::of_sites(asked);
-        let records = self.read(reading.keys([Key::Token(presented.id.clone())])).await?;
-        let Some(token) = decode::<Token>(&records[0])? else { return Ok(Verification::Unknown) };
+        sites: Result<FoundSites, Stop>,
+        view: &mut View<'_>,
+    ) -> Result<(Gathered, Verification), Stop> {
+        let token = view.get::<JudgedToken>(Key::Token(presented.id.clone()))?;
+        let Some(token) = token else { return Ok((Gathered::default(), Verification::Unknown)) };
         if !presented.verifies(&token, &self.parts.keys) {
-            return Ok(Verification::Mismatch);
+            return Ok((Gathered::default(), Verification::Mismatch));
         }
-        reading.take_sites(&records[1..])?;
-        self.read_account(&token.account, reading, gathered).await?;
-        let is_his = |account: &Account| login.is_none_or(|login| fold(login) == account.login.folded());
+        let gathered = look_up_account(&token.account, sites, view)?;
+        let is_his = |account: &Arc<Account>| login.is_none_or(|login| fold(login) == account.login.folded());
         if !gathered.account.as_ref().is_none_or(is_his) {
-            return Ok(Verification::Mismatch);
+            return Ok((gathered, Verification::Mismatch));
         }
-        gathered.token = Some(token);
-        Ok(Verification::Verified)
+        Ok(verified(Gathered { token: Some(token), ..gathered }))
     }
 
-    /// As many round trips as for a token: the session, what the host has of it and the sites, then the account with its
-    /// access.
-    pub(super) async fn find_session(
+    fn look_up_session(
         &self,
         cookie: &SessionSecret,
         host: &Host,
-        asked: &SiteAsk,
-        gathered: &mut Gathered,
-    ) -> Result<Verification, StoreError> {
-        let mut reading = Reading::of_sites(asked);
-        let keys = [Key::Session(cookie.session.clone()), Key::CheckSession(cookie.session.clone(), host.clone())];
-        let records = self.read(reading.keys(keys)).await?;
-        let (session, here) = (decode::<Session>(&records[0])?, decode::<CheckSession>(&records[1])?);
+        sites: Result<FoundSites, Stop>,
+        view: &mut View<'_>,
+    ) -> Result<(Gathered, Verification), Stop> {
+        let key = Key::Session(cookie.session.clone());
+        let session = view.get::<Session>(key.clone());
+        let here = view.get::<CheckSession>(Key::CheckSession(cookie.session.clone(), host.clone()));
         // A cookie of another host, or one that has been replaced, is as good as none.
-        let Some(mut session) = session.filter(|_| here.is_some_and(|here| cookie.verifies(&here.secret))) else {
-            return Ok(Verification::Unknown);
-        };
-        reading.take_sites(&records[2..])?;
-        self.read_account(&session.account, reading, gathered).await?;
-        if let Some(seen) = self.parts.signs.sessions.last(&session.id) {
-            session.seen_at = session.seen_at.max(seen);
+        let Some((mut session, here)) = session?.zip(here?) else { return Ok((Gathered::default(), Verification::Unknown)) };
+        if !cookie.verifies(&here.secret) {
+            return Ok((Gathered::default(), Verification::Unknown));
         }
-        gathered.session = Some(session);
-        Ok(Verification::Verified)
+        let gathered = look_up_account(&session.account, sites, view)?;
+        if let Some(seen) = self.parts.signs.sessions.last(&session.id)
+            && seen > session.seen_at
+        {
+            Arc::make_mut(&mut session).seen_at = seen;
+        }
+        // Another server may have seen it since.
+        if self.parts.clock.now() >= session.ends_at(&self.parts.session_rules) {
+            view.insist(key)?;
+        }
+        Ok(verified(Gathered { session: Some(session), ..gathered }))
     }
 
-    /// "No such login" takes as long as "wrong password", and is not told apart from it.
+    /// Looks up until everything is known, and reads in between. Most often nothing has to be read.
+    pub(super) async fn find(&self, search: &Search<'_>, asked: &SiteAsk<'_>) -> Result<(Gathered, Verification), StoreError> {
+        let mut view = self.parts.records.view();
+        match self.look_up(search, asked, &mut view) {
+            Ok(found) => Ok(found),
+            Err(Stop::Failed(error)) => Err(error),
+            // Boxed, for every check's future would be as large as this.
+            Err(Stop::Missing) => Box::pin(self.find_by_reading(search, asked, view)).await,
+        }
+    }
+
+    async fn find_by_reading(
+        &self,
+        search: &Search<'_>,
+        asked: &SiteAsk<'_>,
+        mut view: View<'_>,
+    ) -> Result<(Gathered, Verification), StoreError> {
+        loop {
+            view.fetch().await?;
+            match self.look_up(search, asked, &mut view) {
+                Ok(found) if view.is_vouched() => return Ok(found),
+                Ok(_) => return Err(StoreError::transient("the store has not shown in time that it is in order")),
+                Err(Stop::Failed(error)) => return Err(error),
+                Err(Stop::Missing) => {}
+            }
+        }
+    }
+
     pub(super) async fn find_password(
         &self,
         login: &str,
         password: &Password,
-        asked: &SiteAsk,
+        asked: &SiteAsk<'_>,
         client: Option<IpAddr>,
-        gathered: &mut Gathered,
-    ) -> Result<Verification, StoreError> {
-        let mut reading = Reading::of_sites(asked);
+    ) -> Result<(Gathered, Verification), StoreError> {
         let folded = fold(login);
-        let records = self.read(reading.keys([Key::Name(folded.clone())])).await?;
-        reading.take_sites(&records[1..])?;
-        // For an unknown login some other account is read, so that both make the same round trips; `anonymous` has no
-        // password that could match.
-        let account = decode::<NameClaim>(&records[0])?.map_or_else(AccountId::anonymous, |claim| claim.account);
-        self.read_account(&account, reading, gathered).await?;
+        let (gathered, _) = self.find(&Search::Password { folded: &folded }, asked).await?;
+        let account = gathered.account.as_deref();
+        let verification = self.verify_password(login, password, client, account).await?;
+        Ok((gathered, verification))
+    }
+
+    /// "No such login" takes as long as "wrong password", and is not told apart from it.
+    pub(super) async fn verify_password(
+        &self,
+        login: &str,
+        password: &Password,
+        client: Option<IpAddr>,
+        account: Option<&Account>,
+    ) -> Result<Verification, StoreError> {
         let Ok(source) = self.parts.guessing.rules().source(client) else { return Ok(Verification::Blocked) };
         let from = source.map(|source| source.to_string()).unwrap_or_default();
-        let known = gathered.account.as_ref().and_then(|account| Some((account, passwords::hash_of(account)?)));
+        let known = account.and_then(|account| Some((account, passwords::hash_of(account)?)));
         let verify = async {
             let account = known.map(|(account, _)| account);
             let attempt = self.parts.guessing.attempt(client, login).await?;
@@ -117,6 +181,7 @@ impl Gate {
             Ok(matches)
         };
         // A login that nobody has goes the same way, or it could be told by how many are verified at once.
+        let folded = fold(login);
         let whose = known.map_or(Whose::Nobody(&folded), |(account, hash)| Whose::Account(&account.id, hash));
         let memory = self.remembered.name_of(&whose, &from, password);
         match self.remembered.or_verify(&memory, self.parts.clock.now(), verify).await {
@@ -129,43 +194,40 @@ impl Gate {
     }
 
     /// Counts a token that failed; where too many have, nothing else is said of it.
-    pub(super) async fn count_token(
-        &self,
-        found: Result<Verification, StoreError>,
-        client: Option<IpAddr>,
-    ) -> Result<Verification, StoreError> {
-        if matches!(found, Ok(Verification::Unknown | Verification::Mismatch)) {
+    pub(super) async fn count_token(&self, verification: Verification, client: Option<IpAddr>) -> Verification {
+        if matches!(verification, Verification::Unknown | Verification::Mismatch) {
             if self.parts.guessing.tokens_blocked(client).await {
-                return Ok(Verification::Blocked);
+                return Verification::Blocked;
             }
             self.parts.guessing.token_failed(client);
         }
-        found
+        verification
     }
+}
 
-    async fn read_account(&self, id: &AccountId, reading: Reading, gathered: &mut Gathered) -> Result<(), StoreError> {
-        let mut keys = vec![Key::Account(id.clone()), Key::Access(id.clone())];
-        keys.extend(reading.site_behind_host());
-        let records = self.read(keys).await?;
-        gathered.account = decode(&records[0])?;
-        gathered.access = decode(&records[1])?;
-        gathered.sites = match reading {
-            Reading::ByHost { .. } => records.get(2).map_or(Ok(None), decode::<Site>)?.map(|site| vec![site]),
-            Reading::Named { sites, .. } => sites,
-        };
-        Ok(())
-    }
+fn verified(gathered: Gathered) -> (Gathered, Verification) {
+    (gathered, Verification::Verified)
+}
 
-    async fn resolve(&self, reading: Reading) -> Result<Option<Vec<Site>>, StoreError> {
-        match (reading.site_behind_host(), reading) {
-            (Some(key), _) => Ok(decode::<Site>(&self.read(vec![key]).await?[0])?.map(|site| vec![site])),
-            (None, Reading::Named { sites, .. }) => Ok(sites),
-            (None, Reading::ByHost { .. }) => Ok(None),
+/// `None` while one of them is unknown.
+pub(super) type FoundSites = Option<SmallVec<[Arc<Site>; 2]>>;
+
+/// Everything that is asked for is asked for at once; only the site of a host takes a second step.
+fn look_up_sites(asked: &SiteAsk<'_>, view: &mut View<'_>) -> Result<FoundSites, Stop> {
+    match asked {
+        SiteAsk::Named(names) => {
+            let sites: SmallVec<[_; 2]> = names.iter().map(|name| view.get::<Site>(Key::Site(name.clone()))).collect();
+            sites.into_iter().collect()
         }
+        SiteAsk::ByHost(host) => {
+            let Some(claim) = view.get::<HostClaim>(Key::Host(host.clone()))? else { return Ok(None) };
+            Ok(view.get::<Site>(Key::Site(claim.site.clone()))?.map(|site| smallvec![site]))
+        }
+        SiteAsk::Missing | SiteAsk::Impossible => Ok(Some(SmallVec::new())),
     }
+}
 
-    async fn read(&self, keys: Vec<Key>) -> Result<Vec<Answer>, StoreError> {
-        let records = self.parts.store.read(&keys).await?;
-        Ok(keys.into_iter().zip(records).collect())
-    }
+fn look_up_account(id: &AccountId, sites: Result<FoundSites, Stop>, view: &mut View<'_>) -> Result<Gathered, Stop> {
+    let (account, access) = (view.get(Key::Account(id.clone())), view.get(Key::Access(id.clone())));
+    Ok(Gathered { account: account?, access: access?, sites: sites?, ..Gathered::default() })
 }

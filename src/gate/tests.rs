@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::*;
+use super::{records::MemoryRules, *};
 use crate::{
     domain::{
         access::{Level, SiteLevel},
@@ -20,11 +20,11 @@ use crate::{
         policy::{Matcher, SiteSource},
         request::ClientHeaders,
         session::{CheckSession, Secret, SessionId, SessionSecret},
-        site::{Host, SiteName},
+        site::{Host, Site, SiteName},
         text::Login,
         token::{TokenPrefix, TokenPrefixes},
     },
-    store::{Change, Key, Record, Step, embedded::EmbeddedStore},
+    store::{Change, Key, Record, Step, Store, embedded::EmbeddedStore},
 };
 
 struct TestClock(AtomicI64);
@@ -115,7 +115,7 @@ async fn house() -> House {
     let prefixes = TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap();
     let hasher = Arc::new(hasher::Hasher::start(Cost::new(8, 1, 1).unwrap()));
     let gate = Gate::new(Parts {
-        store: store.clone(),
+        records: Arc::new(Records::new(store.clone(), &MemoryRules::default())),
         clock: clock.clone(),
         keys: Arc::new(ServerKeys::parse(&ServerKeys::generate_file(&mut rng)).unwrap()),
         passwords: Arc::new(passwords::LocalPasswords::new(hasher)),

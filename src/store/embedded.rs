@@ -25,7 +25,7 @@ use self::{
     writer::{Note, Writer},
 };
 use super::{
-    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Store, StoreError, Stored, Trail,
+    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Store, StoreError, Stored, Trail,
     coherence::Listener,
 };
 use crate::domain::{
@@ -83,6 +83,9 @@ const SCHEMA_VERSION: usize = MIGRATIONS.len();
 /// Readers wait inside an async task and hardly ever have to: in WAL mode a writer is not in their way.
 const WRITER_PATIENCE: Duration = Duration::from_secs(2);
 const READER_PATIENCE: Duration = Duration::from_millis(100);
+
+/// How often it is looked whether somebody else has changed the file, with `sqlite3`.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
 
 /// Why a data directory could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +155,7 @@ impl EmbeddedStore {
 impl Store for EmbeddedStore {
     fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence> {
         self.listener.set(memory);
+        self.writer.look_around_every(LOOK_AROUND);
         Arc::new(Coherence::always())
     }
 
@@ -200,6 +204,10 @@ impl Store for EmbeddedStore {
 
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
         self.writer.note(Note::ForgetExpired(now)).await
+    }
+
+    async fn live(&self) -> Live {
+        Live::embedded()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -34,6 +34,7 @@ use redis::{Cmd, FromRedisValue};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
+pub use self::options::{InvalidOptions, RedisOptions, WentBack};
 use self::{
     asking::{Failure, Form},
     errors::{commit_error, store_error},
@@ -44,13 +45,11 @@ use self::{
     scripts::{ChangeScripts, ENTRY_FIELD},
     servers::Servers,
 };
-pub use self::{
-    live::LiveFacts,
-    options::{InvalidOptions, RedisOptions, WentBack},
-};
 use super::{
-    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Partition, Step, Store, StoreError, Stored,
-    Trail, Trouble, coherence::Listener,
+    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Partition, Step, Store, StoreError,
+    Stored, Trail, Trouble,
+    coherence::Listener,
+    live::{Answer, Server},
 };
 use crate::domain::{
     time::Timestamp,
@@ -61,6 +60,7 @@ use crate::domain::{
 pub struct RedisStore {
     /// Where it was said to be, without secrets.
     address: String,
+    wait_replicas: u32,
     routes: Routes,
     keys: Keyspace,
     scripts: ChangeScripts,
@@ -98,19 +98,12 @@ impl RedisStore {
             }
             Servers::Cluster(info, nodes) => Routes::to_cluster(shared, nodes, info),
         };
-        Ok(Self { address, routes, keys, scripts: ChangeScripts::new(), coherence, listener })
+        Ok(Self { address, wait_replicas: options.wait_replicas, routes, keys, scripts: ChangeScripts::new(), coherence, listener })
     }
 
-    /// How each master is set up; where there are several, in the order of their partitions.
-    ///
-    /// # Errors
-    /// When one of them does not answer.
-    pub async fn live(&self) -> Result<Vec<LiveFacts>, StoreError> {
-        let mut facts = Vec::new();
-        for link in self.routes.table().await?.links() {
-            facts.push(LiveFacts::ask(&link.connection().await?).await?);
-        }
-        Ok(facts)
+    /// A server that is not reached, under the name that it was given.
+    fn away(&self, error: &StoreError) -> Server {
+        Server { address: self.address.clone(), answer: Answer::Away(error.to_string()) }
     }
 
     /// Asks something of the directory.
@@ -249,6 +242,25 @@ impl Store for RedisStore {
     /// Redis does it by itself.
     async fn forget_expired(&self, _: Timestamp) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn live(&self) -> Live {
+        let mut servers = Vec::new();
+        match self.routes.table().await {
+            Ok(table) => {
+                for link in table.links() {
+                    servers.push(match link.connection().await {
+                        Ok(connection) => {
+                            let answer = live::answer(connection.ask(&live::question()).await);
+                            Server { address: connection.address().to_string(), answer }
+                        }
+                        Err(error) => self.away(&error),
+                    });
+                }
+            }
+            Err(error) => servers.push(self.away(&error)),
+        }
+        Live { kind: "redis", wait_replicas: self.wait_replicas, servers }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

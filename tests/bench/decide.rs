@@ -1,6 +1,6 @@
 //! What judging costs by itself, without a store and without a network.
 
-use std::{collections::BTreeMap, hint::black_box, time::Duration};
+use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keygate::domain::{
@@ -16,9 +16,9 @@ use keygate::domain::{
     request::{CheckRequest, ClientHeaders, Described},
     session::SessionRules,
     site::{Site, SiteName},
-    text::{Label, Login},
+    text::Login,
     time::Timestamp,
-    token::{Ceiling, Creator, PresentedToken, Token, TokenKind, TokenPrefix, TokenPrefixes, Warned},
+    token::{Ceiling, JudgedToken, PresentedToken, TokenKind, TokenPrefix, TokenPrefixes},
 };
 use rand::{rand_core::UnwrapErr, rngs::SysRng};
 
@@ -31,10 +31,10 @@ struct World {
     prefixes: TokenPrefixes,
     text: String,
     presented: PresentedToken,
-    token: Token,
+    token: JudgedToken,
     account: Account,
     access: AccessRows,
-    sites: Vec<Site>,
+    sites: Vec<Arc<Site>>,
     rule: Rule,
 }
 
@@ -83,7 +83,7 @@ fn world() -> World {
     let row = |site: Site| (site.id, SiteLevel { site: site.site, level: Level::Write });
     let rows: BTreeMap<_, _> = others.chain([shop.clone()]).map(row).collect();
     let access = AccessRows { v: Format, account: account.id.clone(), rows, version: 1 };
-    let token = Token {
+    let token = JudgedToken {
         v: Format,
         id: minted.id,
         account: account.id.clone(),
@@ -91,25 +91,17 @@ fn world() -> World {
         generation: account.generation,
         digest: minted.digest,
         key: minted.key,
-        name: Label::parse("bench", "name", [""; 3]).expect("a name"),
-        device: None,
         ceiling: Ceiling::Owner,
         scopes: Vec::new(),
         networks: Vec::new(),
         secure_only: false,
-        created_at: epoch,
-        created_by: Creator { account: "ada".to_owned(), credential: None },
         expires_at: Some(Timestamp::from_millis(2_000_000)),
         revoked: None,
         superseded: None,
-        rotated_from: None,
-        minted_with: Vec::new(),
-        system: false,
-        warned: Warned::default(),
         version: 1,
     };
     let rule = rule("orders", Some("shop.example.com"), "/orders/{id}/{*rest}");
-    World { keys, prefixes, text, presented, token, account, access, sites: vec![shop], rule }
+    World { keys, prefixes, text, presented, token, account, access, sites: vec![Arc::new(shop)], rule }
 }
 
 fn described<'a>(headers: &'a ClientHeaders<'a>) -> Described<'a> {

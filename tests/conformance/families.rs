@@ -13,7 +13,7 @@ use super::{add, entry, get, lines, members, name, put, record, remove, steps, v
 pub fn family(id: &str) -> [Key; 3] {
     let id = SessionId::parse(id).unwrap();
     let host = Host::parse("shop.example.com").unwrap();
-    [Key::Session(id.clone()), Key::CheckSession(id.clone(), host), Key::Code(id, "0".repeat(64))]
+    [Key::Session(id.clone()), Key::CheckSession(id.clone(), host), Key::Code(id, "0".repeat(64).into())]
 }
 
 pub async fn a_change_is_for_one_family_or_for_none(store: Arc<dyn Store>) {

@@ -32,7 +32,7 @@ use keygate::{
     },
     gate::{guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::{
-        Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Store, StoreError, Stored, Trail,
+        Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Store, StoreError, Stored, Trail,
         embedded::EmbeddedStore,
         redis::{RedisOptions, RedisStore},
     },
@@ -138,6 +138,10 @@ impl Store for Dying {
         call!(self, self.store.forget_expired(now).await)
     }
 
+    async fn live(&self) -> Live {
+        self.store.live().await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         call!(self, self.store.ping().await)
     }
@@ -180,6 +184,8 @@ fn directory_on(store: Arc<dyn Store>) -> Directory {
         session_rules: SessionRules::default(),
         hosts: ProtectedHosts::new(vec![Origin::parse("shop.example.com").unwrap()]).unwrap(),
         trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+        coherence: Arc::new(Coherence::always()),
+        max_staleness: Duration::from_secs(1),
     })
 }
 
@@ -228,14 +234,14 @@ async fn furnish(directory: &Directory, many: usize) -> House {
     let (text, _) = made.into_iter().next().unwrap().unwrap();
     let child = prefixes().parse(text.expose_secret().as_bytes()).unwrap();
     directory.create_token(&Actor::bearer(child), manage("grandchild")).await.unwrap();
-    let plain = directory.create_token(&ROOT, manage("plain")).await.unwrap().1.token.id;
+    let plain = directory.create_token(&ROOT, manage("plain")).await.unwrap().1.token.judged.id;
     let session = sign_in(directory).await.unwrap();
     let nonce = Secret::generate(&mut rand::rand_core::UnwrapErr(rand::rngs::SysRng));
     let code = directory.hand_over(&session, &shop(), nonce.digest()).await.unwrap();
     let opened = directory.redeem(&code, &shop().origin, Some(&nonce), None).await.unwrap();
     let Redeemed::Opened { cookie: check, .. } = opened else { panic!("{opened:?}") };
     let code = directory.hand_over(&session, &shop(), nonce.digest()).await.unwrap();
-    House { minter, plain, first: first.token.id, session, check, code, nonce }
+    House { minter, plain, first: first.token.judged.id, session, check, code, nonce }
 }
 
 fn password(text: &str) -> Password {

@@ -98,6 +98,8 @@ impl UseCases {
             session_rules: SessionRules::default(),
             hosts: ProtectedHosts::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+            coherence: Arc::new(keygate::store::Coherence::always()),
+            max_staleness: Duration::from_secs(1),
         });
         directory.bootstrap().await.unwrap();
         Self { directory, tokens: BTreeMap::new(), sessions: BTreeMap::new(), clock, _medium: medium }
@@ -153,7 +155,7 @@ impl UseCases {
         };
         let (text, info) = self.directory.create_token(actor, new).await?;
         let presented = prefixes().parse(text.expose_secret().as_bytes()).unwrap();
-        self.tokens.insert(name.to_owned(), (info.token.id, presented));
+        self.tokens.insert(name.to_owned(), (info.token.judged.id, presented));
         Ok("ok".to_owned())
     }
 

@@ -172,6 +172,8 @@ fn directory_over(server: &Server, hosts: ProtectedHosts, clock: Arc<dyn Clock>)
         session_rules: SessionRules::default(),
         hosts,
         trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+        coherence: Arc::new(keygate::store::Coherence::always()),
+        max_staleness: Duration::from_secs(1),
     })
 }
 

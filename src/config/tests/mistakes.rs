@@ -43,8 +43,8 @@ level = 1
         [
             "keygate.toml:1: data_dir: expected a text in quotes, found the integer 5",
             "keygate.toml:2: listn: unknown key; known are `data_dir`, `keys`, `store`, `check`, `portal`, `grpc`, \
-             `outage`, `credentials`, `tokens`, `sessions`, `guessing`, `audit`, `notify`, `envoy`, `headers`, `password`, `log`, `rules`",
-            "keygate.toml:4: store.timeout: expected more than 0ms and at most 1s (the bound max_staleness), found \"2s\"",
+             `hot_path`, `outage`, `credentials`, `tokens`, `sessions`, `guessing`, `audit`, `notify`, `envoy`, `headers`, `password`, `log`, `rules`",
+            "keygate.toml:4: store.timeout: it may not be above `hot_path.max_staleness`, which is \"1s\"",
             "keygate.toml:5: store.prefix: expected 1 to 64 letters, digits or : . _ - / such as \"kg:\", found \"\"",
             "keygate.toml:6: chekc: unknown key; did you mean `check`?",
             "keygate.toml:9: check.listen: expected an address such as \"127.0.0.1:9180\", found \"abc\"",
@@ -151,27 +151,41 @@ access = "view"
 }
 
 #[test]
-fn what_is_not_built_is_refused_by_name() {
+fn what_is_remembered_has_bounds_of_its_own() {
     let text = r#"
 [store]
-wait_replicas = 0
-url = "redis+cluster://a,b"
+wait_replicas = 17
+went_back = "ignore"
+timeout = "0ms"
+url = "redis+cluster://a/1"
 [hot_path]
-max_staleness = "1s"
-[[rules]]
-name = "r"
-site = "s"
-access = "view"
+max_staleness = "49ms"
+entries = 1
+memory_mib = 0
 "#;
-    let variables = [("KEYGATE__STORE__WAIT_REPLICAS", "1")];
     assert_eq!(
-        mistakes_of("not-built", text, &variables),
+        mistakes_of("hot-path", text, &[("KEYGATE__HOT_PATH__ENTRIES", "-1")]),
         [
-            "keygate.toml:3: store.wait_replicas: not available in this version",
-            "keygate.toml:4: store.url: redis+cluster:// is not available in this version; give redis:// or rediss://",
-            "keygate.toml:6: hot_path.max_staleness: not available in this version",
-            "KEYGATE__STORE__WAIT_REPLICAS: not available in this version",
+            "keygate.toml:3: store.wait_replicas: expected 0 to 16, found 17",
+            "keygate.toml:4: store.went_back: expected one of `report`, `refuse`, found \"ignore\"",
+            "keygate.toml:5: store.timeout: expected more than 0ms, found \"0ms\"",
+            "keygate.toml:6: store.url: expected some servers of the cluster, as in \"redis+cluster://a:6379,b:6379\", and no database",
+            "keygate.toml:8: hot_path.max_staleness: expected 50ms to 1m, found \"49ms\"",
+            "keygate.toml:10: hot_path.memory_mib: expected 1 to 1048576, found 0",
+            "KEYGATE__HOT_PATH__ENTRIES: expected 1000 to 100000000, found -1",
         ]
+    );
+    assert_eq!(
+        mistakes_of("hot-path", "[hot_path]\nmax_staleness = '61s'\n", &[]),
+        ["keygate.toml:2: hot_path.max_staleness: expected 50ms to 1m, found \"61s\""]
+    );
+    assert_eq!(
+        mistakes_of("hot-path", "[hot_path]\nmax_staleness = '100ms'\n", &[]),
+        ["keygate.toml:2: hot_path.max_staleness: it may not be below `store.timeout`, which is \"150ms\""]
+    );
+    assert_eq!(
+        mistakes_of("hot-path", "[hot_path]\nmax_staleness = '1m'\n[store]\ntimeout = '100s'\n", &[]),
+        ["keygate.toml:4: store.timeout: it may not be above `hot_path.max_staleness`, which is \"1m\""]
     );
 }
 
@@ -318,6 +332,9 @@ fn line() -> impl Strategy<Value = String> {
         "\"a.b\"",
         "names.account",
         "timeout",
+        "wait_replicas",
+        "went_back",
+        "max_staleness",
         "unix_mode",
         "max_expiry",
         "default_expiry",
@@ -340,6 +357,7 @@ fn line() -> impl Strategy<Value = String> {
         "{ path = 'id' }",
         "{ query = 'q', host = true }",
         "'redis://@'",
+        "'redis+sentinel://:%@a,[::1]:/s/x'",
         "'none'",
         "'90d'",
         "'http://'",
@@ -349,6 +367,7 @@ fn line() -> impl Strategy<Value = String> {
     let headers = vec![
         "[check]",
         "[store]",
+        "[hot_path]",
         "[[rules]]",
         "[password]",
         "[headers.names]",

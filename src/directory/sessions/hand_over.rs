@@ -203,5 +203,5 @@ struct Found {
 }
 
 fn code_key(code: &SessionSecret) -> Key {
-    Key::Code(code.session.clone(), code.secret.digest().to_hex())
+    Key::Code(code.session.clone(), code.secret.digest().to_hex().into())
 }

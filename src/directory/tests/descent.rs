@@ -12,7 +12,7 @@ async fn manager(fixture: &Fixture, by: &Actor, owner: &str) -> (TokenId, Actor)
         ..NewToken::new(login(owner), fields::token_name("manager").unwrap())
     };
     let (text, info) = fixture.directory.create_token(by, new).await.unwrap();
-    (info.token.id, acting(text.expose_secret()))
+    (info.token.judged.id, acting(text.expose_secret()))
 }
 
 fn acting(text: &str) -> Actor {
@@ -59,7 +59,7 @@ async fn what_a_predecessor_minted_stays_too_where_that_is_asked_for() {
     fixture.account("ada").await;
     let (old, by_old) = manager(&fixture, &ADMIN, "ada").await;
     let (child, _) = manager(&fixture, &by_old, "ada").await;
-    let new = fixture.directory.rotate_token(&ADMIN, &old, HOUR).await.unwrap().1.token.id;
+    let new = fixture.directory.rotate_token(&ADMIN, &old, HOUR).await.unwrap().1.token.judged.id;
     fixture.directory.revoke_token(&ADMIN, &new, true, None, None).await.unwrap();
     fixture.directory.look_after_tokens(None).await.unwrap();
     assert_eq!(fixture.state(&old).await, TokenState::Revoked);
@@ -70,13 +70,13 @@ async fn what_a_predecessor_minted_stays_too_where_that_is_asked_for() {
 async fn a_successor_outlives_its_predecessor_and_not_the_reverse() {
     let fixture = fixture().await;
     fixture.account("ada").await;
-    let rotate = async |id: &TokenId| fixture.directory.rotate_token(&ADMIN, id, HOUR).await.unwrap().1.token.id;
-    let old = fixture.token("ada").await.token.id;
+    let rotate = async |id: &TokenId| fixture.directory.rotate_token(&ADMIN, id, HOUR).await.unwrap().1.token.judged.id;
+    let old = fixture.token("ada").await.token.judged.id;
     let new = rotate(&old).await;
     fixture.directory.revoke_token(&ADMIN, &old, false, None, None).await.unwrap();
     assert_eq!((fixture.state(&old).await, fixture.state(&new).await), (TokenState::Revoked, TokenState::Active));
 
-    let old = fixture.token("ada").await.token.id;
+    let old = fixture.token("ada").await.token.judged.id;
     let new = rotate(&old).await;
     let newest = rotate(&new).await;
     fixture.directory.revoke_token(&ADMIN, &newest, false, None, None).await.unwrap();
@@ -96,7 +96,7 @@ async fn what_a_predecessor_minted_ends_with_the_successor() {
     let rotated = fixture.directory.rotate_token(&ADMIN, &minted, Duration::ZERO).await.unwrap().1;
     fixture.directory.revoke_token(&ADMIN, &new.token.id, false, None, None).await.unwrap();
     assert_eq!(fixture.state(&minted).await, TokenState::Superseded);
-    for id in [minted_later, rotated.token.id] {
+    for id in [minted_later, rotated.token.judged.id] {
         assert_eq!(fixture.state(&id).await, TokenState::Revoked);
     }
 }
@@ -115,7 +115,7 @@ async fn nothing_that_is_minted_during_a_revocation_outlives_it() {
                     scopes: vec![Scope::parse("manage").unwrap()],
                     ..NewToken::new(login("ada"), fields::token_name("minted").unwrap())
                 };
-                directory.create_token(&actor, new).await.map(|(_, info)| info.token.id)
+                directory.create_token(&actor, new).await.map(|(_, info)| info.token.judged.id)
             })
         };
         let mints: Vec<_> = (0..8).map(mint).collect();
@@ -186,7 +186,7 @@ async fn a_token_that_never_stops_minting_is_revoked_all_the_same() {
                     ..NewToken::new(login("ada"), fields::token_name("minted").unwrap())
                 };
                 match directory.create_token(&actor, new).await {
-                    Ok((_, info)) => made.push(info.token.id),
+                    Ok((_, info)) => made.push(info.token.judged.id),
                     Err(DirectoryError::Contended) => {}
                     Err(_) => break,
                 }
@@ -262,12 +262,12 @@ async fn what_an_account_minted_for_others_ends_with_it() {
 async fn what_was_revoked_stays_revoked_by_whom_it_was() {
     let fixture = fixture().await;
     fixture.account("ada").await;
-    let first = fixture.token("ada").await.token.id;
+    let first = fixture.token("ada").await.token.judged.id;
     let why = fields::reason("the laptop is lost").unwrap();
     fixture.directory.revoke_all(&ADMIN, &login("ada"), false, Some(&why)).await.unwrap();
     let ended = fixture.directory.token(&ADMIN, &first).await.unwrap().revoked.unwrap();
     fixture.pass(HOUR);
-    let second = fixture.token("ada").await.token.id;
+    let second = fixture.token("ada").await.token.judged.id;
     fixture.directory.revoke_all(&Actor::control(7), &login("ada"), false, None).await.unwrap();
     assert_eq!(fixture.directory.token(&ADMIN, &first).await.unwrap().revoked.unwrap(), ended);
     assert_eq!((ended.by.as_str(), ended.why.as_deref()), ("control:1000", Some("the laptop is lost")));

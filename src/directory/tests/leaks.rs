@@ -18,8 +18,8 @@ async fn a_leak_is_in_the_trail_and_told() {
     let fixture = fixture().await;
     let (directory, told) = fixture.by(TokenRules::default());
     fixture.account("ada").await;
-    let old = fixture.token("ada").await.token.id;
-    let new = directory.rotate_token(&ADMIN, &old, Duration::from_hours(1)).await.unwrap().1.token.id;
+    let old = fixture.token("ada").await.token.judged.id;
+    let new = directory.rotate_token(&ADMIN, &old, Duration::from_hours(1)).await.unwrap().1.token.judged.id;
     fixture.pass(Duration::from_hours(1));
     let now = fixture.clock.now();
     assert!(directory.report_leak(&fixture.leak_of(&old)).await.unwrap());
@@ -42,11 +42,11 @@ async fn with_a_leak_the_family_ends_where_the_rules_say_so() {
     let (directory, told) = fixture.by(rules);
     fixture.account("ada").await;
     let (text, old) = fixture.manager("ada").await;
-    let old = old.token.id;
-    let minted = fixture.minted_with(&text, "ada").await.token.id;
-    let second = directory.rotate_token(&ADMIN, &old, Duration::ZERO).await.unwrap().1.token.id;
-    let third = directory.rotate_token(&ADMIN, &second, Duration::from_hours(24)).await.unwrap().1.token.id;
-    let stranger = fixture.token("ada").await.token.id;
+    let old = old.token.judged.id;
+    let minted = fixture.minted_with(&text, "ada").await.token.judged.id;
+    let second = directory.rotate_token(&ADMIN, &old, Duration::ZERO).await.unwrap().1.token.judged.id;
+    let third = directory.rotate_token(&ADMIN, &second, Duration::from_hours(24)).await.unwrap().1.token.judged.id;
+    let stranger = fixture.token("ada").await.token.judged.id;
     fixture.pass(Duration::from_secs(1));
     for _ in 0..2 {
         let now = fixture.clock.now();

@@ -26,7 +26,7 @@ async fn a_description_that_races_a_revocation_leaves_it_revoked() {
     let fixture = fixture().await;
     fixture.account("ada").await;
     for round in 0..50 {
-        let id = fixture.token("ada").await.token.id;
+        let id = fixture.token("ada").await.token.judged.id;
         let (directory, of) = (fixture.directory.clone(), id.clone());
         let describe = tokio::spawn(async move {
             let patch = TokenPatch { name: Some(fields::token_name(&format!("name {round}")).unwrap()), device: FieldPatch::Keep };

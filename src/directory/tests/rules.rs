@@ -235,12 +235,12 @@ async fn a_token_is_what_was_asked_for_and_its_secret_is_nowhere() {
 async fn a_revoked_token_stays_to_be_seen() {
     let fixture = fixture().await;
     fixture.account("ada").await;
-    let (one, other) = (fixture.token("ada").await.token.id, fixture.token("ada").await.token.id);
+    let (one, other) = (fixture.token("ada").await.token.judged.id, fixture.token("ada").await.token.judged.id);
     let first = fixture.directory.revoke_token(&ADMIN, &one, false, None, None).await.unwrap();
     fixture.pass(Duration::from_secs(1));
     let second = fixture.directory.revoke_token(&Actor::system("test"), &one, false, None, None).await.unwrap();
     assert_eq!(first, second);
-    assert_eq!(first.token.revoked.unwrap().by, "control:1000");
+    assert_eq!(first.token.judged.revoked.unwrap().by, "control:1000");
     assert_eq!(code(fixture.directory.rotate_token(&ADMIN, &one, Duration::ZERO).await), "token_revoked");
     assert_eq!(fixture.state(&other).await, TokenState::Active);
 
@@ -261,8 +261,8 @@ async fn a_successor_has_the_same_rights_and_grace_ends() {
     let (new_text, new) = fixture.directory.rotate_token(&ADMIN, &id, Duration::from_hours(1)).await.unwrap();
     assert_ne!(text.expose_secret(), new_text.expose_secret());
     assert_eq!(
-        (new.token.ceiling, new.token.name, new.token.expires_at),
-        (old.token.ceiling, old.token.name, old.token.expires_at)
+        (&new.token.ceiling, &new.token.name, new.token.expires_at),
+        (&old.token.ceiling, &old.token.name, old.token.expires_at)
     );
     assert_eq!(fixture.state(&id).await, TokenState::Active);
     assert_eq!(code(fixture.directory.rotate_token(&ADMIN, &id, Duration::ZERO).await), "token_superseded");
@@ -277,7 +277,7 @@ async fn with_an_account_goes_all_that_was_its() {
     let fixture = fixture().await;
     fixture.site("shop").await;
     let ada = fixture.account("ada").await;
-    let id = fixture.token("ada").await.token.id;
+    let id = fixture.token("ada").await.token.judged.id;
     fixture.directory.set_access(&ADMIN, &login("ada"), &site_name("shop"), Level::Write).await.unwrap();
     fixture.directory.delete_account(&ADMIN, &login("ada"), Some(1)).await.unwrap();
     assert_eq!(code(fixture.directory.token(&ADMIN, &id).await), "not_found");

@@ -456,8 +456,8 @@ async fn what_mints_or_grants_needs_a_password_that_was_given_just_now() {
         fixture.account(name).await;
     }
     fixture.site("shop").await;
-    let token = fixture.token("vera").await.token.id;
-    let doomed = fixture.token("vera").await.token.id;
+    let token = fixture.token("vera").await.token.judged.id;
+    let doomed = fixture.token("vera").await.token.judged.id;
     let cookie = fixture.sign_in("vera").await;
     let actor = Fixture::by_session(&cookie);
     let directory = &fixture.directory;

@@ -30,7 +30,7 @@ impl Fixture {
     async fn ending(&self, name: &str, after: Duration) -> TokenId {
         let new =
             NewToken { expires: Some(Expiry::After(after)), ..NewToken::new(login(name), fields::token_name("ending").unwrap()) };
-        self.directory.create_token(&ADMIN, new).await.unwrap().1.token.id
+        self.directory.create_token(&ADMIN, new).await.unwrap().1.token.judged.id
     }
 
     async fn system(&self, name: &str) -> TokenId {
@@ -39,7 +39,7 @@ impl Fixture {
             expires: Some(Expiry::After(DAY * 100)),
             ..NewToken::new(login(name), fields::token_name("system").unwrap())
         };
-        self.directory.create_token(&ADMIN, new).await.unwrap().1.token.id
+        self.directory.create_token(&ADMIN, new).await.unwrap().1.token.judged.id
     }
 
     async fn is_used(&self, token: &TokenId) {
@@ -58,7 +58,7 @@ async fn a_token_that_ends_soon_or_rests_is_told_of_once() {
     let (directory, told) = fixture.by(TokenRules::default());
     fixture.account("ada").await;
     let ending = fixture.ending("ada", DAY * 100).await;
-    let resting = fixture.token("ada").await.token.id;
+    let resting = fixture.token("ada").await.token.judged.id;
     fixture.system("ada").await;
     directory.sweep().await;
     assert_eq!(told.take(), [""; 0]);
@@ -115,8 +115,8 @@ async fn a_token_that_rests_too_long_is_revoked_after_a_warning() {
     let (directory, told) = fixture.by(rules);
     fixture.account("ada").await;
     let (text, manager) = fixture.manager("ada").await;
-    let manager = manager.token.id;
-    let minted = fixture.minted_with(&text, "ada").await.token.id;
+    let manager = manager.token.judged.id;
+    let minted = fixture.minted_with(&text, "ada").await.token.judged.id;
     let system = fixture.system("ada").await;
     fixture.pass(DAY);
     fixture.is_used(&minted).await;
@@ -140,7 +140,7 @@ async fn a_use_after_the_warning_saves_a_token() {
     let rules = TokenRules { unused_after: DAY, revoke_unused_after: Some(DAY), ..TokenRules::default() };
     let (directory, told) = fixture.by(rules);
     fixture.account("ada").await;
-    let token = fixture.token("ada").await.token.id;
+    let token = fixture.token("ada").await.token.judged.id;
     fixture.pass(DAY);
     directory.sweep().await;
     assert_eq!(told.take().len(), 1);
@@ -157,14 +157,14 @@ async fn the_record_of_an_ended_token_goes_in_time() {
     let (directory, _) = fixture.by(rules);
     let eve = fixture.account("eve").await;
     fixture.account("ada").await;
-    let with_all = fixture.token("eve").await.token.id;
+    let with_all = fixture.token("eve").await.token.judged.id;
     let expired = fixture.ending("ada", DAY).await;
-    let revoked = fixture.token("ada").await.token.id;
-    let rotated = fixture.token("ada").await.token.id;
-    let alive = fixture.token("ada").await.token.id;
+    let revoked = fixture.token("ada").await.token.judged.id;
+    let rotated = fixture.token("ada").await.token.judged.id;
+    let alive = fixture.token("ada").await.token.judged.id;
     fixture.is_used(&expired).await;
     directory.revoke_token(&ADMIN, &revoked, false, None, None).await.unwrap();
-    let successor = directory.rotate_token(&ADMIN, &rotated, DAY).await.unwrap().1.token.id;
+    let successor = directory.rotate_token(&ADMIN, &rotated, DAY).await.unwrap().1.token.judged.id;
     directory.revoke_all(&ADMIN, &login("eve"), false, None).await.unwrap();
 
     fixture.pass(DAY * 9 + ALMOST_A_DAY);
@@ -200,17 +200,17 @@ async fn what_a_purged_token_has_minted_ends_with_its_successor() {
     let (directory, _) = fixture.by(rules);
     fixture.account("ada").await;
     let (text, old) = fixture.manager("ada").await;
-    let minted = fixture.minted_with(&text, "ada").await.token.id;
-    let dead = fixture.minted_with(&text, "ada").await.token.id;
+    let minted = fixture.minted_with(&text, "ada").await.token.judged.id;
+    let dead = fixture.minted_with(&text, "ada").await.token.judged.id;
     directory.revoke_token(&ADMIN, &dead, false, None, None).await.unwrap();
-    let new = directory.rotate_token(&ADMIN, &old.token.id, Duration::ZERO).await.unwrap().1.token.id;
+    let new = directory.rotate_token(&ADMIN, &old.token.judged.id, Duration::ZERO).await.unwrap().1.token.judged.id;
     fixture.pass(DAY);
     directory.sweep().await;
     assert!(!fixture.exists(&old.token.id).await && !fixture.exists(&dead).await);
-    assert_eq!(fixture.members(Index::MintedBy(old.token.id)).await, [""; 0]);
+    assert_eq!(fixture.members(Index::MintedBy(old.token.judged.id)).await, [""; 0]);
     assert_eq!(fixture.members(Index::MintedBy(new.clone())).await, [minted.to_string()]);
     // Also when it is rotated only now.
-    let rotated = directory.rotate_token(&ADMIN, &minted, Duration::from_hours(1)).await.unwrap().1.token.id;
+    let rotated = directory.rotate_token(&ADMIN, &minted, Duration::from_hours(1)).await.unwrap().1.token.judged.id;
     directory.revoke_token(&ADMIN, &new, false, None, None).await.unwrap();
     for token in [&minted, &rotated] {
         assert_eq!(fixture.state(token).await, TokenState::Revoked);
@@ -223,9 +223,9 @@ async fn a_family_goes_from_its_oldest_on() {
     let rules = TokenRules { keep_ended: DAY, ..TokenRules::default() };
     let (directory, _) = fixture.by(rules);
     fixture.account("ada").await;
-    let first = fixture.token("ada").await.token.id;
-    let second = directory.rotate_token(&ADMIN, &first, DAY * 30).await.unwrap().1.token.id;
-    let third = directory.rotate_token(&ADMIN, &second, Duration::ZERO).await.unwrap().1.token.id;
+    let first = fixture.token("ada").await.token.judged.id;
+    let second = directory.rotate_token(&ADMIN, &first, DAY * 30).await.unwrap().1.token.judged.id;
+    let third = directory.rotate_token(&ADMIN, &second, Duration::ZERO).await.unwrap().1.token.judged.id;
     fixture.pass(DAY * 2);
     directory.sweep().await;
     assert!(fixture.exists(&first).await && fixture.exists(&second).await);
@@ -240,9 +240,9 @@ async fn a_token_without_an_owner_goes_at_once_and_a_damaged_one_is_in_nobodys_w
     let fixture = fixture().await;
     let (directory, told) = fixture.by(TokenRules::default());
     let (ada, eve) = (fixture.account("ada").await, fixture.account("eve").await);
-    let (orphan, of_damaged) = (fixture.token("ada").await.token.id, fixture.token("eve").await.token.id);
+    let (orphan, of_damaged) = (fixture.token("ada").await.token.judged.id, fixture.token("eve").await.token.judged.id);
     fixture.account("bob").await;
-    let damaged = fixture.token("bob").await.token.id;
+    let damaged = fixture.token("bob").await.token.judged.id;
     let ending = fixture.ending("bob", DAY).await;
     let junk = || Stored { version: 7, json: "{}".to_owned() };
     let steps = vec![

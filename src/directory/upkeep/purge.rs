@@ -81,7 +81,8 @@ impl Directory {
             edit.expect_same(Key::Token(heir.id.clone()), heir);
         }
         for old in minted {
-            let mut new = Token { version: old.version + 1, ..old.clone() };
+            let mut new = old.clone();
+            new.version += 1;
             new.minted_with.retain(|id| *id != token.id);
             // Without an heir it hangs on what the token itself hung on.
             let above = heir.as_ref().map_or(token.minted_with.as_slice(), |heir| std::slice::from_ref(&heir.id));

@@ -13,8 +13,8 @@ use crate::domain::{
     policy::{Matcher, SiteSource},
     request::{ClientHeaders, Described},
     site::SiteName,
-    text::{Label, Login},
-    token::{Ceiling, Creator, Revocation, Supersession, TokenKind, TokenPrefix, TokenPrefixes, Warned},
+    text::Login,
+    token::{Ceiling, JudgedToken, Revocation, Supersession, TokenKind, TokenPrefix, TokenPrefixes},
 };
 
 mod sessions;
@@ -36,9 +36,9 @@ struct World {
     finding: Option<Finding<'static>>,
     account: Option<Account>,
     access: Option<AccessRows>,
-    token: Option<Token>,
+    token: Option<JudgedToken>,
     session: Option<Session>,
-    sites: Option<Vec<Site>>,
+    sites: Option<Vec<Arc<Site>>>,
     site_missing: bool,
     allow_in_url: bool,
 }
@@ -72,7 +72,7 @@ fn world() -> World {
     let keys = ServerKeys::parse(&ServerKeys::generate_file(&mut rng)).unwrap();
     let prefixes = TokenPrefixes::new(vec![TokenPrefix::parse("kg").unwrap()]).unwrap();
     let minted = prefixes.mint(TokenKind::User, &keys, &mut rng);
-    let token = Token {
+    let token = JudgedToken {
         v: Format,
         id: minted.id,
         account: account.id.clone(),
@@ -80,21 +80,13 @@ fn world() -> World {
         generation: 3,
         digest: minted.digest,
         key: minted.key,
-        name: Label::parse("job", "name", [""; 3]).unwrap(),
-        device: None,
         ceiling: Ceiling::Owner,
         scopes: Vec::new(),
         networks: Vec::new(),
         secure_only: false,
-        created_at: Timestamp::from_millis(0),
-        created_by: Creator { account: "ada".to_owned(), credential: None },
         expires_at: None,
         revoked: None,
         superseded: None,
-        rotated_from: None,
-        minted_with: Vec::new(),
-        system: false,
-        warned: Warned::default(),
         version: 1,
     };
     let demand = Demand {
@@ -121,7 +113,7 @@ fn world() -> World {
         account: Some(account),
         token: Some(token),
         session: None,
-        sites: Some(vec![shop]),
+        sites: Some(vec![Arc::new(shop)]),
         site_missing: false,
         allow_in_url: false,
     }
@@ -132,7 +124,7 @@ impl World {
         self.rule.demand.as_mut().unwrap()
     }
 
-    fn token(&mut self) -> &mut Token {
+    fn token(&mut self) -> &mut JudgedToken {
         self.token.as_mut().unwrap()
     }
 
@@ -181,7 +173,7 @@ fn anonymous(world: &mut World, level: Level) {
     world.via = Via::None;
     world.token = None;
     world.account = Some(Account::anonymous(Timestamp::from_millis(0)));
-    let shop = world.sites.as_ref().unwrap()[0].clone();
+    let shop = Site::clone(&world.sites.as_ref().unwrap()[0]);
     world.access = Some(rows(&AccountId::anonymous(), &[(&shop, level)]));
 }
 
@@ -247,19 +239,23 @@ fn every_guard_stands_alone() {
         ("401 revoked", |w| w.account().generation = 4),
         ("401 revoked", |w| w.account().generation = 2),
         ("401 revoked", |w| {
-            w.token().revoked =
-                Some(Revocation { at: Timestamp::from_millis(NOW + 99), by: "ada".into(), why: None, keeps_minted: false });
+            w.token().revoked = Some(Box::new(Revocation {
+                at: Timestamp::from_millis(NOW + 99),
+                by: "ada".into(),
+                why: None,
+                keeps_minted: false,
+            }));
         }),
         ("401 expired", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW))),
         ("401 expired", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW - 1))),
         ("allow", |w| w.token().expires_at = Some(Timestamp::from_millis(NOW + 1))),
         ("401 superseded", |w| {
             let by = w.token().id.clone();
-            w.token().superseded = Some(Supersession { by, grace_until: Timestamp::from_millis(NOW) });
+            w.token().superseded = Some(Box::new(Supersession { by, grace_until: Timestamp::from_millis(NOW) }));
         }),
         ("allow", |w| {
             let by = w.token().id.clone();
-            w.token().superseded = Some(Supersession { by, grace_until: Timestamp::from_millis(NOW + 1) });
+            w.token().superseded = Some(Box::new(Supersession { by, grace_until: Timestamp::from_millis(NOW + 1) }));
         }),
         // Where it may be used.
         ("allow", |w| w.token().networks = vec!["192.0.2.0/24".parse().unwrap()]),
@@ -292,8 +288,8 @@ fn every_guard_stands_alone() {
         }),
         ("403 site_missing", |w| w.site_missing = true),
         ("403 site_missing", |w| w.sites = Some(Vec::new())),
-        ("403 site_access", |w| w.sites = Some(vec![site("shop")])),
-        ("403 site_access", |w| w.sites.as_mut().unwrap().push(site("other"))),
+        ("403 site_access", |w| w.sites = Some(vec![Arc::new(site("shop"))])),
+        ("403 site_access", |w| w.sites.as_mut().unwrap().push(Arc::new(site("other")))),
         ("403 site_access", |w| w.access = None),
         ("403 site_access", |w| w.access.as_mut().unwrap().account = AccountId::anonymous()),
         ("403 site_access", |w| w.method = "POST"),
@@ -359,7 +355,7 @@ fn access_is_the_least_of_owner_token_and_site_for_every_combination() {
             for ceiling in levels.map(Some).into_iter().chain([None]) {
                 for needed in [Level::View, Level::Write, Level::Admin, Level::Superuser] {
                     let mut world = world();
-                    let shop = world.sites.as_ref().unwrap()[0].clone();
+                    let shop = Site::clone(&world.sites.as_ref().unwrap()[0]);
                     let owner = world.account().id.clone();
                     world.account().superuser = superuser;
                     world.access = Some(rows(&owner, &[(&shop, row)]));
@@ -383,9 +379,9 @@ fn a_grant_says_who_it_is() {
     let mut world = world();
     let blog = site("blog");
     let owner = world.account().id.clone();
-    let shop = world.sites.as_ref().unwrap()[0].clone();
+    let shop = Site::clone(&world.sites.as_ref().unwrap()[0]);
     world.access = Some(rows(&owner, &[(&shop, Level::Admin), (&blog, Level::Write)]));
-    world.sites.as_mut().unwrap().push(blog);
+    world.sites.as_mut().unwrap().push(Arc::new(blog));
     world.decide(|decision| {
         let Decision::Allow(grant) = decision else { panic!("{decision:?}") };
         assert_eq!((grant.account(), grant.kind()), (Some("vera"), Some(AccountKind::Human)));

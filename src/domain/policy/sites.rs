@@ -1,5 +1,7 @@
 //! Which sites a request is about, before anyone knows whether they exist.
 
+use std::borrow::Cow;
+
 use super::{
     super::{
         request::CheckRequest,
@@ -10,8 +12,8 @@ use super::{
 
 /// Which sites a request is about, before anyone knows whether they exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SiteAsk {
-    Named(Vec<SiteName>),
+pub enum SiteAsk<'p> {
+    Named(Cow<'p, [SiteName]>),
     ByHost(Host),
     /// The request names none.
     Missing,
@@ -22,11 +24,11 @@ pub enum SiteAsk {
 /// More sites than this in one request are nobody's honest question.
 const MAX_SITES: usize = 100;
 
-impl SiteAsk {
+impl<'p> SiteAsk<'p> {
     #[must_use]
-    pub fn of(source: &SiteSource, request: &CheckRequest<'_>) -> Self {
+    pub fn of(source: &'p SiteSource, request: &CheckRequest<'_>) -> Self {
         let list = match source {
-            SiteSource::Named(names) => return Self::Named(names.clone()),
+            SiteSource::Named(names) => return Self::Named(Cow::Borrowed(names)),
             SiteSource::Host => return Self::ByHost(request.host.clone()),
             SiteSource::Query(name) => request.query.get(name).ok().flatten(),
             SiteSource::Segment(place) => request.segments.get(*place).map(AsRef::as_ref),
@@ -34,7 +36,7 @@ impl SiteAsk {
         match list {
             None | Some("") => Self::Missing,
             Some(list) => match parse_site_list(list) {
-                Some(names) => Self::Named(names),
+                Some(names) => Self::Named(Cow::Owned(names)),
                 None => Self::Impossible,
             },
         }

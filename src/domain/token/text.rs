@@ -10,7 +10,7 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::Token;
+use super::JudgedToken;
 use crate::domain::{
     id::{BASE62, SHORT_ID_LEN as ID_LEN, is_base62, random_base62, short_id},
     key::{Digest, KeyId, ServerKeys},
@@ -198,7 +198,7 @@ pub struct PresentedToken {
 impl PresentedToken {
     /// Whether this is the token of `record`: same kind, same digest under the record's key.
     #[must_use]
-    pub fn verifies(&self, record: &Token, keys: &ServerKeys) -> bool {
+    pub fn verifies(&self, record: &JudgedToken, keys: &ServerKeys) -> bool {
         self.kind == record.kind
             && keys
                 .digest(&record.key, &digest_parts(self.kind, &self.id, &self.secret))

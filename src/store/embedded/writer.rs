@@ -5,6 +5,7 @@
 use std::{
     fmt, io,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, TransactionBehavior};
@@ -16,7 +17,7 @@ use crate::{
         time::Timestamp,
         token::{LastUse, TokenId},
     },
-    store::{Change, CommitError, Entry, Expect, Key, Step, StoreError, Stored, Trail, Trouble, coherence::Listener},
+    store::{Change, CommitError, Entry, Expect, Key, Partition, Step, StoreError, Stored, Trail, Trouble, coherence::Listener},
 };
 
 /// Requests in one transaction: bounds how long the first of them waits for the last.
@@ -41,6 +42,8 @@ pub(super) enum Note {
 enum Request {
     Change(Change, oneshot::Sender<Outcome>),
     Note(Note, oneshot::Sender<Result<(), StoreError>>),
+    /// Whether another program has changed the file; nobody waits for it.
+    LookAround,
 }
 
 impl Request {
@@ -48,7 +51,7 @@ impl Request {
     fn written(&self) -> impl Iterator<Item = &Key> {
         let steps = match self {
             Self::Change(change, _) => change.steps.as_slice(),
-            Self::Note(..) => &[],
+            Self::Note(..) | Self::LookAround => &[],
         };
         steps.iter().filter_map(Step::record)
     }
@@ -61,6 +64,7 @@ impl Request {
                 CommitError::Store(error) => error,
                 unexpected => StoreError::permanent(unexpected.to_string()),
             }))),
+            Self::LookAround => {}
         }
     }
 }
@@ -102,6 +106,20 @@ impl Writer {
         queue.send(request).await.map_err(|_| stopped())
     }
 
+    /// From now on, as long as there is a runtime and this. Whoever has a hand on the file is slower than the next look.
+    pub(super) fn look_around_every(&self, period: Duration) {
+        let Some(queue) = self.queue.as_ref().map(mpsc::Sender::downgrade) else { return };
+        tokio::spawn(async move {
+            let mut every = tokio::time::interval(period);
+            loop {
+                every.tick().await;
+                let Some(queue) = queue.upgrade() else { return };
+                // A writer that is busy looks soon enough.
+                let _full = queue.try_send(Request::LookAround);
+            }
+        });
+    }
+
     pub(super) fn ping(&self) -> Result<(), StoreError> {
         match &self.queue {
             Some(queue) if !queue.is_closed() => Ok(()),
@@ -134,7 +152,17 @@ fn ended() -> StoreError {
 fn run(connection: &Connection, mut requests: mpsc::Receiver<Request>, listener: &Listener) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut trimmer = beside::Trimmer::default();
+    let mut seen = None;
     while requests.blocking_recv_many(&mut batch, BATCH) > 0 {
+        // It changes when another connection has changed something, and not by what is done here.
+        let version = connection.query_row("PRAGMA data_version", [], |row| row.get::<_, i64>(0)).ok();
+        if seen.replace(version).is_some_and(|seen| seen != version) {
+            listener.lost(&Partition::all().collect::<Vec<_>>());
+        }
+        batch.retain(|request| !matches!(request, Request::LookAround));
+        if batch.is_empty() {
+            continue;
+        }
         let outcomes = match commit_batch(connection, &mut trimmer, &batch, None) {
             Err(Undone::TrailDamaged(error)) => commit_batch(connection, &mut trimmer, &batch, Some(&error)),
             outcomes => outcomes,
@@ -178,6 +206,7 @@ fn commit_batch(
         .map(|request| {
             in_savepoint(&transaction, || match request {
                 Request::Change(change, _) => apply(&transaction, change, damaged),
+                Request::LookAround => Ok(Ok(())),
                 Request::Note(note, _) => Ok(write(&transaction, trimmer, note, damaged)?.map_err(CommitError::from)),
             })
         })

@@ -1,0 +1,143 @@
+//! The map: which records there are, and which there are not, as far as that is remembered. Bounded, told of changes from
+//! any thread, and proof against a value that was read before a change and comes after it.
+
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use quick_cache::{Weighter, sync::Cache};
+
+use super::value::Value;
+use crate::store::{Key, Memory, Partition};
+
+/// So many keys share a count; what is being read is read again for nothing when another one of them changes.
+const STRIPES: usize = 1024;
+
+/// How much is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    pub entries: u64,
+    /// About how many bytes, with everything that belongs to them.
+    pub bytes: u64,
+}
+
+pub(super) struct Map {
+    kept: Cache<Key, Value, Weigh>,
+    /// Where there is no record. Whoever makes up ids fills this, and nothing else.
+    absent: Cache<Key, ()>,
+    /// How many changes were told of each stripe's keys. Held while something is put in or taken out.
+    stripes: Box<[Mutex<u64>]>,
+    chance: RandomState,
+    stale: AtomicU64,
+}
+
+/// An entry weighs its bytes, and never so little that there could be more entries than are wanted.
+#[derive(Clone, Copy)]
+struct Weigh {
+    least: u64,
+}
+
+impl Weighter<Key, Value> for Weigh {
+    fn weight(&self, _: &Key, value: &Value) -> u64 {
+        u64::from(value.bytes()).max(self.least)
+    }
+}
+
+/// How many changes had been told of a key when its record began to be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Count(u64);
+
+/// What is known of a key.
+#[derive(Clone, Debug)]
+pub(super) enum Known {
+    Record(Value),
+    Absent,
+}
+
+impl Map {
+    pub fn new(bounds: Bounds) -> Self {
+        let entries = bounds.entries.max(1);
+        let weigh = Weigh { least: bounds.bytes.div_ceil(entries).max(1) };
+        let capacity = usize::try_from(entries).unwrap_or(usize::MAX);
+        Self {
+            kept: Cache::with_weighter(capacity, bounds.bytes.max(1), weigh),
+            absent: Cache::new((capacity / 16).clamp(1000, 100_000)),
+            stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
+            chance: RandomState::new(),
+            stale: AtomicU64::new(0),
+        }
+    }
+
+    pub fn get(&self, key: &Key) -> Option<Known> {
+        match self.kept.get(key) {
+            Some(value) => Some(Known::Record(value)),
+            None => self.absent.get(key).map(|()| Known::Absent),
+        }
+    }
+
+    /// To be asked before the record begins to be read.
+    pub fn count(&self, key: &Key) -> Count {
+        Count(*self.stripe(key))
+    }
+
+    /// Keeps what was read, unless a change was told since the reading began: then it may be from before that change.
+    pub fn keep(&self, key: &Key, known: &Known, began: Count) {
+        let count = self.stripe(key);
+        if *count != began.0 {
+            self.stale.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        match known {
+            Known::Record(value) => self.kept.insert(key.clone(), value.clone()),
+            Known::Absent => self.absent.insert(key.clone(), ()),
+        }
+    }
+
+    /// How many records are remembered, and how many keys without one.
+    pub fn len(&self) -> (usize, usize) {
+        (self.kept.len(), self.absent.len())
+    }
+
+    /// About how many bytes.
+    pub fn bytes(&self) -> u64 {
+        self.kept.weight()
+    }
+
+    /// How many values came too late to be kept.
+    pub fn stale(&self) -> u64 {
+        self.stale.load(Ordering::Relaxed)
+    }
+
+    /// A count is whole, whatever panicked.
+    fn stripe(&self, key: &Key) -> MutexGuard<'_, u64> {
+        let index = self.chance.hash_one(key) % STRIPES as u64;
+        lock(&self.stripes[usize::try_from(index).unwrap_or_default()])
+    }
+}
+
+impl Memory for Map {
+    fn changed(&self, key: &Key) {
+        let mut count = self.stripe(key);
+        *count += 1;
+        self.kept.remove(key);
+        self.absent.remove(key);
+    }
+
+    fn lost(&self, partitions: &[Partition]) {
+        // First nothing more is kept that began to be read before this; then what is there goes.
+        for stripe in &self.stripes {
+            *lock(stripe) += 1;
+        }
+        let stays = |key: &Key| !partitions.contains(&key.partition());
+        self.kept.retain(|key, _| stays(key));
+        self.absent.retain(|key, ()| stays(key));
+    }
+}
+
+fn lock(stripe: &Mutex<u64>) -> MutexGuard<'_, u64> {
+    stripe.lock().unwrap_or_else(PoisonError::into_inner)
+}
