@@ -8,14 +8,18 @@ pub mod clock;
 pub mod command;
 pub mod control;
 pub mod dialects;
+pub mod faulty;
+pub mod history;
 pub mod house;
 pub mod http;
 pub mod keygate;
+pub mod monitor;
 pub mod portal;
 pub mod programs;
 pub mod proxy;
 pub mod redis;
 pub mod shop;
+pub mod steady;
 pub mod upstream;
 pub mod visitor;
 
