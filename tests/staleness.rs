@@ -25,7 +25,6 @@ fn refused(keygate: &Keygate, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stderr).unwrap())
 }
 
-#[expect(clippy::disallowed_methods, reason = "that it is waited for at least so long can be seen by a clock only")]
 fn now() -> Instant {
     Instant::now()
 }
@@ -37,7 +36,8 @@ fn what_takes_away_returns_when_the_bound_has_passed_unless_nobody_waits() {
     let shop = Shop::on_redis(&bound("2s"), &server);
     let keygate = &shop.keygate;
     keygate.must(&["account", "create", "vera"]);
-    let token = |name: &str| json_of(keygate, &["token", "create", "robot", "--name", name])["record"]["id"].as_str().unwrap().to_owned();
+    let token =
+        |name: &str| json_of(keygate, &["token", "create", "robot", "--name", name])["record"]["id"].as_str().unwrap().to_owned();
     let (one, two) = (token("one"), token("two"));
     let waiting: &[&[&str]] = &[
         &["token", "revoke", &one],
@@ -59,8 +59,7 @@ fn what_takes_away_returns_when_the_bound_has_passed_unless_nobody_waits() {
     // One that waits holds up nobody else: those who do not wait are done first.
     keygate.must(&["account", "create", "ada"]);
     thread::scope(|scope| {
-        let slow: Vec<_> =
-            (0..4).map(|_| scope.spawn(|| (keygate.must(&["account", "minting", "ada", "off"]), now()))).collect();
+        let slow: Vec<_> = (0..4).map(|_| scope.spawn(|| (keygate.must(&["account", "minting", "ada", "off"]), now()))).collect();
         keygate.must(&["account", "disable", "ada", "--no-wait"]);
         let done = now();
         assert!(slow.into_iter().all(|slow| slow.join().unwrap().1 > done));
