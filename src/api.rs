@@ -22,8 +22,10 @@ mod schema;
 mod sessions;
 mod sites;
 mod span;
+mod store;
 mod tokens;
 mod values;
+mod wait;
 
 use std::sync::Arc;
 
@@ -74,6 +76,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
     let scope = web::scope(operations::ROOT)
         .app_data(published)
         .app_data(web::PayloadConfig::new(MAX_BODY))
+        .wrap(from_fn(wait::until_it_holds))
         .wrap(from_fn(problem::complete))
         .wrap(DefaultHeaders::new().add((header::CACHE_CONTROL, "no-store")))
         .configure(|cfg| operations.serve(cfg))
@@ -92,6 +95,7 @@ fn operations() -> operations::Operations {
         me::operations,
         audit::operations,
         blocked::operations,
+        store::operations,
         policy::operations,
         explain::operations,
         documents::operations,

@@ -7,7 +7,9 @@ mod http;
 mod keys;
 mod listen;
 mod reached;
+mod readings;
 mod reload;
+mod stores;
 mod tasks;
 mod webhook;
 
@@ -36,28 +38,18 @@ use crate::{
     },
     api::ApiState,
     clock::{Clock, SystemClock},
-    config::{self, HotPath, Portal, Settings},
+    config::{Portal, Settings},
     directory::{self, BootstrapError, Directory, Notices, TrailRules},
     domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
-    gate::{
-        Gate, Parts,
-        guessing::Guessing,
-        hasher::Hasher,
-        passwords::LocalPasswords,
-        records::{Bounds, MemoryRules, Records},
-        signs::Signs,
-    },
+    gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, records::Records, signs::Signs},
     metrics::Metrics,
     portal::PortalState,
-    store::{
-        Store,
-        embedded::{EmbeddedStore, OpenError},
-        redis::{RedisOptions, RedisStore},
-    },
+    store::embedded::OpenError,
 };
 use http::Health;
 use reached::ReachedStore;
 pub use reload::Reload;
+pub use stores::{LiveStore, ask as ask_store};
 use tasks::Tasks;
 
 /// Why a server could not start, in one sentence that says what to do.
@@ -131,12 +123,16 @@ impl App {
     pub async fn build(settings: Settings, policy: Policy) -> Result<Self, StartError> {
         let data_dir = settings.data_dir.clone();
         make_private_directory(&data_dir)?;
-        let opened = open_store(&settings)?;
+        let opened = stores::open(&settings)?;
         let keys = Arc::new(keys::load(&settings)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(ReachedStore::new(opened, metrics.clone()));
+        let records = Arc::new(Records::new(store.clone(), &stores::memory_rules(&settings)));
         let hasher = Arc::new(Hasher::start(settings.password_cost));
+        metrics.read_from(readings::of_store(records.coherence().clone()));
+        metrics.read_from(readings::of_records(records.clone()));
+        metrics.read_from(readings::of_hasher(hasher.clone()));
         let passwords = Arc::new(LocalPasswords::new(hasher.clone()));
         let prefixes = settings.credentials.token_prefixes.clone();
         let (signs, leaks) = Signs::new();
@@ -158,16 +154,11 @@ impl App {
             session_rules: settings.sessions,
             hosts: settings.portal.hosts.clone(),
             trail_rules: TrailRules { keep: settings.audit.keep, refused_entries: settings.audit.refused_entries },
+            coherence: records.coherence().clone(),
+            max_staleness: settings.hot_path.max_staleness,
         };
         let direct = Directory::new(directory::Parts { store: store.before_reached(), ..parts.clone() });
-        match direct.bootstrap().await {
-            Ok(()) => store.mark_reached(),
-            Err(BootstrapError::Store(error)) if error.transient => {
-                tracing::warn!(%error, "the store is not there yet; every check is refused until it is");
-            }
-            Err(error) => return Err(StartError::Bootstrap(error)),
-        }
-        store.watch(direct, POLL);
+        reach(&store, direct).await?;
         let directory = Arc::new(Directory::new(parts));
         metrics.policy_is(policy.rules().len());
         let policy = Arc::new(ArcSwap::from_pointee(policy));
@@ -179,7 +170,7 @@ impl App {
         let session_rules = settings.sessions;
         let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), session_rules, delivery };
         let gate = Gate::new(Parts {
-            records: Arc::new(Records::new(store.clone(), &memory_rules(&settings))),
+            records,
             clock: clock.clone(),
             keys,
             passwords,
@@ -270,30 +261,17 @@ impl App {
     }
 }
 
-/// What was found out about a store from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LiveStore {
-    Answers,
-    /// A running Keygate has the embedded store for itself.
-    InUse,
-    /// The embedded store will be made at the first start.
-    NotThereYet,
-}
-
-/// Whether the store that is configured answers, and is one of ours. Changes nothing in it, and makes nothing.
-pub async fn ask_store(settings: &Settings) -> Result<LiveStore, StartError> {
-    let store = match &settings.store {
-        config::Store::Embedded { dir } if !dir.join("keygate.db").exists() => return Ok(LiveStore::NotThereYet),
-        config::Store::Embedded { .. } | config::Store::Redis { .. } => match open_store(settings) {
-            Ok(store) => store,
-            Err(StartError::DataDirectoryHeld(_)) => return Ok(LiveStore::InUse),
-            Err(error) => return Err(error),
-        },
-    };
-    store.ping().await.map_err(|error| StartError::Bootstrap(BootstrapError::Store(error)))?;
-    let keys = keys::find(settings)?;
-    directory::verify_keys(store.as_ref(), &keys).await.map_err(StartError::Bootstrap)?;
-    Ok(LiveStore::Answers)
+/// Finds out whether the store may be used. One that is away may come back.
+async fn reach(store: &Arc<ReachedStore>, direct: Directory) -> Result<(), StartError> {
+    match store.reach(&direct).await {
+        Ok(()) => {}
+        Err(BootstrapError::Store(error)) if error.transient => {
+            tracing::warn!(%error, "the store is not there yet; every check is refused until it is");
+        }
+        Err(error) => return Err(StartError::Bootstrap(error)),
+    }
+    store.watch(direct, POLL);
+    Ok(())
 }
 
 /// Makes the data directory for its owner only. One that is there and ours is tightened; one that is not ours is left as
@@ -314,30 +292,6 @@ fn make_private_directory(path: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
-fn open_store(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
-    match &settings.store {
-        config::Store::Embedded { dir } => match EmbeddedStore::open(dir) {
-            Ok(store) => Ok(Arc::new(store)),
-            Err(error @ OpenError::Held(_)) => Err(StartError::DataDirectoryHeld(error.to_string())),
-            Err(error) => Err(StartError::Embedded(error)),
-        },
-        config::Store::Redis { url, prefix, timeout, .. } => {
-            let options = RedisOptions { url: url.clone(), prefix: prefix.clone(), timeout: *timeout };
-            let store = RedisStore::new(&options).map_err(|error| StartError::Redis(error.to_string()))?;
-            Ok(Arc::new(store))
-        }
-    }
-}
-
-fn memory_rules(settings: &Settings) -> MemoryRules {
-    let HotPath { max_staleness, entries, bytes } = settings.hot_path;
-    let store_timeout = match settings.store {
-        config::Store::Redis { timeout, .. } => timeout,
-        config::Store::Embedded { .. } => max_staleness,
-    };
-    MemoryRules { max_staleness, store_timeout, bounds: Bounds { entries: u64::from(entries), bytes } }
-}
-
 /// gRPC runs in a runtime of its own: its versions of `http` and `h2` are not actix-web's, and neither side can starve the other.
 fn serve_grpc(
     listener: TcpListener,
@@ -354,7 +308,7 @@ fn serve_grpc(
             let mut every = tokio::time::interval(POLL);
             loop {
                 every.tick().await;
-                if store.ping().await.is_ok() {
+                if store.health().await.is_ok() {
                     reporter.set_serving::<AuthorizationServer<ExtAuthz>>().await;
                     reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
                 } else {

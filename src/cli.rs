@@ -15,6 +15,7 @@ mod serve;
 mod session;
 mod site;
 mod snippet;
+mod store;
 mod token;
 
 use std::{ffi::OsString, fmt, path::PathBuf, process::ExitCode};
@@ -106,6 +107,9 @@ enum Command {
     /// Blocks: who may not try for a while, because too many attempts have failed
     #[command(subcommand)]
     Blocked(blocked::Command),
+    /// The store: what the records are kept in, and how stale a server's memory of them may be
+    #[command(subcommand)]
+    Store(store::Command),
     /// Completions for a shell, on standard output
     Completions(paper::Completions),
     /// The manual, as a man page on standard output
@@ -274,6 +278,7 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Session(command) => wait_for(command.run(remote(&global)?)),
         Command::Audit(audit) => wait_for(audit.run(remote(&global)?)),
         Command::Blocked(command) => wait_for(command.run(remote(&global)?)),
+        Command::Store(command) => wait_for(command.run(remote(&global)?)),
         Command::Completions(completions) => {
             completions.run(&Cli::command());
             Ok(())

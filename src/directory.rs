@@ -9,6 +9,7 @@ mod access;
 mod accounts;
 mod actor;
 mod bootstrap;
+mod confirm;
 mod delete;
 mod edit;
 mod error;
@@ -24,6 +25,7 @@ mod revoke;
 mod sessions;
 pub mod shown;
 mod sites;
+mod staleness;
 mod standing;
 mod strength;
 mod tokens;
@@ -52,6 +54,7 @@ pub use patch::FieldPatch;
 pub use revoke::{Found, Revoked};
 pub use sessions::{CodeFault, Redeemed, SessionCookie, SessionInfo, SignIn, SignInError, Visitor};
 pub use sites::{NewSite, SitePatch};
+pub use staleness::StoreState;
 pub use strength::{CeilingAsk, Expiry};
 pub use tokens::{TokenFilter, TokenInfo, TokenPatch};
 pub use trail::{Recorded, TrailFilter};
@@ -67,7 +70,7 @@ use crate::{
     gate::hasher::Hasher,
     gate::passwords::Passwords,
     gate::signs::Signs,
-    store::{CommitError, Index, Key, Record, Store, StoreError},
+    store::{Coherence, CommitError, Index, Key, Record, Store, StoreError, Trouble},
 };
 use edit::Edit;
 
@@ -95,6 +98,10 @@ pub struct Parts {
     /// Where sessions may be handed over to.
     pub hosts: ProtectedHosts,
     pub trail_rules: TrailRules,
+    /// How far the store vouches for what this server remembers of it,
+    pub coherence: Arc<Coherence>,
+    /// and for how long it goes on with that.
+    pub max_staleness: Duration,
 }
 
 /// How long the audit trail stays.
@@ -121,6 +128,8 @@ pub struct Directory {
     session_rules: SessionRules,
     hosts: ProtectedHosts,
     trail_rules: TrailRules,
+    coherence: Arc<Coherence>,
+    max_staleness: Duration,
 }
 
 impl fmt::Debug for Directory {
@@ -171,7 +180,7 @@ impl Directory {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { store, clock, keys, prefixes, hasher, passwords, signs, guessing, notices, .. } = parts;
-        let Parts { token_rules, session_rules, hosts, trail_rules, .. } = parts;
+        let Parts { token_rules, session_rules, hosts, trail_rules, coherence, max_staleness, .. } = parts;
         Self {
             store,
             clock,
@@ -186,6 +195,8 @@ impl Directory {
             session_rules,
             hosts,
             trail_rules,
+            coherence,
+            max_staleness,
         }
     }
 
@@ -202,6 +213,11 @@ impl Directory {
                 let (change, events) = edit.into_change()?;
                 match self.store.commit(change).await {
                     Ok(()) => {
+                        events.iter().for_each(trail::log);
+                        Ok(Some(result))
+                    }
+                    // It was done; what is left to do is not left undone because of it.
+                    Err(CommitError::Store(error)) if error.trouble == Trouble::Unconfirmed && confirm::note(&error) => {
                         events.iter().for_each(trail::log);
                         Ok(Some(result))
                     }

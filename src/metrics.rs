@@ -1,10 +1,20 @@
 //! What is counted, in the `OpenMetrics` text format.
 
-use std::{fmt::Write as _, sync::OnceLock};
+use std::{
+    fmt::{self, Write as _},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
+};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
+    metrics::{
+        MetricType,
+        counter::{ConstCounter, Counter},
+        family::Family,
+        gauge::{ConstGauge, Gauge},
+        info::Info,
+    },
     registry::Registry,
 };
 
@@ -43,9 +53,59 @@ impl Allows {
 /// The word for a request that passes.
 const ALLOW: &str = "allow";
 
+/// What somebody else counts, as it is when it is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reading {
+    pub name: &'static str,
+    pub help: &'static str,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// It only grows.
+    Counter(u64),
+    Gauge(f64),
+    /// One for each value of a label.
+    Gauges(&'static str, Vec<(&'static str, f64)>),
+}
+
+type Reader = Box<dyn Fn() -> Vec<Reading> + Send + Sync>;
+
+/// Those who count for themselves.
+#[derive(Clone, Default)]
+struct Readers(Arc<RwLock<Vec<Reader>>>);
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Readers(…)")
+    }
+}
+
+impl Collector for Readers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let readers = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        for Reading { name, help, value } in readers.iter().flat_map(|reader| reader()) {
+            let kind = if let Value::Counter(_) = value { MetricType::Counter } else { MetricType::Gauge };
+            let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
+            match value {
+                Value::Counter(count) => ConstCounter::new(count).encode(metric)?,
+                Value::Gauge(value) => ConstGauge::new(value).encode(metric)?,
+                Value::Gauges(label, values) => {
+                    for (of, value) in values {
+                        ConstGauge::new(value).encode(metric.encode_family(&[(label, of)])?)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// All counters of one process.
 pub struct Metrics {
     registry: Registry,
+    readers: Readers,
     checks: Family<CheckLabels, Counter>,
     allows: Allows,
     store_answers: Gauge,
@@ -95,9 +155,12 @@ impl Metrics {
         registry.register("codes", "Codes brought back from signing in, by outcome", codes.clone());
         let blocks = Family::default();
         registry.register("blocks", "Blocks that have begun, by what too many attempts came from or were for", blocks.clone());
+        let readers = Readers::default();
+        registry.register_collector(Box::new(readers.clone()));
         registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         Self {
             registry,
+            readers,
             checks,
             allows: Allows::default(),
             store_answers,
@@ -113,6 +176,11 @@ impl Metrics {
             codes,
             blocks,
         }
+    }
+
+    /// From now on asks `reader`, too, each time the metrics are asked for.
+    pub fn read_from(&self, reader: impl Fn() -> Vec<Reading> + Send + Sync + 'static) {
+        self.readers.0.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(reader));
     }
 
     pub fn count_check(&self, dialect: &'static str, decision: &'static str, reason: &'static str) {
@@ -191,5 +259,28 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_count_is_read_when_it_is_asked_for() {
+        let metrics = Metrics::new();
+        metrics.read_from(|| {
+            vec![
+                Reading { name: "a", help: "A", value: Value::Counter(7) },
+                Reading { name: "b_seconds", help: "B", value: Value::Gauges("of", vec![("x", 0.5), ("y", f64::INFINITY)]) },
+                Reading { name: "c", help: "C", value: Value::Gauge(1.0) },
+            ]
+        });
+        let text = metrics.render();
+        for line in
+            ["keygate_a_total 7", "keygate_b_seconds{of=\"x\"} 0.5", "keygate_b_seconds{of=\"y\"} +Inf", "keygate_c 1.0", "# EOF"]
+        {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
     }
 }

@@ -18,6 +18,7 @@
 
 pub mod coherence;
 pub mod embedded;
+pub mod live;
 pub mod record;
 pub mod redis;
 pub mod trail;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use coherence::{Coherence, Memory, Partition};
+pub use live::Live;
 pub use record::{Index, Key, Record};
 pub use trail::{Entry, EntryId, Order, Trail};
 
@@ -100,6 +102,12 @@ pub struct Change {
 }
 
 impl Change {
+    /// Where all of it lies, as far as [`Self::check_family`] finds nothing wrong.
+    fn partition(&self) -> Partition {
+        let mut keys = self.expect.iter().map(|(key, _)| key).chain(self.steps.iter().filter_map(Step::record));
+        keys.next().map_or(Partition::DIRECTORY, Key::partition)
+    }
+
     /// All records of a change lie in one family of sessions, or outside of all: in a Redis cluster they would otherwise
     /// lie on several nodes, and could not change together. What is beside the records lies outside.
     fn check_family(&self) -> Result<(), StoreError> {
@@ -224,6 +232,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets records whose time is over ([`Step::PutUntil`]), where the store does not do that by itself.
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError>;
+
+    /// What the store says of itself now; for operators, and at the start.
+    async fn live(&self) -> Live;
 
     /// Whether the store would answer now.
     async fn ping(&self) -> Result<(), StoreError>;

@@ -116,7 +116,10 @@ fn house() -> &'static House {
             session_rules: SessionRules::default(),
             hosts: ProtectedHosts::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+            coherence: Arc::new(keygate::store::Coherence::always()),
+            max_staleness: Duration::from_secs(1),
         });
+        let _inside = runtime.enter();
         let token = runtime.block_on(async {
             let actor = Actor::system("test");
             directory.bootstrap().await.unwrap();

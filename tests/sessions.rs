@@ -75,6 +75,8 @@ fn directory_on(store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Directory {
         session_rules: SessionRules::default(),
         hosts: ProtectedHosts::new(vec![shop()]).unwrap(),
         trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+        coherence: Arc::new(keygate::store::Coherence::always()),
+        max_staleness: Duration::from_secs(1),
     })
 }
 
@@ -172,8 +174,7 @@ impl House {
             }
             On::Redis => {
                 let server = Server::start(Program::Redis);
-                let options = RedisOptions { url: server.url().into(), prefix: "kg:".to_owned(), timeout: Duration::from_secs(5) };
-                let store = RedisStore::new(&options).unwrap();
+                let store = RedisStore::new(&RedisOptions::at(server.url(), Duration::from_secs(5))).unwrap();
                 (Keygate::prepare_on_redis(&config, &server.url()), Arc::new(store), Some(server))
             }
         };

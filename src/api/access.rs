@@ -7,10 +7,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     ApiState, Problem,
     dto::{AccessView, ListBody},
-    extract::{Body, Caller, Query, WaitQuery},
+    extract::{Body, Caller, Query},
     operations::Operations,
     schema,
     values::{Cursor, MAX_WORD, login, site_name, window, within},
+    wait::WaitQuery,
 };
 use crate::{
     directory::AccessFilter,

@@ -8,10 +8,11 @@ use super::{
     ApiState, Problem, answer,
     decode::given,
     dto::{AccountView, ListBody},
-    extract::{Body, Caller, ListQuery, NoQuery, Once, Posted, Query, Seen, WaitQuery},
+    extract::{Body, Caller, ListQuery, NoQuery, Once, Posted, Query, Seen},
     operations::Operations,
     schema,
     values::{SecretText, login},
+    wait::WaitQuery,
 };
 use crate::{
     directory::{AccountPatch, DirectoryError, FieldPatch, Made, NewAccount, fields},

@@ -244,18 +244,6 @@ impl<T: DeserializeOwned> FromRequest for Query<T> {
 #[serde(deny_unknown_fields)]
 pub(super) struct NoQuery {}
 
-/// `?wait=true` on what takes away. A change already holds everywhere when it is acknowledged, because each check
-/// asks the store.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct WaitQuery {
-    /// Answer when the change holds everywhere, as it always does.
-    #[serde(default, rename = "wait")]
-    #[param(required = false)]
-    _wait: bool,
-}
-
 /// The query of a list without filters.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -159,6 +159,10 @@ impl From<Invalid> for Problem {
 impl From<DirectoryError> for Problem {
     fn from(error: DirectoryError) -> Self {
         let detail = error.to_string();
+        if error.is_unconfirmed() {
+            tracing::warn!("a change was made, and too few replicas of the store have confirmed it");
+            return Self::new(503, "unconfirmed", detail);
+        }
         match error {
             DirectoryError::NotFound { what, .. } => Self::new(404, &format!("{what}_not_found"), detail),
             DirectoryError::Invalid(invalid) => invalid.into(),

@@ -7,9 +7,10 @@ use utoipa::IntoParams;
 use super::{
     ApiState, Problem,
     dto::{ListBody, SessionView},
-    extract::{Caller, Query, WaitQuery},
+    extract::{Caller, Query},
     operations::Operations,
     values::{Cursor, login, session_id, window},
+    wait::WaitQuery,
 };
 use crate::domain::{session::SessionId, text::Login};
 

@@ -8,9 +8,10 @@ use super::{
     ApiState, Problem, answer,
     decode::given,
     dto::{ListBody, SiteView},
-    extract::{Body, Caller, ListQuery, NoQuery, Once, Posted, Query, Seen, WaitQuery},
+    extract::{Body, Caller, ListQuery, NoQuery, Once, Posted, Query, Seen},
     operations::Operations,
     values::site_name,
+    wait::WaitQuery,
 };
 use crate::{
     directory::{DirectoryError, FieldPatch, Made, NewSite, SitePatch, fields},

@@ -11,10 +11,11 @@ use super::{
     ApiState, Problem, answer,
     decode::given,
     dto::{ListBody, TokenView},
-    extract::{Body, Caller, NoQuery, Once, Posted, Query, Seen, WaitQuery},
+    extract::{Body, Caller, NoQuery, Once, Posted, Query, Seen},
     operations::Operations,
     schema::{self, DurationText, NetworkText},
     values::{Cursor, MAX_NETWORK, MAX_WORD, duration, encoded, login, time, token_id, wanted, window, within},
+    wait::WaitQuery,
 };
 use crate::{
     directory::{
@@ -192,7 +193,7 @@ async fn update(
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct RevokeQuery {
-    /// Answer when the change holds everywhere, as it always does.
+    /// Answer only when the change holds everywhere: within `hot_path.max_staleness`.
     #[serde(default, rename = "wait")]
     #[param(required = false)]
     _wait: bool,

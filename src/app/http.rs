@@ -21,7 +21,6 @@ use crate::{
     gate::Gate,
     metrics::Metrics,
     portal::{self, PortalState},
-    store::Store as _,
 };
 
 /// Longer than proxies keep theirs: the side that asks should be the side that closes.
@@ -163,11 +162,9 @@ async fn healthz() -> HttpResponse {
 }
 
 async fn readyz(health: web::Data<Health>) -> HttpResponse {
-    match health.store.ping().await {
+    match health.store.health().await {
         Ok(()) => HttpResponse::Ok().content_type("text/plain").body("ready\n"),
-        Err(error) => {
-            HttpResponse::ServiceUnavailable().content_type("text/plain").body(format!("not ready: the store: {error}\n"))
-        }
+        Err(why) => HttpResponse::ServiceUnavailable().content_type("text/plain").body(format!("not ready: {why}\n")),
     }
 }
 

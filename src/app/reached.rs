@@ -1,17 +1,19 @@
-//! A store that may not have been reached yet, or has gone. Until it has been found to be ours (its server keys, its
-//! built-in account), nothing is read from it and nothing written: every check is `unavailable`.
+//! A store that may not have been reached yet, or has gone. Until it has been found to be ours, and fit for it (its server
+//! keys, its built-in account, how stale a memory of it may be, how its servers are set up), nothing is read from it and
+//! nothing written: every check is `unavailable`. It is looked at again whenever it may have become another.
 //!
 //! Says once when the store stops answering and once when it answers again, however many checks ask meanwhile.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
+use tokio::sync::{Notify, watch};
 
 use crate::{
     directory::{BootstrapError, Directory},
@@ -20,21 +22,109 @@ use crate::{
         token::{LastUse, TokenId},
     },
     metrics::Metrics,
-    store::{Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Store, StoreError, Stored, Trail},
+    store::{
+        Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Partition, Store, StoreError,
+        Stored, Trail, Trouble, live::Finding,
+    },
 };
 
 pub(super) struct ReachedStore {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
-    /// It has been found to be ours.
-    reached: AtomicBool,
+    acquaintance: Arc<Acquaintance>,
     /// The last call was answered.
     answers: AtomicBool,
+    coherence: OnceLock<Arc<Coherence>>,
+    /// What has been said of how the store is set up.
+    findings: Mutex<Vec<Finding>>,
+}
+
+/// What is known of the store, and since when.
+struct Acquaintance {
+    now: watch::Sender<Known>,
+    doubted: Notify,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Known {
+    state: State,
+    /// How often it has been doubted: who finds out that it is ours learns of a doubt that came meanwhile.
+    doubts: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nobody knows, or it is not ours, or not fit.
+    Unknown,
+    /// It may have changed, and is being looked at: who asks it something waits for that.
+    Doubted,
+    Ours,
+}
+
+impl Acquaintance {
+    fn doubt(&self) {
+        self.now.send_modify(|known| {
+            known.doubts += 1;
+            if known.state == State::Ours {
+                known.state = State::Doubted;
+            }
+        });
+        self.doubted.notify_one();
+    }
+
+    /// Whether nobody has doubted it meanwhile.
+    fn settle(&self, seen: Known, state: State) -> bool {
+        self.now.send_if_modified(|known| {
+            let holds = known.doubts == seen.doubts;
+            if holds {
+                known.state = state;
+            }
+            holds
+        })
+    }
+
+    fn known(&self) -> Known {
+        *self.now.borrow()
+    }
+}
+
+/// Passes on what the memory is told, and doubts the store where what was found out of it may not hold any more.
+struct Doubting {
+    memory: Arc<dyn Memory>,
+    acquaintance: Arc<Acquaintance>,
+}
+
+impl Memory for Doubting {
+    fn changed(&self, key: &Key) {
+        if *key == Key::Meta {
+            // In this order: what was being read is not going to be remembered, and nothing else is read before it is found
+            // out whether this server may still serve.
+            self.acquaintance.doubt();
+            self.memory.lost(&Partition::all().collect::<Vec<_>>());
+        } else {
+            self.memory.changed(key);
+        }
+    }
+
+    fn lost(&self, partitions: &[Partition]) {
+        if partitions.contains(&Partition::DIRECTORY) {
+            self.acquaintance.doubt();
+        }
+        self.memory.lost(partitions);
+    }
 }
 
 impl ReachedStore {
     pub(super) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
-        Self { store, metrics, reached: AtomicBool::new(false), answers: AtomicBool::new(false) }
+        let now = watch::Sender::new(Known { state: State::Unknown, doubts: 0 });
+        Self {
+            store,
+            metrics,
+            acquaintance: Arc::new(Acquaintance { now, doubted: Notify::new() }),
+            answers: AtomicBool::new(false),
+            coherence: OnceLock::new(),
+            findings: Mutex::default(),
+        }
     }
 
     /// For the one who finds out whether the store is ours.
@@ -42,10 +132,38 @@ impl ReachedStore {
         self.store.clone()
     }
 
-    pub(super) fn mark_reached(&self) {
-        self.reached.store(true, Ordering::Release);
-        self.answers.store(true, Ordering::Relaxed);
-        self.metrics.store_answers(true);
+    /// Finds out whether the store is ours and fit; from then on it is used. `direct` asks it without waiting for that.
+    pub(super) async fn reach(&self, direct: &Directory) -> Result<(), BootstrapError> {
+        loop {
+            let seen = self.acquaintance.known();
+            let reached = match self.look_at_settings().await {
+                Ok(()) => direct.bootstrap().await,
+                unfit => unfit,
+            };
+            if let Err(error) = reached {
+                self.acquaintance.settle(seen, State::Unknown);
+                return Err(error);
+            }
+            if self.acquaintance.settle(seen, State::Ours) {
+                self.answers.store(true, Ordering::Relaxed);
+                self.metrics.store_answers(true);
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says what limits what may be claimed, once for as long as it is the same.
+    async fn look_at_settings(&self) -> Result<(), BootstrapError> {
+        let found = self.store.live().await.findings();
+        if let Some(unfit) = found.iter().find(|finding| matches!(finding, Finding::Unfit(_))) {
+            return Err(BootstrapError::Unfit(unfit.as_str().to_owned()));
+        }
+        let mut said = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        for finding in found.iter().filter(|finding| !said.contains(finding)) {
+            tracing::warn!("{}", finding.as_str());
+        }
+        *said = found;
+        Ok(())
     }
 
     /// Reaches the store when it is there, and again after each time it was away: it may have come back as another.
@@ -55,19 +173,26 @@ impl ReachedStore {
             let mut every = tokio::time::interval(every);
             let mut refused = None;
             loop {
-                every.tick().await;
-                if this.reached.load(Ordering::Acquire) && this.answers.load(Ordering::Relaxed) {
+                tokio::select! {
+                    _ = every.tick() => {}
+                    () = this.acquaintance.doubted.notified() => {}
+                }
+                let state = this.acquaintance.known().state;
+                let answered = this.answers.load(Ordering::Relaxed);
+                if state == State::Ours && answered {
                     continue;
                 }
-                match direct.bootstrap().await {
+                match this.reach(&direct).await {
                     Ok(()) => {
-                        this.mark_reached();
                         refused = None;
-                        tracing::info!("the store answers");
+                        if !answered || state == State::Unknown {
+                            tracing::info!("the store answers");
+                        }
                     }
-                    Err(BootstrapError::Store(error)) if error.transient => {}
+                    Err(BootstrapError::Store(error)) if error.transient => {
+                        let _noted = this.note::<()>(Err(error));
+                    }
                     Err(error) => {
-                        this.reached.store(false, Ordering::Release);
                         let error = error.to_string();
                         if refused.as_ref() != Some(&error) {
                             tracing::error!(error, "the store cannot be used; every check is refused");
@@ -79,11 +204,32 @@ impl ReachedStore {
         });
     }
 
-    fn ready(&self) -> Result<&Arc<dyn Store>, StoreError> {
-        if self.reached.load(Ordering::Acquire) {
+    /// Whether checks can be answered, or what to do about it.
+    pub(super) async fn health(&self) -> Result<(), String> {
+        self.ping().await.map_err(|error| format!("the store: {error}"))?;
+        if self.went_back() {
+            return Err("the store went back in time: it has come back without a change that was seen in it; restart Keygate \
+                        once you have restored it, or accepted what it holds now"
+                .to_owned());
+        }
+        Ok(())
+    }
+
+    pub(super) fn went_back(&self) -> bool {
+        self.coherence.get().is_some_and(|coherence| coherence.went_back.load(Ordering::Relaxed))
+    }
+
+    async fn ready(&self) -> Result<&Arc<dyn Store>, StoreError> {
+        let mut state = self.acquaintance.known().state;
+        if state == State::Doubted {
+            let mut now = self.acquaintance.now.subscribe();
+            // The sender is ours, so it is not gone.
+            state = now.wait_for(|known| known.state != State::Doubted).await.map_or(State::Unknown, |known| known.state);
+        }
+        if state == State::Ours {
             Ok(&self.store)
         } else {
-            Err(StoreError::transient("it has not been reached yet, or was used with another server key (see the log)"))
+            Err(StoreError::transient("it has not been reached yet, or cannot be used (the log says why)"))
         }
     }
 
@@ -91,6 +237,7 @@ impl ReachedStore {
     fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &result
             && error.transient
+            && error.trouble != Trouble::Unconfirmed
             && self.answers.swap(false, Ordering::Relaxed)
         {
             self.metrics.store_answers(false);
@@ -103,19 +250,20 @@ impl ReachedStore {
 #[async_trait]
 impl Store for ReachedStore {
     fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence> {
-        self.store.tell(memory)
+        let coherence = self.store.tell(Arc::new(Doubting { memory, acquaintance: self.acquaintance.clone() }));
+        self.coherence.get_or_init(|| coherence).clone()
     }
 
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
-        self.note(self.ready()?.read(keys).await)
+        self.note(self.ready().await?.read(keys).await)
     }
 
     async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        self.note(self.ready()?.page(index, after, limit).await)
+        self.note(self.ready().await?.page(index, after, limit).await)
     }
 
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
-        let result = self.ready()?.commit(change).await;
+        let result = self.ready().await?.commit(change).await;
         if let Err(CommitError::Store(error)) = &result {
             let _noted = self.note::<()>(Err(error.clone()));
         }
@@ -123,7 +271,7 @@ impl Store for ReachedStore {
     }
 
     async fn append(&self, trail: Trail, entry: Entry, at_most: u64) -> Result<(), StoreError> {
-        self.note(self.ready()?.append(trail, entry, at_most).await)
+        self.note(self.ready().await?.append(trail, entry, at_most).await)
     }
 
     async fn entries(
@@ -133,30 +281,34 @@ impl Store for ReachedStore {
         order: Order,
         limit: usize,
     ) -> Result<Vec<(EntryId, String)>, StoreError> {
-        self.note(self.ready()?.entries(trail, past, order, limit).await)
+        self.note(self.ready().await?.entries(trail, past, order, limit).await)
     }
 
     async fn forget_entries(&self, trail: Trail, time: Timestamp) -> Result<(), StoreError> {
-        self.note(self.ready()?.forget_entries(trail, time).await)
+        self.note(self.ready().await?.forget_entries(trail, time).await)
     }
 
     async fn note_uses(&self, uses: &[(TokenId, LastUse)]) -> Result<(), StoreError> {
-        self.note(self.ready()?.note_uses(uses).await)
+        self.note(self.ready().await?.note_uses(uses).await)
     }
 
     async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        self.note(self.ready()?.uses(tokens).await)
+        self.note(self.ready().await?.uses(tokens).await)
     }
 
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
-        self.note(self.ready()?.forget_uses(tokens).await)
+        self.note(self.ready().await?.forget_uses(tokens).await)
     }
 
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.note(self.ready()?.forget_expired(now).await)
+        self.note(self.ready().await?.forget_expired(now).await)
+    }
+
+    async fn live(&self) -> Live {
+        self.store.live().await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.note(self.ready()?.ping().await)
+        self.note(self.ready().await?.ping().await)
     }
 }

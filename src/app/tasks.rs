@@ -9,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{wait_until_stopped, webhook::Delivery};
+use super::{reached::ReachedStore, wait_until_stopped, webhook::Delivery};
 use crate::{
     directory::{Directory, DirectoryError},
     domain::{guessing::Subject, session::SessionRules},
@@ -49,9 +49,9 @@ pub(super) struct Running {
 }
 
 impl Tasks {
-    pub(super) fn start(self, directory: &Arc<Directory>, store: Arc<dyn Store>, metrics: &Arc<Metrics>) -> Running {
+    pub(super) fn start(self, directory: &Arc<Directory>, store: Arc<ReachedStore>, metrics: &Arc<Metrics>) -> Running {
         let (stop, stopped) = watch::channel(false);
-        let uses = write_uses(self.signs.clone(), store, self.session_rules, metrics.clone(), stopped.clone());
+        let uses = write_uses(self.signs.clone(), store.clone(), self.session_rules, metrics.clone(), stopped.clone());
         let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped.clone());
         let failures = write_failures(directory.clone(), self.guessing, metrics.clone(), stopped);
         let upkeep = tokio::spawn(look_after_records(directory.clone()));
@@ -59,7 +59,7 @@ impl Tasks {
         Running {
             stop,
             finishing: [tokio::spawn(uses), tokio::spawn(leaks), tokio::spawn(failures)],
-            others: delivery.into_iter().chain([upkeep]).collect(),
+            others: delivery.into_iter().chain([upkeep, tokio::spawn(report_went_back(directory.clone(), store))]).collect(),
         }
     }
 }
@@ -178,6 +178,20 @@ async fn report_leaks(
             }
         }
         metrics.count_dropped_leaks(signs.take_dropped_leaks());
+    }
+}
+
+/// Once in the life of a server: from then on it is not ready, until somebody has looked at it and starts it again.
+async fn report_went_back(directory: Arc<Directory>, store: Arc<ReachedStore>) {
+    let mut every = tokio::time::interval(AGAIN);
+    loop {
+        every.tick().await;
+        if store.went_back() {
+            match directory.report_went_back().await {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(%error, "that the store went back waits to be written down"),
+            }
+        }
     }
 }
 

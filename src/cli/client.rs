@@ -18,6 +18,8 @@ use crate::{
 
 /// Long enough for a busy store, short enough for a person.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How much longer an answer may take that waits until a change holds everywhere: twice the longest bound there can be.
+const WAITING: Duration = Duration::from_mins(2);
 /// As much of a list as one answer may hold.
 const PAGE: &str = "1000";
 
@@ -32,31 +34,37 @@ pub(super) struct Call<'a> {
     pub path: &'a [&'a str],
     pub query: &'a [(&'a str, &'a str)],
     pub body: Option<Value>,
+    /// Whether the answer may take as long as a change takes to hold everywhere.
+    pub long: bool,
 }
 
 impl<'a> Call<'a> {
     pub fn get(path: &'a [&'a str]) -> Self {
-        Self { method: Method::GET, path, query: &[], body: None }
+        Self { method: Method::GET, path, query: &[], body: None, long: false }
     }
 
     pub fn post(path: &'a [&'a str], body: Value) -> Self {
-        Self { method: Method::POST, path, query: &[], body: Some(body) }
+        Self { method: Method::POST, path, query: &[], body: Some(body), long: false }
     }
 
     pub fn patch(path: &'a [&'a str], body: Value) -> Self {
-        Self { method: Method::PATCH, path, query: &[], body: Some(body) }
+        Self { method: Method::PATCH, path, query: &[], body: Some(body), long: false }
     }
 
     pub fn put(path: &'a [&'a str], body: Value) -> Self {
-        Self { method: Method::PUT, path, query: &[], body: Some(body) }
+        Self { method: Method::PUT, path, query: &[], body: Some(body), long: false }
     }
 
     pub fn delete(path: &'a [&'a str]) -> Self {
-        Self { method: Method::DELETE, path, query: &[], body: None }
+        Self { method: Method::DELETE, path, query: &[], body: None, long: false }
     }
 
     pub fn query(self, query: &'a [(&'a str, &'a str)]) -> Self {
-        Self { query, ..self }
+        Self { query, long: query.contains(&("wait", "true")), ..self }
+    }
+
+    pub fn long(self) -> Self {
+        Self { long: true, ..self }
     }
 }
 
@@ -101,6 +109,9 @@ impl Client {
         if let Some(body) = &call.body {
             request = request.json(body);
         }
+        if call.long {
+            request = request.timeout(TIMEOUT + WAITING);
+        }
         let response = request.send().await.map_err(|error| self.explain(&error))?;
         let status = response.status();
         if status.is_success() {
@@ -122,7 +133,7 @@ impl Client {
 
     fn explain(&self, error: &reqwest::Error) -> Failure {
         Failure::Unreachable(if error.is_timeout() {
-            format!("the Keygate on {} did not answer in {} seconds; see its log", self.place, TIMEOUT.as_secs())
+            format!("the Keygate on {} did not answer in time; see its log", self.place)
         } else {
             self.place.explain(error)
         })

@@ -46,7 +46,7 @@ impl Command {
                     mistaken(&mistakes.iter().map(ToString::to_string).collect::<Vec<_>>());
                 }
                 let loaded = serve::noted(checked)?;
-                let mut store = "";
+                let (mut store, mut warnings) = ("", Vec::new());
                 if live {
                     let ask = async { app::ask_store(&loaded.settings).await.map_err(|error| serve::failure(&error)) };
                     let asked = serve::in_runtime(ask);
@@ -54,7 +54,10 @@ impl Command {
                         mistaken(std::slice::from_ref(sentence));
                     }
                     store = match asked? {
-                        LiveStore::Answers => ", and the store answers",
+                        LiveStore::Answers(found) => {
+                            warnings = found;
+                            ", and the store answers"
+                        }
                         LiveStore::InUse => ", and a running Keygate has the embedded store: ask it with `keygate health`",
                         LiveStore::NotThereYet => ", and the embedded store will be made at the first start",
                     };
@@ -62,9 +65,12 @@ impl Command {
                 let rules = loaded.policy.rules().len();
                 let plural = if rules == 1 { "rule" } else { "rules" };
                 if global.json {
-                    output::json(&json!({ "mistakes": [], "rules": rules }));
+                    output::json(&json!({ "mistakes": [], "rules": rules, "warnings": warnings }));
                 } else {
                     output::say(&format!("no mistakes; {rules} {plural}{store}\n"));
+                }
+                for warning in warnings {
+                    output::note(&format!("keygate: {warning}"));
                 }
                 for hint in loaded.settings.hints() {
                     output::note(&format!("keygate: {hint}"));

@@ -34,7 +34,7 @@ impl Explain {
         let token = if self.token_stdin { Some(read("token")?) } else { None };
         let cookie = if self.cookie_stdin { Some(read("cookie")?) } else { None };
         let body = json!({ "method": self.method, "url": self.url, "token": token, "cookie": cookie, "from": self.from });
-        let call = Call { method: Method::POST, path: &["explain"], query: &[], body: Some(body) };
+        let call = Call { method: Method::POST, path: &["explain"], query: &[], body: Some(body), long: false };
         let told: Value = session.client.call(call).await?;
         if session.output.json {
             session.output.done(&told, "");

@@ -110,7 +110,9 @@ pub(super) fn failure(error: &StartError) -> Failure {
         StartError::Keys(_)
         | StartError::Io { .. }
         | StartError::Webhook(_)
-        | StartError::Bootstrap(BootstrapError::OtherServerKey { .. }) => Failure::Usage(sentence),
+        | StartError::Bootstrap(
+            BootstrapError::OtherServerKey { .. } | BootstrapError::TooStale { .. } | BootstrapError::Unfit(_),
+        ) => Failure::Usage(sentence),
         StartError::Listen { .. }
         | StartError::DataDirectoryHeld(_)
         | StartError::Embedded(_)

@@ -1,6 +1,6 @@
 //! `keygate token`: what API clients hold.
 
-mod choose;
+pub(super) mod choose;
 mod create;
 
 use clap::Subcommand;

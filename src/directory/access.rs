@@ -72,7 +72,9 @@ impl Directory {
         let entry = AccessEntry { login: account.login.clone(), site: site.site.clone(), level };
         let before = old.as_ref().map_or(Level::None, |rows| rows.level(&site.id));
         if before == level {
-            return Ok(Plan::Nothing(entry));
+            let mut edit = standing.edit();
+            edit.confirms(key, old.as_ref());
+            return Ok(Plan::Commit(edit, entry));
         }
 
         if level > before {

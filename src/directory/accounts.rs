@@ -187,7 +187,9 @@ impl Directory {
         let new_password = password.is_some();
         let mut new = patched(&old, patch, password);
         if new == old {
-            return Ok(Plan::Nothing(old));
+            let mut edit = standing.edit();
+            edit.confirms(Key::Account(old.id.clone()), Some(&old));
+            return Ok(Plan::Commit(edit, old));
         }
         if let Some(password) = &patch.password {
             password.is_not_a_name_of(&new.login, new.email.as_ref())?;

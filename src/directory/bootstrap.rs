@@ -21,6 +21,14 @@ pub enum BootstrapError {
     /// Every token would break in silence, so it is a refusal to start.
     #[error("this store was used with another server key: give this server the key file that the others have ({detail})")]
     OtherServerKey { detail: String },
+    /// Who waits until a change holds everywhere would not wait for this one.
+    #[error(
+        "`hot_path.max_staleness` is {own} here, and this store's servers may have {allowed} at most: configure less, or let \
+         them have more where one of them runs: keygate store max-staleness {own}"
+    )]
+    TooStale { own: String, allowed: String },
+    #[error("{0}")]
+    Unfit(String),
     #[error("others kept changing the store's own record; try again")]
     Contended,
     #[error(transparent)]
@@ -63,7 +71,9 @@ impl Directory {
         let meta: Option<Meta> = self.get(Key::Meta).await?;
         let known = meta.as_ref().map(|meta| meta.keys.clone()).unwrap_or_default();
         let merged = merge_check_values(&self.keys, known.clone())?;
-        if account.is_some() && meta.is_some() && merged == known {
+        let allowed = meta.as_ref().and_then(|meta| meta.max_staleness_ms);
+        let max_staleness_ms = self.judge_staleness(allowed)?;
+        if account.is_some() && meta.is_some() && merged == known && max_staleness_ms == allowed {
             return Ok(Plan::Nothing(()));
         }
         if account.is_none() {
@@ -74,8 +84,9 @@ impl Directory {
             edit.add_to(Index::Accounts, &folded);
         }
         edit.expect_as_read(Key::Meta, meta.as_ref());
+        let lowered_from_ms = meta.as_ref().and_then(|meta| meta.lowered_from_ms);
         let (created_at, version) = meta.map_or((self.clock.now(), 1), |meta| (meta.created_at, meta.version + 1));
-        edit.put(Key::Meta, &Meta { v: Format, keys: merged, created_at, version })?;
+        edit.put(Key::Meta, &Meta { v: Format, keys: merged, max_staleness_ms, lowered_from_ms, created_at, version })?;
         Ok(Plan::Commit(edit, ()))
     }
 }

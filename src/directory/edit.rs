@@ -97,6 +97,12 @@ impl Edit {
         self.change.takes_away = true;
     }
 
+    /// It is already as it is to be. Whoever made it so may have had no confirmation of it: that is asked for again.
+    pub(super) fn confirms<R: Record>(&mut self, key: Key, read: Option<&R>) {
+        self.takes_away();
+        self.expect_as_read(key, read);
+    }
+
     /// Whether nothing is to be done.
     pub(super) fn is_empty(&self) -> bool {
         self.change.steps.is_empty()

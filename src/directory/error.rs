@@ -50,6 +50,12 @@ impl DirectoryError {
         Self::Refused { code, field: None, detail: detail.into() }
     }
 
+    /// Whether it was done all the same: too few replicas of the store have confirmed it.
+    #[must_use]
+    pub fn is_unconfirmed(&self) -> bool {
+        matches!(self, Self::Store(error) if error.trouble == Trouble::Unconfirmed)
+    }
+
     /// Fails when the caller has seen another version than there is.
     pub(super) fn unless_seen(seen: Option<u64>, current: u64) -> Result<(), Self> {
         match seen {

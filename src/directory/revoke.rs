@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use super::{Actor, Directory, DirectoryError, Edit, Plan, TokenFilter, TokenInfo, Window, fields, standing::Standing};
+use super::{Actor, Directory, DirectoryError, Edit, Plan, TokenFilter, TokenInfo, Window, confirm, fields, standing::Standing};
 use crate::{
     domain::{
         account::Account,
@@ -109,8 +109,11 @@ impl Directory {
                 self.end_all(&mut edit, &standing, &hanging, keep_minted).await?;
             }
             let info = self.info(new, &owner, standing.now).await?;
-            let plan = if edit.is_empty() { Plan::Nothing(info) } else { Plan::Commit(edit, info) };
-            if let Some(info) = self.settle(plan).await? {
+            if edit.is_empty() {
+                // It may have been done and not confirmed: that is made up for now.
+                edit.confirms(Key::Token(old.id.clone()), Some(&old));
+            }
+            if let Some(info) = self.settle(Plan::Commit(edit, info)).await? {
                 return Ok((info, standing));
             }
         }
@@ -241,6 +244,16 @@ impl Directory {
     /// Revokes the tokens of one part of the list that the filter finds and the actor may revoke, but for the one he came
     /// with: he could not go on.
     pub async fn revoke_tokens(
+        &self,
+        actor: &Actor,
+        filter: &TokenFilter,
+        found: &Found,
+        window: &Window,
+    ) -> Result<Revoked, DirectoryError> {
+        confirm::reported(self.revoke_part(actor, filter, found, window)).await
+    }
+
+    async fn revoke_part(
         &self,
         actor: &Actor,
         filter: &TokenFilter,

@@ -14,7 +14,7 @@ pub use hand_over::{CodeFault, Redeemed};
 pub use list::SessionInfo;
 pub(super) use list::session_id;
 
-use super::{Directory, Edit, Plan, edit, fields, rng, trail};
+use super::{Directory, Edit, Plan, confirm, edit, fields, rng, trail};
 use crate::{
     domain::{
         account::{Account, AccountKind, Format},
@@ -272,7 +272,7 @@ impl Directory {
         request_id: Option<String>,
     ) -> Result<Option<SessionId>, StoreError> {
         let Some(session) = self.session_of(cookie).await? else { return Ok(None) };
-        self.end_signed_out(session, from, request_id).await.map(Some)
+        confirm::reported(self.end_signed_out(session, from, request_id)).await.map(Some)
     }
 
     /// The same by the cookie of a protected host.
@@ -291,7 +291,7 @@ impl Directory {
             return Ok(None);
         }
         let Some(session) = session.map(|stored| Session::decode(&keys[1], stored)).transpose()? else { return Ok(None) };
-        self.end_signed_out(session, from, request_id).await.map(Some)
+        confirm::reported(self.end_signed_out(session, from, request_id)).await.map(Some)
     }
 
     async fn end_signed_out(

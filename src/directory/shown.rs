@@ -2,22 +2,25 @@
 //!
 //! No type here can hold a digest, a password hash or a token.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::ToSchema;
 
-use super::{AccessEntry, Blocked, Recorded, SessionInfo, TokenInfo};
-use crate::domain::{
-    access::Level,
-    account::{Account, AccountKind},
-    event::Event,
-    id::AccountId,
-    session::{Session, SessionId},
-    site::{Host, Site, SiteName},
-    text::{Email, Label, Login},
-    time::Timestamp,
-    token::{Ceiling, LastUse, Scope, TokenId, TokenState},
+use super::{AccessEntry, Blocked, Recorded, SessionInfo, StoreState, TokenInfo};
+use crate::{
+    domain::{
+        access::Level,
+        account::{Account, AccountKind},
+        event::Event,
+        id::AccountId,
+        session::{Session, SessionId},
+        site::{Host, Site, SiteName},
+        text::{Email, Label, Login},
+        time::{Timestamp, spell_duration},
+        token::{Ceiling, LastUse, Scope, TokenId, TokenState},
+    },
+    store::live::{Answer, Server},
 };
 
 /// A part of a list.
@@ -228,6 +231,95 @@ pub struct EventView {
 impl From<Recorded> for EventView {
     fn from(Recorded { id, event }: Recorded) -> Self {
         Self { id, event }
+    }
+}
+
+/// What the records are kept in, as the server that answers sees it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Store)]
+pub struct StoreView {
+    /// `embedded` or `redis`.
+    pub kind: String,
+    /// Whether all of its servers answer.
+    pub reachable: bool,
+    /// Those that may change records.
+    pub servers: Vec<ServerView>,
+    pub freshness: Vec<FreshnessView>,
+    /// The largest `hot_path.max_staleness` that a server may have. `null` where changes are noticed before they are
+    /// acknowledged, and where the store does not answer.
+    #[schema(required)]
+    pub max_staleness: Option<String>,
+    /// What it was before it was lowered, as long as that is still waited for.
+    #[schema(required)]
+    pub lowered_from: Option<String>,
+    /// How many replicas must confirm what takes away.
+    pub wait_replicas: u32,
+    /// Whether the store has come back without something that was seen in it.
+    pub went_back: bool,
+    /// What the servers' settings do not allow to be claimed.
+    pub findings: Vec<String>,
+}
+
+/// A server of the store. What it does not tell is `null`.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = StoreServer)]
+pub struct ServerView {
+    pub address: String,
+    pub reachable: bool,
+    #[schema(required)]
+    pub version: Option<String>,
+    /// `master` or `slave`.
+    #[schema(required)]
+    pub role: Option<String>,
+    #[schema(required)]
+    pub append_only: Option<bool>,
+    /// Its `maxmemory-policy`.
+    #[schema(required)]
+    pub eviction: Option<String>,
+    /// How many are connected to it.
+    #[schema(required)]
+    pub replicas: Option<u32>,
+}
+
+/// How far what is remembered of the store is vouched for.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Freshness)]
+pub struct FreshnessView {
+    /// `directory` or `sessions`.
+    pub records: String,
+    /// For how many milliseconds a change may have gone unnoticed. `null` where that is not known.
+    #[schema(required)]
+    pub age_ms: Option<u64>,
+}
+
+impl From<StoreState> for StoreView {
+    fn from(StoreState { live, ages, max_staleness, lowered_from, went_back }: StoreState) -> Self {
+        let age_ms = |age: Duration| u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        let freshness =
+            |(records, age): (&str, Option<Duration>)| FreshnessView { records: records.to_owned(), age_ms: age.map(age_ms) };
+        Self {
+            kind: live.kind.to_owned(),
+            reachable: live.is_reachable(),
+            freshness: ages.into_iter().map(freshness).collect(),
+            max_staleness: max_staleness.map(spell_duration),
+            lowered_from: lowered_from.map(spell_duration),
+            wait_replicas: live.wait_replicas,
+            went_back,
+            findings: live.findings().iter().map(|finding| finding.as_str().to_owned()).collect(),
+            servers: live.servers.into_iter().map(ServerView::from).collect(),
+        }
+    }
+}
+
+impl From<Server> for ServerView {
+    fn from(Server { address, answer }: Server) -> Self {
+        let reachable = !matches!(answer, Answer::Away(_));
+        let facts = if let Answer::Told(facts) = answer { Some(facts) } else { None };
+        let append_only = facts.as_ref().map(|facts| facts.append_only);
+        let replicas = facts.as_ref().map(|facts| facts.replicas);
+        let [version, role, eviction] =
+            facts.map_or([None, None, None], |facts| [facts.version, facts.role, facts.eviction].map(Some));
+        Self { address, reachable, version, role, append_only, eviction, replicas }
     }
 }
 

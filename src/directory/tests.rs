@@ -118,6 +118,8 @@ fn parts(store: Arc<dyn Store>, clock: Arc<TestClock>, hasher: Arc<Hasher>, rule
         session_rules,
         hosts,
         trail_rules,
+        coherence: Arc::new(Coherence::always()),
+        max_staleness: Duration::from_secs(1),
     }
 }
 

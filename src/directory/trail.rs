@@ -3,7 +3,7 @@
 
 use serde_json::Map;
 
-use super::{Actor, Directory, DirectoryError, Listing, Window, actor::Credential, edit, fields};
+use super::{Actor, Directory, DirectoryError, Listing, Window, actor::Credential, confirm, edit, fields};
 use crate::{
     domain::{
         account::Account,
@@ -101,50 +101,57 @@ impl Directory {
     }
 
     /// Passes a result on; when it is a refusal, the trail says so. That attempts are not recorded is no reason to fail.
-    pub(super) async fn audited<T>(
-        &self,
-        actor: &Actor,
+    pub(super) fn audited<'a, T: Send + 'a>(
+        &'a self,
+        actor: &'a Actor,
         action: Action,
-        target: &str,
-        attempt: impl Future<Output = Result<T, DirectoryError>>,
-    ) -> Result<T, DirectoryError> {
-        self.audited_for(actor, action, target, None, attempt).await
+        target: &'a str,
+        attempt: impl Future<Output = Result<T, DirectoryError>> + Send + 'a,
+    ) -> impl Future<Output = Result<T, DirectoryError>> + Send + 'a {
+        self.audited_for(actor, action, target, None, attempt)
     }
 
     /// As [`Self::audited`], for something that is not there yet, but would be an account's.
-    pub(super) async fn audited_for<T>(
-        &self,
-        actor: &Actor,
+    pub(super) fn audited_for<'a, T: Send + 'a>(
+        &'a self,
+        actor: &'a Actor,
         action: Action,
-        target: &str,
-        owner: Option<&Login>,
-        attempt: impl Future<Output = Result<T, DirectoryError>>,
-    ) -> Result<T, DirectoryError> {
-        let result = attempt.await;
-        if let Err(error) = &result
-            && let Some(reason) = error.refusal()
-        {
-            let by = self.who(actor).await;
-            // Somebody may have put a token in the place of a name.
-            let target = fields::without_tokens(&self.prefixes, [("", Some(target))]).map_or("", |()| target);
-            let owner = owner.filter(|login| fields::without_tokens(&self.prefixes, [("", Some(login.as_str()))]).is_ok());
-            let event = Event {
-                outcome: Outcome::Refused,
-                after: owner.map(|login| Map::from_iter([("account".to_owned(), login.as_str().into())])),
-                reason: Some(reason),
-                request_id: actor.request_id.clone(),
-                ..Event::done(action, target, self.clock.now(), by)
-            };
-            log(&event);
-            let noted = match edit::entry(&event) {
-                Ok(entry) => self.store.append(Trail::Refused, entry, self.trail_rules.refused_entries).await,
-                Err(error) => Err(error),
-            };
-            if let Err(error) = noted {
-                tracing::warn!(%error, "a refused attempt could not be recorded");
+        target: &'a str,
+        owner: Option<&'a Login>,
+        attempt: impl Future<Output = Result<T, DirectoryError>> + Send + 'a,
+    ) -> impl Future<Output = Result<T, DirectoryError>> + Send + 'a {
+        let attempt = confirm::reported(attempt);
+        async move {
+            let result = attempt.await;
+            if let Err(error) = &result
+                && let Some(reason) = error.refusal()
+            {
+                self.note_refusal(actor, action, target, owner, reason).await;
             }
+            result
         }
-        result
+    }
+
+    async fn note_refusal(&self, actor: &Actor, action: Action, target: &str, owner: Option<&Login>, reason: String) {
+        let by = self.who(actor).await;
+        // Somebody may have put a token in the place of a name.
+        let target = fields::without_tokens(&self.prefixes, [("", Some(target))]).map_or("", |()| target);
+        let owner = owner.filter(|login| fields::without_tokens(&self.prefixes, [("", Some(login.as_str()))]).is_ok());
+        let event = Event {
+            outcome: Outcome::Refused,
+            after: owner.map(|login| Map::from_iter([("account".to_owned(), login.as_str().into())])),
+            reason: Some(reason),
+            request_id: actor.request_id.clone(),
+            ..Event::done(action, target, self.clock.now(), by)
+        };
+        log(&event);
+        let noted = match edit::entry(&event) {
+            Ok(entry) => self.store.append(Trail::Refused, entry, self.trail_rules.refused_entries).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(%error, "a refused attempt could not be recorded");
+        }
     }
 
     /// Adds an event that no change goes with.

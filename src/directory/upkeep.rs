@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Actor, Damaged, Directory, DirectoryError, Plan, TokenInfo, Window, idempotency,
+    Actor, Damaged, Directory, DirectoryError, Plan, TokenInfo, Window, confirm, idempotency,
     revoke::{minted_with_revoked, successor_revoked},
     tokens::last_sign,
     until_settled,
@@ -19,7 +19,7 @@ use crate::{
     domain::{
         account::Account,
         event::{Action, Event},
-        time::Timestamp,
+        time::{Timestamp, spell_duration},
         token::{Token, TokenId, TokenState},
     },
     store::{CommitError, Index, Key, StoreError, Trail, record::IdempotencyRecord},
@@ -47,6 +47,10 @@ impl Directory {
     /// # Errors
     /// When the store does not answer. What is wrong with single records is in the log.
     pub async fn look_after_tokens(&self, after: Option<String>) -> Result<Option<String>, StoreError> {
+        confirm::reported(self.look_after_some_tokens(after)).await
+    }
+
+    async fn look_after_some_tokens(&self, after: Option<String>) -> Result<Option<String>, StoreError> {
         let (members, next) = self.members(&Index::Tokens, &Window { after, limit: PART }).await?;
         let ids: Vec<_> = members.iter().filter_map(|id| TokenId::parse(id)).collect();
         let tokens = self.readable::<Token>(ids.into_iter().map(Key::Token).collect()).await?;
@@ -201,7 +205,7 @@ impl Directory {
 
     /// What it has minted stays: that may well be in use.
     async fn revoke_unused(&self, info: &TokenInfo, unused_for: Duration) -> Result<(), DirectoryError> {
-        let why = format!("unused for {}", spelled(unused_for));
+        let why = format!("unused for {}", spell_duration(unused_for));
         self.revoke(&UPKEEP, &info.token.id, true, Some(&why), Some(info.token.version)).await.map(drop)
     }
 
@@ -262,12 +266,4 @@ fn is_past(at: Timestamp, age: Duration, now: Timestamp) -> bool {
 fn before(now: Timestamp, age: Duration) -> Timestamp {
     let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_millis(now.as_millis().saturating_sub(age))
-}
-
-/// In the greatest unit that has no remainder.
-fn spelled(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
-    let unit = units.into_iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit) && duration.subsec_millis() == 0);
-    unit.map_or_else(|| format!("{}ms", duration.as_millis()), |(unit, name)| format!("{}{name}", seconds / unit))
 }

@@ -40,6 +40,10 @@ pub enum Action {
     GuessingBlock,
     /// They are looked at again, because somebody wanted it so.
     GuessingUnblock,
+    /// What it says about itself was changed.
+    StoreChange,
+    /// It came back without something that a server had seen in it.
+    StoreWentBack,
 }
 
 impl Action {
@@ -68,6 +72,8 @@ impl Action {
             Self::SessionConfirm => "session.confirm",
             Self::GuessingBlock => "guessing.block",
             Self::GuessingUnblock => "guessing.unblock",
+            Self::StoreChange => "store.change",
+            Self::StoreWentBack => "store.went_back",
         }
     }
 
@@ -88,6 +94,7 @@ impl Action {
             | Self::TokenPurge => "token",
             Self::SessionSignIn | Self::SessionSignOut | Self::SessionEnd | Self::SessionConfirm => "session",
             Self::GuessingBlock | Self::GuessingUnblock => "guessing",
+            Self::StoreChange | Self::StoreWentBack => "store",
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Knows no clock; the present comes in as a value.
 
-use std::{fmt, time::Duration};
+use std::{fmt, ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -88,6 +88,10 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// How long a server may go on with what it remembers of the store: below it, keeping track of the store would be most of
+/// what the store has to do; above it, nobody would call it a bound.
+pub const STALENESS: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_mins(1);
+
 /// Reads `500ms`, `30s`, `15m`, `12h`, `90d`, `1y` (365 days). `None` when it is none of these or overflows.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
@@ -106,6 +110,15 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
+/// As [`parse_duration`] reads it, in the greatest unit below a year that has no remainder.
+#[must_use]
+pub fn spell_duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m"), (1, "s")];
+    let unit = units.into_iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit) && duration.subsec_millis() == 0);
+    unit.map_or_else(|| format!("{}ms", duration.as_millis()), |(unit, name)| format!("{}{name}", seconds / unit))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +129,13 @@ mod tests {
         assert_eq!(parse_duration("90d"), Some(Duration::from_hours(2160)));
         for bad in ["", "5", "s", "-5s", "5 s", "1.5h", "5S", "99999999999999999999s", "99999999999999999y"] {
             assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_spelled_as_it_is_read() {
+        for text in ["50ms", "1s", "90s", "1m", "12h", "365d", "0ms", "1500ms"] {
+            assert_eq!(spell_duration(parse_duration(text).unwrap()), text);
         }
     }
 

@@ -4,7 +4,11 @@
 use std::{
     fmt,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc,
+    },
     thread,
 };
 
@@ -31,6 +35,10 @@ enum Job {
 /// Hashes and verifies passwords.
 pub struct Hasher {
     jobs: mpsc::SyncSender<Job>,
+    /// Jobs that no thread has taken up yet.
+    waiting: Arc<AtomicUsize>,
+    /// Jobs that found no room.
+    turned_away: AtomicU64,
     dummy: PasswordHash,
     cost: Cost,
 }
@@ -46,15 +54,16 @@ impl Hasher {
         let threads = (cores / 2).max(1);
         let (jobs, queue) = mpsc::sync_channel(WAITING_PER_THREAD * threads);
         let queue = Arc::new(Mutex::new(queue));
+        let waiting = Arc::new(AtomicUsize::new(0));
         for number in 0..threads {
-            let queue = Arc::clone(&queue);
-            let work = move || work(&queue, cost);
+            let (queue, waiting) = (Arc::clone(&queue), Arc::clone(&waiting));
+            let work = move || work(&queue, &waiting, cost);
             if let Err(error) = thread::Builder::new().name(format!("hasher-{number}")).spawn(work) {
                 tracing::error!(%error, "a thread for password hashing could not be started");
             }
         }
         let dummy = PasswordHash::dummy(cost, &mut rand::rand_core::UnwrapErr(SysRng));
-        Self { jobs, dummy, cost }
+        Self { jobs, waiting, turned_away: AtomicU64::new(0), dummy, cost }
     }
 
     pub async fn verify(&self, hash: PasswordHash, password: Password) -> Result<bool, Busy> {
@@ -81,7 +90,25 @@ impl Hasher {
     }
 
     fn submit(&self, job: Job) -> Result<(), Busy> {
-        self.jobs.try_send(job).map_err(|_| Busy)
+        // Before it is sent: the thread that takes it up counts it off.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.jobs.try_send(job).map_err(|_| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.turned_away.fetch_add(1, Ordering::Relaxed);
+            Busy
+        })
+    }
+
+    /// How many passwords are waiting.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How many have found no room since the start.
+    #[must_use]
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
     }
 }
 
@@ -92,7 +119,7 @@ impl fmt::Debug for Hasher {
 }
 
 /// One thread: jobs in the order they came, until the pool is dropped. A job whose caller has gone is not done.
-fn work(queue: &Mutex<mpsc::Receiver<Job>>, cost: Cost) {
+fn work(queue: &Mutex<mpsc::Receiver<Job>>, waiting: &AtomicUsize, cost: Cost) {
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE) {
         tracing::debug!(%error, "password hashing runs at normal priority");
     }
@@ -102,6 +129,9 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, cost: Cost) {
             Ok(queue) => queue.recv(),
             Err(_) => return,
         };
+        if job.is_ok() {
+            waiting.fetch_sub(1, Ordering::Relaxed);
+        }
         match job {
             Ok(Job::Verify(hash, password, answer)) if !answer.is_closed() => {
                 let _gone = answer.send(hash.verify(&password, &mut workspace));

@@ -105,6 +105,12 @@ impl Records {
         }
     }
 
+    /// How far the store vouches for what is remembered.
+    #[must_use]
+    pub fn coherence(&self) -> &Arc<Coherence> {
+        &self.coherence
+    }
+
     /// What one check sees, from now on.
     pub(super) fn view(&self) -> View<'_> {
         View { records: self, began: BootTime::now(), read: Vec::new(), missing: Vec::new(), hits: 0 }

@@ -5,9 +5,12 @@
 //! and at that instant *before* he looks the record up: looked up first, the record may be older than what he learns of it
 //! afterwards.
 
-use std::sync::{
-    Arc, OnceLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use super::Key;
@@ -92,12 +95,28 @@ impl Coherence {
         BootTime::from_nanos(self.verified_at[partition.index()].load(Ordering::Acquire))
     }
 
+    /// Whether a change is told before it is acknowledged, so that what was acknowledged holds.
+    #[must_use]
+    pub fn is_immediate(&self) -> bool {
+        self.verified_at(Partition::DIRECTORY).as_nanos() == u64::MAX
+    }
+
+    /// For how long changes of the directory, and of any sessions, may have gone untold; `None` where nothing is known of
+    /// that.
+    #[must_use]
+    pub fn ages(&self) -> [(&'static str, Option<Duration>); 2] {
+        let now = BootTime::now();
+        let age = |oldest: Option<BootTime>| oldest.filter(|at| at.as_nanos() > 0).map(|at| now.since(at));
+        let sessions = Partition::all().filter(|partition| *partition != Partition::DIRECTORY);
+        let oldest = sessions.map(|partition| self.verified_at(partition)).min();
+        [("directory", age(Some(self.verified_at(Partition::DIRECTORY)))), ("sessions", age(oldest))]
+    }
+
     /// Everything acknowledged before `at` has been told, and the memory has handled it.
     pub(crate) fn verify(&self, partition: Partition, at: BootTime) {
         self.verified_at[partition.index()].store(at.as_nanos(), Ordering::Release);
     }
 
-    #[expect(dead_code, reason = "Redis does not use it yet")]
     /// Nothing is vouched for any more.
     pub(super) fn withdraw(&self, partition: Partition) {
         self.verify(partition, BootTime::from_nanos(0));
@@ -130,5 +149,24 @@ impl Listener {
         if let Some(memory) = self.0.get() {
             memory.lost(partitions);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_of_the_sessions_counts_and_what_was_never_verified_has_no_age() {
+        let coherence = Coherence::unknown();
+        assert_eq!(coherence.ages(), [("directory", None), ("sessions", None)]);
+        let now = BootTime::now();
+        Partition::all().skip(1).for_each(|partition| coherence.verify(partition, now));
+        let [(_, directory), (_, sessions)] = coherence.ages();
+        assert!(directory.is_none() && sessions.is_some());
+        coherence.withdraw(Partition::of_id("AbCdEfGh0123"));
+        assert_eq!(coherence.ages()[1], ("sessions", None));
+        assert!(Coherence::always().is_immediate() && !coherence.is_immediate());
+        assert_eq!(Coherence::always().ages()[0].1, Some(Duration::ZERO));
     }
 }

@@ -25,7 +25,7 @@ use self::{
     writer::{Note, Writer},
 };
 use super::{
-    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Store, StoreError, Stored, Trail,
+    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Store, StoreError, Stored, Trail,
     coherence::Listener,
 };
 use crate::domain::{
@@ -204,6 +204,10 @@ impl Store for EmbeddedStore {
 
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
         self.writer.note(Note::ForgetExpired(now)).await
+    }
+
+    async fn live(&self) -> Live {
+        Live::embedded()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

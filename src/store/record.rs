@@ -38,7 +38,7 @@ pub enum Key {
     PastSite(SiteName),
     /// What a request with an `Idempotency-Key` has made, by a digest of who sent it and its key.
     Idempotency(String),
-    /// What the store says about itself: which server keys it was used with.
+    /// What the store says about itself: which server keys it was used with, and how stale a server's memory may be.
     Meta,
 }
 
@@ -63,9 +63,12 @@ impl Key {
         }
     }
 
-    /// The records that a check reads, by their names; no others are remembered.
+    /// The records whose changes somebody follows, by their names: those that a check reads, and the store's own.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
+        if name == "meta" {
+            return Some(Self::Meta);
+        }
         let (kind, name) = name.split_once(':')?;
         match kind {
             "account" => AccountId::parse(name).map(Self::Account),
@@ -199,6 +202,12 @@ pub struct Meta {
     pub v: Format,
     /// Key id → check value, for every server key that this store has been used with.
     pub keys: std::collections::BTreeMap<String, String>,
+    /// The largest `hot_path.max_staleness` that a server may have, in milliseconds. `None`: none has needed any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_staleness_ms: Option<u64>,
+    /// What it was before it was lowered, as long as a server may still go by that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lowered_from_ms: Option<u64>,
     pub created_at: Timestamp,
     pub version: u64,
 }

@@ -32,7 +32,7 @@ use keygate::{
     },
     gate::{guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::{
-        Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Store, StoreError, Stored, Trail,
+        Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Store, StoreError, Stored, Trail,
         embedded::EmbeddedStore,
         redis::{RedisOptions, RedisStore},
     },
@@ -138,6 +138,10 @@ impl Store for Dying {
         call!(self, self.store.forget_expired(now).await)
     }
 
+    async fn live(&self) -> Live {
+        self.store.live().await
+    }
+
     async fn ping(&self) -> Result<(), StoreError> {
         call!(self, self.store.ping().await)
     }
@@ -180,6 +184,8 @@ fn directory_on(store: Arc<dyn Store>) -> Directory {
         session_rules: SessionRules::default(),
         hosts: ProtectedHosts::new(vec![Origin::parse("shop.example.com").unwrap()]).unwrap(),
         trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+        coherence: Arc::new(Coherence::always()),
+        max_staleness: Duration::from_secs(1),
     })
 }
 
@@ -424,7 +430,7 @@ async fn a_redis_that_dies_at_any_step_leaves_nothing_dangling() {
     let server = Server::start(Program::Redis);
     let new = async || {
         assert_eq!(server.command(&["FLUSHALL"]), "+OK");
-        let options = RedisOptions { url: server.url().into(), prefix: "kg:".to_owned(), timeout: Duration::from_secs(5) };
+        let options = RedisOptions::at(server.url(), Duration::from_secs(5));
         let store: Arc<dyn Store> = Arc::new(RedisStore::new(&options).unwrap());
         ((), store)
     };

@@ -98,6 +98,8 @@ impl UseCases {
             session_rules: SessionRules::default(),
             hosts: ProtectedHosts::default(),
             trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+            coherence: Arc::new(keygate::store::Coherence::always()),
+            max_staleness: Duration::from_secs(1),
         });
         directory.bootstrap().await.unwrap();
         Self { directory, tokens: BTreeMap::new(), sessions: BTreeMap::new(), clock, _medium: medium }

@@ -154,7 +154,7 @@ impl Portal {
 }
 
 fn directory_over(server: &Server, hosts: ProtectedHosts, clock: Arc<dyn Clock>) -> Directory {
-    let options = RedisOptions { url: server.url().into(), prefix: "kg:".to_owned(), timeout: Duration::from_secs(1) };
+    let options = RedisOptions::at(server.url(), Duration::from_secs(1));
     let store: Arc<dyn Store> = Arc::new(RedisStore::new(&options).expect("a URL of Redis"));
     // As the configuration has it by default.
     let hasher = Arc::new(Hasher::start(Cost::DEFAULT));
@@ -172,6 +172,8 @@ fn directory_over(server: &Server, hosts: ProtectedHosts, clock: Arc<dyn Clock>)
         session_rules: SessionRules::default(),
         hosts,
         trail_rules: TrailRules { keep: Duration::from_hours(24), refused_entries: 1000 },
+        coherence: Arc::new(keygate::store::Coherence::always()),
+        max_staleness: Duration::from_secs(1),
     })
 }
 

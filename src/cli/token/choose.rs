@@ -79,28 +79,25 @@ impl Arguments {
         }
     }
 
-    /// The service finds and revokes, a part at each request, so that none of them takes long.
+    /// The service finds and revokes, a part at each request, so that none of them takes long. Only in the end, with the
+    /// last part once more, it is waited until all of it holds everywhere.
     async fn revoke_found(&self, session: &Session) -> Result<(), Failure> {
         let mut found: Vec<TokenView> = Vec::new();
         let mut cursor: Option<String> = None;
         let mut progress = Progress::new(if self.dry_run { "tokens found" } else { "tokens revoked" });
         loop {
-            let body = json!({
-                "account": self.account,
-                "older_than": self.older_than,
-                "unused": self.unused,
-                "name": self.name,
-                "reason": self.reason,
-                "cursor": cursor,
-                "dry_run": self.dry_run,
-            });
-            let part: Part = session.client.call(Call::post(&["tokens", "revoke"], body).query(self.waiting.query())).await?;
+            let part = self.revoke_part(session, cursor.as_deref(), &[]).await?;
             found.extend(part.revoked);
             progress.at(found.len());
-            cursor = part.next;
-            if cursor.is_none() {
+            if part.next.is_none() {
                 break;
             }
+            cursor = part.next;
+        }
+        if !self.dry_run && !self.waiting.query().is_empty() {
+            let mut late = self.revoke_part(session, cursor.as_deref(), self.waiting.query()).await?.revoked;
+            late.retain(|token| found.iter().all(|known| known.id != token.id));
+            found.append(&mut late);
         }
         drop(progress);
         in_order(&mut found);
@@ -111,9 +108,22 @@ impl Arguments {
         }
         Ok(())
     }
+
+    async fn revoke_part(&self, session: &Session, cursor: Option<&str>, query: &[(&str, &str)]) -> Result<Part, Failure> {
+        let body = json!({
+            "account": self.account,
+            "older_than": self.older_than,
+            "unused": self.unused,
+            "name": self.name,
+            "reason": self.reason,
+            "cursor": cursor,
+            "dry_run": self.dry_run,
+        });
+        session.client.call(Call::post(&["tokens", "revoke"], body).query(query)).await
+    }
 }
 
 /// Passed on as it is written; refused here where it is none.
-pub(super) fn duration(text: &str) -> Result<String, &'static str> {
+pub(in crate::cli) fn duration(text: &str) -> Result<String, &'static str> {
     parse_duration(text).map(|_| text.to_owned()).ok_or("a duration is written 30s, 15m, 12h, 90d or 1y")
 }

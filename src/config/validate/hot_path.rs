@@ -10,6 +10,7 @@ use super::{
     Reader, duration,
     tokens::refuse_above,
 };
+use crate::domain::time::STALENESS;
 
 pub(super) fn hot_path(reader: &mut Reader<'_>) -> Result<HotPath, Noted> {
     let max_staleness = reader.text("hot_path.max_staleness", max_staleness);
@@ -24,9 +25,7 @@ pub(super) fn hot_path(reader: &mut Reader<'_>) -> Result<HotPath, Noted> {
     Ok(HotPath { max_staleness: max_staleness?, entries: entries?, bytes: u64::from(memory?) << 20 })
 }
 
-/// Below it, what keeps track of the store would be most of what the store has to do; above it, nobody would call it a bound.
 fn max_staleness(text: &str) -> Result<Duration, String> {
-    let possible = Duration::from_millis(50)..=Duration::from_mins(1);
     let bound = duration(text)?;
-    if possible.contains(&bound) { Ok(bound) } else { Err(format!("expected 50ms to 1m, found {}", quoted(text))) }
+    if STALENESS.contains(&bound) { Ok(bound) } else { Err(format!("expected 50ms to 1m, found {}", quoted(text))) }
 }

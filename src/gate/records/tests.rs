@@ -17,7 +17,8 @@ use crate::{
         token::{LastUse, TokenId},
     },
     store::{
-        Change, CommitError, Entry, EntryId, Index, Memory, Order, Page, Record as _, Step, Stored, Trail, embedded::EmbeddedStore,
+        Change, CommitError, Entry, EntryId, Index, Live, Memory, Order, Page, Record as _, Step, Stored, Trail,
+        embedded::EmbeddedStore,
     },
 };
 
@@ -163,6 +164,10 @@ impl Store for Slow {
 
     async fn forget_expired(&self, _: Timestamp) -> Result<(), StoreError> {
         unreachable!()
+    }
+
+    async fn live(&self) -> Live {
+        self.store.live().await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     domain::time::Timestamp,
-    store::{Change, Coherence, CommitError, Entry, EntryId, Index, Key, Memory, Order, Page, Stored, Trail},
+    store::{Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Stored, Trail},
 };
 
 #[derive(Default)]
@@ -70,6 +70,10 @@ impl Store for Notes {
 
     async fn forget_uses(&self, _: &[TokenId]) -> Result<(), StoreError> {
         unreachable!()
+    }
+
+    async fn live(&self) -> Live {
+        Live::embedded()
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -1,0 +1,41 @@
+//! Changes that were made, and that too few replicas have confirmed. One is no reason to leave the rest of a use case undone:
+//! it is noted, and reported when all is done.
+
+use std::cell::RefCell;
+
+use crate::store::StoreError;
+
+tokio::task_local! {
+    /// Of the use case that this task is at. It runs in one task from its beginning to its end.
+    static UNCONFIRMED: RefCell<Option<StoreError>>;
+}
+
+/// Notes it for the end. Whether somebody will report it there.
+pub(super) fn note(error: &StoreError) -> bool {
+    UNCONFIRMED.try_with(|noted| noted.replace(Some(error.clone()))).is_ok()
+}
+
+/// Carries a use case out, and reports at its end what was not confirmed. One inside another leaves that to the outer one.
+pub(super) fn reported<'c, T, E>(
+    case: impl Future<Output = Result<T, E>> + Send + 'c,
+) -> impl Future<Output = Result<T, E>> + Send + 'c
+where
+    T: Send + 'c,
+    E: From<StoreError> + Send + 'c,
+{
+    // A use case is large, and would be held in several places.
+    let case = Box::pin(case);
+    async move {
+        if UNCONFIRMED.try_with(|_| ()).is_ok() {
+            return case.await;
+        }
+        let whole = async {
+            let done = case.await?;
+            match UNCONFIRMED.with(RefCell::take) {
+                Some(error) => Err(error.into()),
+                None => Ok(done),
+            }
+        };
+        UNCONFIRMED.scope(RefCell::default(), whole).await
+    }
+}
