@@ -36,23 +36,6 @@ struct SubjectLabels {
     subject: &'static str,
 }
 
-/// The counters of allows by dialect, each in the first place that was free when it was first asked for. What is counted
-/// most is found without a lock.
-#[derive(Default)]
-struct Allows([OnceLock<(&'static str, Counter)>; 16]);
-
-impl Allows {
-    /// `None` when there are more dialects than places.
-    fn of(&self, dialect: &'static str, all: &Family<CheckLabels, Counter>) -> Option<&Counter> {
-        let labels = CheckLabels { dialect, decision: ALLOW, reason: "" };
-        let mut places = self.0.iter().map(|place| place.get_or_init(|| (dialect, all.get_or_create_owned(&labels))));
-        places.find(|(known, _)| *known == dialect).map(|(_, counter)| counter)
-    }
-}
-
-/// The word for a request that passes.
-const ALLOW: &str = "allow";
-
 /// What somebody else counts, as it is when it is asked for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reading {
@@ -101,6 +84,22 @@ impl Collector for Readers {
         Ok(())
     }
 }
+/// The counters of allows by dialect, each in the first place that was free when it was first asked for. What is counted
+/// most is found without a lock.
+#[derive(Default)]
+struct Allows([OnceLock<(&'static str, Counter)>; 16]);
+
+impl Allows {
+    /// `None` when there are more dialects than places.
+    fn of(&self, dialect: &'static str, all: &Family<CheckLabels, Counter>) -> Option<&Counter> {
+        let labels = CheckLabels { dialect, decision: ALLOW, reason: "" };
+        let mut places = self.0.iter().map(|place| place.get_or_init(|| (dialect, all.get_or_create_owned(&labels))));
+        places.find(|(known, _)| *known == dialect).map(|(_, counter)| counter)
+    }
+}
+
+/// The word for a request that passes.
+const ALLOW: &str = "allow";
 
 /// All counters of one process.
 pub struct Metrics {
@@ -278,7 +277,7 @@ mod tests {
         });
         let text = metrics.render();
         for line in
-            ["keygate_a_total 7", "keygate_b_seconds{of=\"x\"} 0.5", "keygate_b_seconds{of=\"y\"} +Inf", "keygate_c 1.0", "# EOF"]
+            ["keygate_a_total 7", "keygate_b_seconds{of=\"x\"} 0.5", "keygate_b_seconds{of=\"y\"} inf", "keygate_c 1.0", "# EOF"]
         {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }

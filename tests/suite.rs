@@ -33,6 +33,7 @@ mod rights;
 mod secrets;
 mod sessions;
 mod snippets;
+mod staleness;
 mod support;
 mod trail;
 mod transcripts;
