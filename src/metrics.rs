@@ -277,7 +277,7 @@ mod tests {
         });
         let text = metrics.render();
         for line in
-            ["keygate_a_total 7", "keygate_b_seconds{of=\"x\"} 0.5", "keygate_b_seconds{of=\"y\"} +Inf", "keygate_c 1.0", "# EOF"]
+            ["keygate_a_total 7", "keygate_b_seconds{of=\"x\"} 0.5", "keygate_b_seconds{of=\"y\"} inf", "keygate_c 1.0", "# EOF"]
         {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
