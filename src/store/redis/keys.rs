@@ -113,7 +113,7 @@ mod tests {
         for key in [Key::Account(AccountId::anonymous()), Key::Name("odd }: name".to_owned()), session] {
             assert_eq!(keys.parse_record(keys.record(&key).as_bytes()), Some(key));
         }
-        for other in ["kg:r:{d}:meta", "kg:c:{3}x:1", "kg:i:{d}:sites", "r:{d}:name:a", "kg:r:{d}"] {
+        for other in ["kg:r:{d}:failures:x", "kg:c:{3}x:1", "kg:i:{d}:sites", "r:{d}:name:a", "kg:r:{d}"] {
             assert_eq!(keys.parse_record(other.as_bytes()), None, "{other}");
         }
         assert_eq!(keys.parse_record(b"kg:r:{d}:name:\xff"), None);
