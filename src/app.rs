@@ -131,6 +131,7 @@ impl App {
         let records = Arc::new(Records::new(store.clone(), &stores::memory_rules(&settings)));
         let hasher = Arc::new(Hasher::start(settings.password_cost));
         metrics.read_from(readings::of_store(records.coherence().clone()));
+        metrics.read_from(readings::of_records(records.clone()));
         metrics.read_from(readings::of_hasher(hasher.clone()));
         let passwords = Arc::new(LocalPasswords::new(hasher.clone()));
         let prefixes = settings.credentials.token_prefixes.clone();

@@ -348,7 +348,10 @@ mod tests {
     #[test]
     fn wrong_usage_is_one_sentence_that_says_where_to_look() {
         for (line, sentence) in [
-            ("tokne list", "unrecognized subcommand 'tokne'; a similar subcommand exists: 'token'; see `keygate --help`"),
+            (
+                "tokne list",
+                "unrecognized subcommand 'tokne'; some similar subcommands exist: 'store', 'token'; see `keygate --help`",
+            ),
             (
                 "account list --jsno",
                 "unexpected argument '--jsno' found; a similar argument exists: '--json'; see `keygate account list --help`",

@@ -102,6 +102,12 @@ pub struct Change {
 }
 
 impl Change {
+    /// Where all of it lies, as far as [`Self::check_family`] finds nothing wrong.
+    fn partition(&self) -> Partition {
+        let mut keys = self.expect.iter().map(|(key, _)| key).chain(self.steps.iter().filter_map(Step::record));
+        keys.next().map_or(Partition::DIRECTORY, Key::partition)
+    }
+
     /// All records of a change lie in one family of sessions, or outside of all: in a Redis cluster they would otherwise
     /// lie on several nodes, and could not change together. What is beside the records lies outside.
     fn check_family(&self) -> Result<(), StoreError> {

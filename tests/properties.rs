@@ -119,6 +119,7 @@ fn house() -> &'static House {
             coherence: Arc::new(keygate::store::Coherence::always()),
             max_staleness: Duration::from_secs(1),
         });
+        let _inside = runtime.enter();
         let token = runtime.block_on(async {
             let actor = Actor::system("test");
             directory.bootstrap().await.unwrap();

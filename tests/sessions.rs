@@ -174,8 +174,7 @@ impl House {
             }
             On::Redis => {
                 let server = Server::start(Program::Redis);
-                let options = RedisOptions { url: server.url().into(), prefix: "kg:".to_owned(), timeout: Duration::from_secs(5) };
-                let store = RedisStore::new(&options).unwrap();
+                let store = RedisStore::new(&RedisOptions::at(server.url(), Duration::from_secs(5))).unwrap();
                 (Keygate::prepare_on_redis(&config, &server.url()), Arc::new(store), Some(server))
             }
         };

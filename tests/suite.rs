@@ -15,6 +15,7 @@ mod layers;
 mod lifecycle;
 mod listeners;
 mod manual;
+mod model;
 mod notices;
 mod outage;
 mod output;

@@ -15,6 +15,8 @@ pub mod portal;
 pub mod programs;
 pub mod proxy;
 pub mod redis;
+pub mod redis_cluster;
+pub mod redis_sentinel;
 pub mod shop;
 pub mod upstream;
 pub mod visitor;

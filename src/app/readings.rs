@@ -6,7 +6,10 @@ use std::sync::{
 };
 
 use crate::{
-    gate::hasher::Hasher,
+    gate::{
+        hasher::Hasher,
+        records::{RecordCounts, Records},
+    },
     metrics::{Reading, Value},
     store::Coherence,
 };
@@ -34,6 +37,24 @@ pub(super) fn of_store(coherence: Arc<Coherence>) -> impl Fn() -> Vec<Reading> {
                 help: "For how long changes of these records may have gone unnoticed, infinite where that is not known",
                 value: Value::Gauges("records", ages.to_vec()),
             },
+        ]
+    }
+}
+
+pub(super) fn of_records(records: Arc<Records>) -> impl Fn() -> Vec<Reading> {
+    move || {
+        let RecordCounts { hits, misses, coalesced, stale, remembered, absent, bytes } = records.counts();
+        #[expect(clippy::cast_precision_loss, reason = "to an operator, these are round figures")]
+        let gauge = |value: u64| Value::Gauge(value as f64);
+        let counter = |name, help, count| Reading { name, help, value: Value::Counter(count) };
+        vec![
+            counter("record_hits", "Records that checks found in memory", hits),
+            counter("record_misses", "Records that checks had to wait for", misses),
+            counter("record_coalesced", "Of the misses, those that waited for the read of another check", coalesced),
+            counter("record_stale", "Records that changed while they were read, and so were not kept", stale),
+            Reading { name: "records_remembered", help: "Records in memory", value: gauge(remembered as u64) },
+            Reading { name: "records_absent", help: "Keys without a record, in memory", value: gauge(absent as u64) },
+            Reading { name: "records_bytes", help: "About how much memory the records take", value: gauge(bytes) },
         ]
     }
 }

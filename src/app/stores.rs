@@ -11,7 +11,7 @@ use crate::{
         Store,
         embedded::{EmbeddedStore, OpenError},
         live::Finding,
-        redis::{RedisOptions, RedisStore},
+        redis::{self, RedisOptions, RedisStore},
     },
 };
 
@@ -57,8 +57,17 @@ pub(super) fn open(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
             Err(error @ OpenError::Held(_)) => Err(StartError::DataDirectoryHeld(error.to_string())),
             Err(error) => Err(StartError::Embedded(error)),
         },
-        config::Store::Redis { url, prefix, timeout, .. } => {
-            let options = RedisOptions { url: url.clone(), prefix: prefix.clone(), timeout: *timeout };
+        config::Store::Redis { url, prefix, timeout, wait_replicas, went_back } => {
+            let options = RedisOptions {
+                prefix: prefix.clone(),
+                max_staleness: settings.hot_path.max_staleness,
+                wait_replicas: *wait_replicas,
+                went_back: match went_back {
+                    config::WentBack::Report => redis::WentBack::Report,
+                    config::WentBack::Refuse => redis::WentBack::Refuse,
+                },
+                ..RedisOptions::at(url.clone(), *timeout)
+            };
             let store = RedisStore::new(&options).map_err(|error| StartError::Redis(error.to_string()))?;
             Ok(Arc::new(store))
         }

@@ -118,7 +118,6 @@ impl Coherence {
     }
 
     /// Nothing is vouched for any more.
-    #[cfg_attr(not(test), expect(dead_code, reason = "Redis does not use it yet"))]
     pub(super) fn withdraw(&self, partition: Partition) {
         self.verify(partition, BootTime::from_nanos(0));
     }

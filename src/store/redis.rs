@@ -1,86 +1,82 @@
-//! Redis 7 or Valkey, one server, RESP3.
+//! Redis 7 or Valkey, RESP3: one server, a master with sentinels, or a cluster.
 //!
-//! Owns the connection; `keys` spells the keys, `scripts` and `uses` hold what runs inside Redis, `errors` is the way
-//! from the driver's errors to ours. A record is a string of JSON there, an index a sorted set whose scores are all 0,
-//! so its order is that of the bytes, a trail a stream. Of a record nothing but its `version` is read.
+//! `link` holds the connections to a master up and vouches for what it was told, with `tracking`, `canary` and `sequence`;
+//! `routes` knows which link leads to which partition, `asking` sends commands along them. `keys` spells the keys, `scripts`
+//! and `uses` hold what runs inside Redis, `errors` is the way from the driver's errors to ours. A record is a string of JSON there, an index a sorted set whose scores are all 0, so its order is that of the bytes, a trail a
+//! stream. Of a record nothing but its `version` is read.
+//!
+//! A user of Redis needs the commands that the README names, for keys of the prefix: `CLIENT TRACKING` and the like are in
+//! `@connection`, `INFO` says which server it is and whether a master, `HMGET`, `HSETNX` and `HINCRBY` are for the sequence. In
+//! a cluster it needs `EXISTS`, `CLUSTER INFO` and `CLUSTER SLOTS` as well.
 
+mod asking;
+mod canary;
+mod connector;
 mod errors;
 mod keys;
+mod link;
 mod live;
+mod options;
+mod place;
+mod routes;
 mod scripts;
+mod sequence;
+mod servers;
+mod slots;
+mod tracking;
 mod uses;
+mod wait;
 
-use std::{fmt, pin::pin, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
-use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, Pipeline, ProtocolVersion, RedisError, RedisResult,
-    ServerErrorKind,
-    aio::{ConnectionManager, ConnectionManagerConfig},
-    io::tcp::TcpSettings,
-};
-use secrecy::{ExposeSecret as _, SecretString};
+use redis::{Cmd, FromRedisValue};
+use secrecy::ExposeSecret as _;
 use serde::Deserialize;
-use tokio::runtime::Handle;
 
+pub use self::options::{InvalidOptions, RedisOptions, WentBack};
 use self::{
-    errors::{commit_error, needs_another, store_error},
+    asking::{Failure, Form},
+    errors::{commit_error, store_error},
     keys::Keyspace,
+    link::Shared,
+    place::{Place, Sentinels},
+    routes::Routes,
     scripts::{ChangeScripts, ENTRY_FIELD},
+    servers::Servers,
 };
 use super::{
-    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Step, Store, StoreError, Stored, Trail,
-    live::Server,
+    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Partition, Step, Store, StoreError,
+    Stored, Trail, Trouble,
+    coherence::Listener,
+    live::{Answer, Server},
 };
 use crate::domain::{
     time::Timestamp,
     token::{LastUse, TokenId},
 };
 
-/// Where Redis is and how long to wait for it.
-#[derive(Clone, Debug)]
-pub struct RedisOptions {
-    /// `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS with the system's certificate
-    /// authorities, `redis+unix:///path`.
-    pub url: SecretString,
-    /// What every key begins with, `kg:` unless there is a reason.
-    pub prefix: String,
-    /// How long to wait for a connection, and how long for each answer. A read takes at most
-    /// twice this; a commit whose script the server has forgotten, one answer more.
-    pub timeout: Duration,
-}
-
-/// Why there can be no store with such options. Says nothing of the password in them.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidOptions {
-    #[error("the URL of Redis is not of the form redis://, rediss:// or redis+unix://")]
-    Url,
-    #[error("a key prefix has no braces, white space or control characters")]
-    Prefix,
-    #[error("{0}")]
-    Driver(String),
-}
-
-/// Records in one Redis or Valkey server.
+/// Records in Redis or Valkey.
 pub struct RedisStore {
-    connector: Connector,
-    /// Reconnects by itself when a connection breaks; see [`needs_another`] for when it does not.
-    manager: ArcSwap<ConnectionManager>,
+    /// Where it was said to be, without secrets.
+    address: String,
+    wait_replicas: u32,
+    routes: Routes,
     keys: Keyspace,
     scripts: ChangeScripts,
+    coherence: Arc<Coherence>,
+    listener: Listener,
 }
 
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = self.connector.client.get_connection_info().addr().to_string();
-        f.debug_struct("RedisStore").field("address", &address).field("keys", &self.keys).finish_non_exhaustive()
+        f.debug_struct("RedisStore").field("address", &self.address).field("keys", &self.keys).finish_non_exhaustive()
     }
 }
 
 impl RedisStore {
-    /// Connects when it is first asked something, so Redis may be away now. The connection lives in the runtime
-    /// in which this is called, whichever runtime's task asks first, and must not outlive it.
+    /// Redis may be away now: connections are made, and made again, by tasks of the runtime in which this is called. They
+    /// end with the store.
     ///
     /// # Errors
     /// When the options can never work.
@@ -89,83 +85,50 @@ impl RedisStore {
     /// Outside a tokio runtime.
     pub fn new(options: &RedisOptions) -> Result<Self, InvalidOptions> {
         let keys = Keyspace::new(&options.prefix).ok_or(InvalidOptions::Prefix)?;
-        let connector = Connector::new(options)?;
-        let manager = connector.manager().map_err(|error| InvalidOptions::Driver(error.to_string()))?;
-        Ok(Self { connector, manager: ArcSwap::from_pointee(manager), keys, scripts: ChangeScripts::new() })
+        let servers = Servers::parse(options.url.expose_secret()).ok_or(InvalidOptions::Url)?;
+        let (coherence, listener) = (Arc::new(Coherence::unknown()), Listener::default());
+        let info = servers.info().clone();
+        let address = info.addr().to_string();
+        let shared = Arc::new(Shared::new(options, info.clone(), keys.clone(), coherence.clone(), listener.clone()));
+        let routes = match servers {
+            Servers::One(info) => Routes::to_one(shared, Place::Given(info.addr().clone())),
+            Servers::Sentinel(info, sentinels, service) => {
+                let sentinels = Sentinels::new(sentinels, service, info, options.timeout);
+                Routes::to_one(shared, Place::Asked(Arc::new(sentinels)))
+            }
+            Servers::Cluster(info, nodes) => Routes::to_cluster(shared, nodes, info),
+        };
+        Ok(Self { address, wait_replicas: options.wait_replicas, routes, keys, scripts: ChangeScripts::new(), coherence, listener })
     }
 
-    /// Sends a command once. Neither this nor the driver sends it again.
-    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
-        let manager = self.manager.load_full();
-        let mut connection = ConnectionManager::clone(&manager);
-        let answer = self.connector.in_runtime(command.query_async(&mut connection)).await;
-        self.replace_where_needed(&manager, answer.as_ref().err());
-        answer
+    /// A server that is not reached, under the name that it was given.
+    fn away(&self, error: &StoreError) -> Server {
+        Server { address: self.address.clone(), answer: Answer::Away(error.to_string()) }
     }
 
-    /// Sends several commands in one round trip. They succeed and fail one by one; the error is that of the first to fail.
-    async fn ask_all(&self, mut commands: Pipeline) -> Result<(), RedisError> {
-        // The driver's own error for several is a list of all of them, and has lost their codes.
-        commands.ignore_errors();
-        let manager = self.manager.load_full();
-        let mut connection = ConnectionManager::clone(&manager);
-        let answers: Result<Vec<RedisResult<()>>, _> = self.connector.in_runtime(commands.query_async(&mut connection)).await;
-        let answer = answers.and_then(|answers| answers.into_iter().collect());
-        self.replace_where_needed(&manager, answer.as_ref().err());
-        answer
-    }
-
-    fn replace_where_needed(&self, manager: &Arc<ConnectionManager>, error: Option<&RedisError>) {
-        if error.is_some_and(needs_another)
-            && let Ok(fresh) = self.connector.manager()
-        {
-            // Only one of the callers that failed together replaces it.
-            self.manager.compare_and_swap(manager, Arc::new(fresh));
-        }
-    }
-
-    async fn values(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut command = redis::cmd("MGET");
-        command.arg(keys);
-        let values: Vec<Option<Vec<u8>>> = self.ask(&command).await.map_err(|error| store_error(&error))?;
-        if values.len() == keys.len() {
-            Ok(values)
-        } else {
-            Err(StoreError::permanent("Redis answered for another number of keys than it was asked for"))
-        }
+    /// Asks something of the directory.
+    async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
+        let answer = self.routes.ask_at(Partition::DIRECTORY, false, |_| command.clone()).await?;
+        T::from_redis_value(answer.value).map_err(|error| store_error(&error.into()))
     }
 }
 
 #[async_trait]
 impl Store for RedisStore {
-    /// Until changes are pushed: nothing is remembered for longer than a moment.
     fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence> {
-        let coherence = Arc::new(Coherence::unknown());
-        let (told, manager) = (coherence.clone(), self.manager.load_full());
-        self.connector.runtime.spawn(async move {
-            let partitions: Vec<_> = super::Partition::all().collect();
-            loop {
-                let now = crate::clock::BootTime::now();
-                let mut connection = ConnectionManager::clone(&manager);
-                if redis::cmd("PING").query_async::<()>(&mut connection).await.is_ok() {
-                    memory.lost(&partitions);
-                    for partition in &partitions {
-                        told.verify(*partition, now);
-                    }
-                }
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        });
-        coherence
+        self.listener.set(memory);
+        self.coherence.clone()
     }
 
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
-        let keys: Vec<String> = keys.iter().map(|key| self.keys.record(key)).collect();
-        let values = self.values(&keys).await?;
-        keys.iter().zip(values).map(|(key, value)| value.map(|value| stored(key, value)).transpose()).collect()
+        let names: Vec<_> = keys.iter().map(|key| (key.partition(), self.keys.record(key))).collect();
+        let values = self.routes.values(&names).await?;
+        for (key, (_, is_untold)) in keys.iter().zip(&values) {
+            if *is_untold {
+                self.listener.changed(key);
+            }
+        }
+        names.iter().zip(values).map(|((_, name), (value, _))| value.map(|value| stored(name, value)).transpose()).collect()
     }
 
     async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
@@ -173,7 +136,7 @@ impl Store for RedisStore {
         let one_more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
         let mut command = redis::cmd("ZRANGE");
         command.arg(self.keys.index(index)).arg(first).arg("+").arg("BYLEX").arg("LIMIT").arg(0).arg(one_more);
-        let mut members: Vec<String> = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        let mut members: Vec<String> = self.ask(&command).await?;
         let more = members.len() > limit;
         members.truncate(limit);
         Ok(Page { members, more })
@@ -187,18 +150,25 @@ impl Store for RedisStore {
             }
         }
         let script = self.scripts.of(&change);
-        let mut answer: Result<(usize, String), RedisError> = self.ask(&script.by_name(&self.keys, &change)).await;
-        if matches!(&answer, Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
-            // Redis has restarted or was told to forget its scripts. It says so instead of running one, so this
-            // is still the first time that the change is tried.
-            answer = self.ask(&script.in_full(&self.keys, &change)).await;
-        }
-        let (condition, without_entries) = answer.map_err(|error| commit_error(&error))?;
+        let command = |form| match form {
+            Form::Short => script.by_name(&self.keys, &change),
+            Form::Full => script.in_full(&self.keys, &change),
+        };
+        let answer = self.routes.ask_at(change.partition(), change.takes_away, command).await.map_err(Failure::of_change)?;
+        let (condition, without_entries) =
+            <(usize, String)>::from_redis_value(answer.value).map_err(|e| commit_error(&e.into()))?;
         if !without_entries.is_empty() {
             let error = without_entries;
             tracing::error!(error, "the audit trail cannot be written; a change that takes rights away goes on without it");
         }
-        let Some(condition) = condition.checked_sub(1) else { return Ok(()) };
+        let Some(condition) = condition.checked_sub(1) else {
+            return if answer.is_confirmed {
+                Ok(())
+            } else {
+                let message = "Redis: the change was applied, and fewer replicas than store.wait_replicas have confirmed that";
+                Err(StoreError::transient(message).with(Trouble::Unconfirmed).into())
+            };
+        };
         let Change { mut expect, mut counts, .. } = change;
         if condition < expect.len() {
             return Err(CommitError::Conflict(expect.swap_remove(condition).0));
@@ -214,7 +184,7 @@ impl Store for RedisStore {
         let mut command = redis::cmd("XADD");
         // `~` leaves some more than that, because Redis then lets go of whole blocks only, which costs next to nothing.
         command.arg(self.keys.trail(trail)).arg("MAXLEN").arg("~").arg(at_most).arg("*").arg(ENTRY_FIELD).arg(entry.json);
-        let _id: String = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        let _id: String = self.ask(&command).await?;
         Ok(())
     }
 
@@ -237,7 +207,7 @@ impl Store for RedisStore {
         let key = self.keys.trail(trail);
         let mut command = redis::cmd(name);
         command.arg(&key).arg(from).arg(to).arg("COUNT").arg(i64::try_from(limit).unwrap_or(i64::MAX));
-        let entries: Vec<(String, Vec<String>)> = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        let entries: Vec<(String, Vec<String>)> = self.ask(&command).await?;
         let read = |(id, fields): (String, Vec<String>)| match (EntryId::parse(&id), <[String; 2]>::try_from(fields)) {
             (Some(id), Ok([field, json])) if field == ENTRY_FIELD => Ok((id, json)),
             _ => Err(StoreError::permanent(format!("the entry {id} of {key} in Redis is none that was written there"))),
@@ -248,33 +218,25 @@ impl Store for RedisStore {
     async fn forget_entries(&self, trail: Trail, time: Timestamp) -> Result<(), StoreError> {
         let mut command = redis::cmd("XTRIM");
         command.arg(self.keys.trail(trail)).arg("MINID").arg(time.as_millis().max(0));
-        let _gone: u64 = self.ask(&command).await.map_err(|error| store_error(&error))?;
+        let _gone: u64 = self.ask(&command).await?;
         Ok(())
     }
 
     async fn note_uses(&self, uses: &[(TokenId, LastUse)]) -> Result<(), StoreError> {
-        if uses.is_empty() {
-            return Ok(());
-        }
-        self.ask_all(uses::note(&self.keys, uses)).await.map_err(|error| store_error(&error))
+        let note = |(token, last): &(TokenId, LastUse)| (Partition::of_id(token.as_str()), uses::note(&self.keys, token, last));
+        self.routes.tell_each(&uses.iter().map(note).collect::<Vec<_>>()).await
     }
 
     async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        let keys: Vec<String> = tokens.iter().map(|token| self.keys.last_use(token)).collect();
-        let values = self.values(&keys).await?;
-        keys.iter().zip(values).map(|(key, value)| value.map(|value| uses::read(key, &value)).transpose()).collect()
+        let name = |token: &TokenId| (Partition::of_id(token.as_str()), self.keys.last_use(token));
+        let names: Vec<_> = tokens.iter().map(name).collect();
+        let values = self.routes.values(&names).await?;
+        names.iter().zip(values).map(|((_, name), (value, _))| value.map(|value| uses::read(name, &value)).transpose()).collect()
     }
 
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
-        if tokens.is_empty() {
-            return Ok(());
-        }
-        let mut command = redis::cmd("DEL");
-        for token in tokens {
-            command.arg(self.keys.last_use(token));
-        }
-        let _gone: u64 = self.ask(&command).await.map_err(|error| store_error(&error))?;
-        Ok(())
+        let forget = |token: &TokenId| (Partition::of_id(token.as_str()), redis::cmd("DEL").arg(self.keys.last_use(token)).take());
+        self.routes.tell_each(&tokens.iter().map(forget).collect::<Vec<_>>()).await
     }
 
     /// Redis does it by itself.
@@ -283,67 +245,30 @@ impl Store for RedisStore {
     }
 
     async fn live(&self) -> Live {
-        let answer = live::answer(self.ask(&live::question()).await);
-        let address = self.connector.client.get_connection_info().addr().to_string();
-        Live { kind: "redis", wait_replicas: 0, servers: vec![Server { address, answer }] }
+        let mut servers = Vec::new();
+        match self.routes.table().await {
+            Ok(table) => {
+                for link in table.links() {
+                    servers.push(match link.connection().await {
+                        Ok(connection) => {
+                            let answer = live::answer(connection.ask(&live::question()).await);
+                            Server { address: connection.address().to_string(), answer }
+                        }
+                        Err(error) => self.away(&error),
+                    });
+                }
+            }
+            Err(error) => servers.push(self.away(&error)),
+        }
+        Live { kind: "redis", wait_replicas: self.wait_replicas, servers }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.ask(&redis::cmd("PING")).await.map_err(|error| store_error(&error))
+        for link in self.routes.table().await?.links() {
+            let _pong: String = link.connection().await?.ask(&redis::cmd("PING")).await.map_err(|error| store_error(&error))?;
+        }
+        Ok(())
     }
-}
-
-/// Makes connections, all in one runtime.
-struct Connector {
-    client: Client,
-    config: ConnectionManagerConfig,
-    runtime: Handle,
-}
-
-impl Connector {
-    fn new(options: &RedisOptions) -> Result<Self, InvalidOptions> {
-        // The driver's own words may repeat the URL.
-        let info = options.url.expose_secret().into_connection_info().map_err(|_| InvalidOptions::Url)?;
-        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let info = info.set_redis_settings(redis).set_tcp_settings(tcp_settings(options.timeout));
-        let client = Client::open(info).map_err(|_| InvalidOptions::Url)?;
-        let config = ConnectionManagerConfig::new()
-            .set_connection_timeout(Some(options.timeout))
-            .set_response_timeout(Some(options.timeout))
-            // A check must fail fast while Redis is away. The next one tries to connect again.
-            .set_number_of_retries(0)
-            // The driver's 50 would make checks wait for each other before they are even sent.
-            .set_pipeline_buffer_size(1024);
-        Ok(Self { client, config, runtime: Handle::current() })
-    }
-
-    fn manager(&self) -> Result<ConnectionManager, RedisError> {
-        let _inside = self.runtime.enter();
-        ConnectionManager::new_lazy_with_config(self.client.clone(), self.config.clone())
-    }
-
-    /// Polls `future` as if it ran in our runtime. The driver ties sockets, timers and its background task to
-    /// the runtime of whoever happens to need the connection first; an HTTP worker has a runtime of its own,
-    /// and everybody's connection would end with that worker.
-    async fn in_runtime<T>(&self, future: impl Future<Output = T>) -> T {
-        let mut future = pin!(future);
-        std::future::poll_fn(|context| {
-            let _inside = self.runtime.enter();
-            future.as_mut().poll(context)
-        })
-        .await
-    }
-}
-
-fn tcp_settings(timeout: Duration) -> TcpSettings {
-    let settings = TcpSettings::default().set_nodelay(true);
-    // Without it a connection whose other end has vanished without a word stays "open" for a quarter of an
-    // hour, and every call on it times out.
-    #[cfg(target_os = "linux")]
-    let settings = settings.set_user_timeout((timeout * 10).max(Duration::from_secs(1)));
-    #[cfg(not(target_os = "linux"))]
-    let _ = timeout;
-    settings
 }
 
 fn stored(key: &str, json: Vec<u8>) -> Result<Stored, StoreError> {

@@ -49,8 +49,7 @@ async fn main() -> Result<(), Failure> {
         return Err("usage: fill REDIS-URL|DIRECTORY KEY-FILE ACCOUNTS CREATOR".into());
     };
     let (store, at_once): (Arc<dyn Store>, _) = if store.starts_with("redis://") {
-        let options = RedisOptions { url: store.as_str().into(), prefix: "kg:".to_owned(), timeout: PATIENCE };
-        (Arc::new(RedisStore::new(&options)?), AT_ONCE_IN_REDIS)
+        (Arc::new(RedisStore::new(&RedisOptions::at(store.as_str(), PATIENCE))?), AT_ONCE_IN_REDIS)
     } else {
         (Arc::new(EmbeddedStore::open(Path::new(store))?), AT_ONCE_EMBEDDED)
     };

@@ -45,7 +45,7 @@ async fn main() -> Result<(), Failure> {
         _ => return Err("usage: sessions REDIS-URL|DIRECTORY portal|check|index COUNT HOST [ACCOUNTS-FILE]".into()),
     };
     let store: Arc<dyn Store> = if store.starts_with("redis://") {
-        Arc::new(RedisStore::new(&RedisOptions { url: store.as_str().into(), prefix: "kg:".to_owned(), timeout: PATIENCE })?)
+        Arc::new(RedisStore::new(&RedisOptions::at(store.as_str(), PATIENCE))?)
     } else {
         Arc::new(EmbeddedStore::open(Path::new(store))?)
     };

@@ -103,7 +103,11 @@ async fn a_script_flush_is_not_noticed() {
 #[tokio::test]
 async fn a_frozen_redis_is_a_time_out_and_a_change_is_left_open() {
     let server = Server::start(Program::Redis);
-    let (store, key) = (hasty(&server), name("a"));
+    // Canaries are rare, so that it is not a canary that notices.
+    let rare = Duration::from_hours(1);
+    let hasty_options = options(&server.url(), Duration::from_millis(150));
+    let store = RedisStore::new(&RedisOptions { max_staleness: rare, ..hasty_options }).unwrap();
+    let key = name("a");
     eventually(&store, &key, |stored| stored.is_none().then_some(())).await;
     // The script is known to Redis from here on; else the change would only be sent with the second question.
     patient(&server).commit(steps([put(&name("b"), 1)])).await.unwrap();
@@ -242,9 +246,9 @@ async fn what_is_damaged_is_named() {
         assert!(!error.transient && error.message.contains("name:anna"), "{error}");
 
         for damaged in ["", "5", "x -", "5 nowhere", "5 - -"] {
-            assert_eq!(server.command(&["SET", "kg:u:000000000001", damaged]), "+OK");
+            assert_eq!(server.command(&["SET", "kg:u:{s1}:000000000001", damaged]), "+OK");
             let error = store.uses(&[token(2), token(1)]).await.unwrap_err();
-            assert!(!error.transient && error.message.contains("kg:u:000000000001"), "{error}");
+            assert!(!error.transient && error.message.contains("kg:u:{s1}:000000000001"), "{error}");
         }
         // It heals with the next use.
         store.note_uses(&[(token(1), at(6, ""))]).await.unwrap();
@@ -268,7 +272,7 @@ async fn a_script_flush_is_not_noticed_by_last_uses() {
         let uses: Vec<_> = (0..5).map(|n| (token(n), at(round, "192.0.2.1"))).collect();
         store.note_uses(&uses).await.unwrap();
         assert_eq!(server.command(&["SCRIPT", "FLUSH"]), "+OK");
-        assert_eq!(server.command(&["STRLEN", "kg:u:000000000004"]), ":11");
+        assert_eq!(server.command(&["STRLEN", "kg:u:{s4}:000000000004"]), ":11");
     }
 }
 
@@ -297,7 +301,21 @@ async fn a_key_of_the_wrong_type_stops_all_of_a_change() {
 async fn a_user_that_may_not_do_all_of_a_change_does_nothing_of_it() {
     for program in [Program::Redis, Program::Valkey] {
         let server = Server::start(program);
-        let rights = ["+@connection", "+eval", "+evalsha", "+get", "+mget", "+type", "+set", "+zrange", "+xrange"];
+        let rights = [
+            "+@connection",
+            "+info",
+            "+eval",
+            "+evalsha",
+            "+get",
+            "+mget",
+            "+hmget",
+            "+hsetnx",
+            "+hincrby",
+            "+type",
+            "+set",
+            "+zrange",
+            "+xrange",
+        ];
         let user = [["ACL", "SETUSER", "half", "on", ">p", "~kg:*"].as_slice(), &rights].concat();
         assert_eq!(server.command(&user), "+OK");
         let url = format!("redis://half:p@127.0.0.1:{}", server.port());
@@ -343,9 +361,9 @@ async fn a_user_that_may_not_do_all_of_a_change_does_nothing_of_it() {
     }
 }
 
-/// In a cluster all of a family lies on one node, and families lie on all of them. What has a time ends by Redis itself.
+/// In a cluster all of a family lies on one node, and families lie on all of them, by sixteen hash tags. What has a time ends by Redis itself.
 #[tokio::test]
-async fn a_family_has_a_hash_tag_of_its_own() {
+async fn a_family_has_one_hash_tag() {
     let server = Server::start(Program::Redis);
     let store = patient(&server);
     let [session, check, code] = family("AbCdEfGh0123");
@@ -353,11 +371,10 @@ async fn a_family_has_a_hash_tag_of_its_own() {
     let until = Step::PutUntil(session, record(1, ""), far);
     store.commit(steps([until, put(&check, 1), put(&code, 1)])).await.unwrap();
     let names = ["session:AbCdEfGh0123", "check:AbCdEfGh0123:shop.example.com", &format!("code:AbCdEfGh0123:{}", "0".repeat(64))];
-    let keys = names.map(|name| format!("kg:r:{{AbCdEfGh0123}}:{name}"));
+    let keys = names.map(|name| format!("kg:r:{{sa}}:{name}"));
     let slots: BTreeSet<_> = keys.iter().map(|key| server.command(&["CLUSTER", "KEYSLOT", key])).collect();
     assert_eq!(slots.len(), 1);
     assert_eq!(keys.each_ref().map(|key| server.command(&["EXISTS", key])), [":1"; 3]);
-    assert_eq!(server.command(&["DBSIZE"]), ":3");
     assert_eq!(server.command(&["PEXPIRETIME", &keys[0]]), ":4000000000000");
     assert_eq!(server.command(&["PEXPIRETIME", &keys[1]]), ":-1");
 }
@@ -375,6 +392,11 @@ async fn a_wrong_password_is_permanent_until_it_is_right_and_is_never_printed() 
     assert!(!printed.contains("hunter2secret"), "{printed}");
 
     assert_eq!(server.command(&["ACL", "SETUSER", "keygate", "on", ">hunter2secret", "~kg:*", "+@all"]), "+OK");
+    // It tries again by itself.
+    while let Err(error) = store.ping().await {
+        assert!(!error.transient, "{error}");
+        tokio::task::yield_now().await;
+    }
     store.commit(steps([put(&name("a"), 1)])).await.unwrap();
     assert_eq!(version(&store, &name("a")).await, Some(1));
 
@@ -394,7 +416,7 @@ async fn a_redis_with_too_many_clients_is_transient() {
     // Commands of the test need a connection too, so the place is taken by another store.
     let first = patient(&server);
     first.ping().await.unwrap();
-    assert_eq!(server.command(&["CONFIG", "SET", "maxclients", "1"]), "+OK");
+    assert_eq!(server.command(&["CONFIG", "SET", "maxclients", "2"]), "+OK");
     let second = hasty(&server);
     for _ in 0..3 {
         let error = second.ping().await.unwrap_err();
@@ -408,8 +430,8 @@ async fn a_redis_with_too_many_clients_is_transient() {
 async fn stores_with_other_prefixes_or_databases_do_not_see_each_other() {
     let server = Server::start(Program::Redis);
     let of = |database: &str, prefix: &str| {
-        let url = format!("{}{database}", server.url()).as_str().into();
-        RedisStore::new(&RedisOptions { url, prefix: prefix.to_owned(), timeout: Duration::from_secs(30) }).unwrap()
+        let options = options(&format!("{}{database}", server.url()), Duration::from_secs(30));
+        RedisStore::new(&RedisOptions { prefix: prefix.to_owned(), ..options }).unwrap()
     };
     let stores = [of("", "kg:"), of("/3", "kg:"), of("", "other:")];
     for (n, store) in stores.iter().enumerate() {
@@ -423,7 +445,7 @@ async fn stores_with_other_prefixes_or_databases_do_not_see_each_other() {
     // As an operator sees them.
     assert_eq!(server.command(&["TYPE", "kg:r:{d}:meta"]), "+string");
     assert_eq!(server.command(&["TYPE", "kg:i:{d}:sites"]), "+zset");
-    assert_eq!(server.command(&["DBSIZE"]), ":4");
+    assert_eq!(server.command(&["EXISTS", "kg:r:{d}:meta", "kg:i:{d}:sites", "other:r:{d}:meta", "other:i:{d}:sites"]), ":4");
     assert_eq!(
         RedisStore::new(&RedisOptions { prefix: "{a}".to_owned(), ..options(&server.url(), Duration::from_secs(1)) }).unwrap_err(),
         InvalidOptions::Prefix

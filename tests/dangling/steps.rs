@@ -430,7 +430,7 @@ async fn a_redis_that_dies_at_any_step_leaves_nothing_dangling() {
     let server = Server::start(Program::Redis);
     let new = async || {
         assert_eq!(server.command(&["FLUSHALL"]), "+OK");
-        let options = RedisOptions { url: server.url().into(), prefix: "kg:".to_owned(), timeout: Duration::from_secs(5) };
+        let options = RedisOptions::at(server.url(), Duration::from_secs(5));
         let store: Arc<dyn Store> = Arc::new(RedisStore::new(&options).unwrap());
         ((), store)
     };

@@ -1,5 +1,7 @@
 //! What the pages say to who has failed too often, and while the store is away.
 
+use keygate::store::Partition;
+
 use super::{PASSWORD, PLAIN, Portal, body, form, looks::take, token_in};
 use crate::support::{
     browser::Browser,
@@ -114,7 +116,8 @@ fn a_new_session_is_not_lost_with_the_old_one() {
         client.post(page, &fields);
         let old = client.cookie("keygate").expect("there is a session");
         let id = &old[..12];
-        assert_eq!(server.command(&["SET", &format!("kg:r:{{{id}}}:session:{id}"), "{\"version\":1}"]), "+OK");
+        let tag = Partition::of_id(id).index() - 1;
+        assert_eq!(server.command(&["SET", &format!("kg:r:{{s{tag:x}}}:session:{id}"), "{\"version\":1}"]), "+OK");
         assert_eq!(client.get("/sessions").status, 500, "its record cannot be read");
         let answer = client.post(page, &fields);
         assert!(matches!(answer.status, 200 | 303), "{}", body(&answer));

@@ -154,7 +154,7 @@ impl Portal {
 }
 
 fn directory_over(server: &Server, hosts: ProtectedHosts, clock: Arc<dyn Clock>) -> Directory {
-    let options = RedisOptions { url: server.url().into(), prefix: "kg:".to_owned(), timeout: Duration::from_secs(1) };
+    let options = RedisOptions::at(server.url(), Duration::from_secs(1));
     let store: Arc<dyn Store> = Arc::new(RedisStore::new(&options).expect("a URL of Redis"));
     // As the configuration has it by default.
     let hasher = Arc::new(Hasher::start(Cost::DEFAULT));

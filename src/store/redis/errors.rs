@@ -7,17 +7,12 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::store::{StoreError, Trouble};
 
-/// Whether this connection will not get better by itself. The driver reconnects when a connection breaks; one
-/// that could not be set up for another reason (a password that was wrong and is right by now) it keeps, broken,
-/// for ever. A server that has become a replica stays connected, while its address may lead to the new master.
-pub(super) fn needs_another(error: &RedisError) -> bool {
+/// Whether the connection will not get better by itself. A server that has become a replica stays connected, while its
+/// address, or a sentinel, may lead to the new master.
+pub(super) fn ends_the_link(error: &RedisError) -> bool {
     match error.kind() {
-        ErrorKind::AuthenticationFailed
-        | ErrorKind::RESP3NotSupported
-        | ErrorKind::Client
-        | ErrorKind::Parse
-        | ErrorKind::Server(ServerErrorKind::ReadOnly) => true,
-        _ => is_refused_login(error) || is_full(error),
+        ErrorKind::Client | ErrorKind::Parse | ErrorKind::Server(ServerErrorKind::ReadOnly) => true,
+        _ => is_refused_login(error) || error.is_connection_dropped(),
     }
 }
 

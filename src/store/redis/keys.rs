@@ -1,31 +1,38 @@
 //! The one place that spells keys of Redis.
 //!
-//! Records lie under `<prefix>r:{d}:`, indexes under `<prefix>i:{d}:`, trails under `<prefix>a:{d}:`, so that one literal
-//! prefix names all records and nothing else. The hash tag `{d}` puts everything that one script touches on one node.
-//! Last uses lie under `<prefix>u:` without it: no change touches them, and by their ids they spread over all nodes.
+//! Each key lies under one of seventeen hash tags, those of its [`Partition`]: `{d}` for the directory, `{s0}` to `{sf}` for
+//! families of sessions and for last uses. What one script touches has one tag, so it lies on one node of a cluster.
+//!
+//! ```text
+//! <prefix>r:{tag}:…   records, and nothing else: this literal prefix is what Redis tells of
+//! <prefix>c:{n}…      canaries, of which it tells too
+//! <prefix>n:{tag}     nothing, ever
+//! <prefix>m:{tag}     the sequence of a partition: how often something was taken away there
+//! <prefix>i:{d}:…  <prefix>a:{d}:…  <prefix>u:{tag}:…   indexes, trails, last uses
+//! ```
 
 use std::fmt;
 
 use crate::{
     domain::token::TokenId,
-    store::{Index, Key, Trail},
+    store::{Index, Key, Partition, Trail},
 };
 
 /// All keys of one Keygate in a Redis that it may share with others.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Keyspace {
-    /// What the names of all records begin with.
-    all_records: String,
-    /// Of those outside of all families.
-    records: String,
-    indexes: String,
-    trails: String,
-    uses: String,
+    prefix: String,
 }
 
-impl fmt::Debug for Keyspace {
+/// The hash tag of a partition, without its braces.
+pub(super) struct Tag(pub(super) Partition);
+
+impl fmt::Display for Tag {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Keyspace").field(&self.records).field(&self.indexes).finish()
+        match self.0.index() {
+            0 => f.write_str("d"),
+            number => write!(f, "s{:x}", number - 1),
+        }
     }
 }
 
@@ -33,47 +40,83 @@ impl Keyspace {
     /// `None` for a prefix with a brace (the hash tag would be another one), a space or a control character.
     pub(super) fn new(prefix: &str) -> Option<Self> {
         let valid = prefix.chars().all(|c| !matches!(c, '{' | '}') && !c.is_whitespace() && !c.is_control());
-        valid.then(|| Self {
-            all_records: format!("{prefix}r:"),
-            records: format!("{prefix}r:{{d}}:"),
-            indexes: format!("{prefix}i:{{d}}:"),
-            trails: format!("{prefix}a:{{d}}:"),
-            uses: format!("{prefix}u:"),
-        })
+        valid.then(|| Self { prefix: prefix.to_owned() })
     }
 
     pub(super) fn record(&self, key: &Key) -> String {
-        match key.family() {
-            Some(family) => format!("{}{{{family}}}:{}", self.all_records, key.name()),
-            None => format!("{}{}", self.records, key.name()),
-        }
+        format!("{}r:{{{}}}:{}", self.prefix, Tag(key.partition()), key.name())
+    }
+
+    /// The record under a key that Redis tells of, where it is one that is remembered.
+    pub(super) fn parse_record(&self, key: &[u8]) -> Option<Key> {
+        let (_tag, name) = std::str::from_utf8(key).ok()?.strip_prefix(&self.prefix)?.strip_prefix("r:{")?.split_once("}:")?;
+        Key::parse(name)
+    }
+
+    /// What the keys begin with that Redis is to tell of. None of them is the beginning of another.
+    pub(super) fn told(&self) -> [String; 2] {
+        ["r:", "c:"].map(|kind| format!("{}{kind}", self.prefix))
+    }
+
+    /// Any tag will do, so it is a number.
+    pub(super) fn canary(&self, tag: u32, name: impl fmt::Display) -> String {
+        format!("{}c:{{{tag}}}{name}", self.prefix)
+    }
+
+    /// Where a partition lies, a key that there never is.
+    pub(super) fn never(&self, partition: Partition) -> String {
+        format!("{}n:{{{}}}", self.prefix, Tag(partition))
+    }
+
+    pub(super) fn sequence(&self, partition: Partition) -> String {
+        format!("{}m:{{{}}}", self.prefix, Tag(partition))
     }
 
     pub(super) fn index(&self, index: &Index) -> String {
-        format!("{}{}", self.indexes, index.name())
+        format!("{}i:{{d}}:{}", self.prefix, index.name())
     }
 
     pub(super) fn trail(&self, trail: Trail) -> String {
-        format!("{}{}", self.trails, trail.name())
+        format!("{}a:{{d}}:{}", self.prefix, trail.name())
     }
 
     pub(super) fn last_use(&self, token: &TokenId) -> String {
-        format!("{}{token}", self.uses)
+        format!("{}u:{{{}}}:{token}", self.prefix, Tag(Partition::of_id(token.as_str())))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::id::AccountId;
+    use crate::domain::{id::AccountId, session::SessionId};
 
     #[test]
     fn keys_are_spelled_as_documented() {
         let keys = Keyspace::new("kg:").unwrap();
         assert_eq!(keys.record(&Key::Account(AccountId::anonymous())), "kg:r:{d}:account:acc_anonymous");
+        // The bytes of the id add up to 874, which leaves 10 when divided by 16.
+        let session = SessionId::parse("AbCdEfGh0123").unwrap();
+        assert_eq!(keys.record(&Key::Session(session)), "kg:r:{sa}:session:AbCdEfGh0123");
         assert_eq!(keys.index(&Index::TokensOf(AccountId::anonymous())), "kg:i:{d}:tokens-of:acc_anonymous");
         assert_eq!(Trail::ALL.map(|trail| keys.trail(trail)), ["kg:a:{d}:changes", "kg:a:{d}:refused"]);
-        assert_eq!(keys.last_use(&TokenId::parse("AbCdEfGh0123").unwrap()), "kg:u:AbCdEfGh0123");
+        assert_eq!(keys.last_use(&TokenId::parse("AbCdEfGh0123").unwrap()), "kg:u:{sa}:AbCdEfGh0123");
+        let sequences: Vec<_> = Partition::all().map(|partition| keys.sequence(partition)).collect();
+        assert_eq!((&*sequences[0], &*sequences[1], &*sequences[16]), ("kg:m:{d}", "kg:m:{s0}", "kg:m:{sf}"));
+        assert_eq!(keys.canary(3, "x:1"), "kg:c:{3}x:1");
+        assert_eq!(keys.told(), ["kg:r:", "kg:c:"]);
+    }
+
+    #[test]
+    fn a_record_is_known_by_its_key_again() {
+        let keys = Keyspace::new("kg:").unwrap();
+        let session = Key::Session(SessionId::parse("AbCdEfGh0123").unwrap());
+        for key in [Key::Account(AccountId::anonymous()), Key::Name("odd }: name".to_owned()), session, Key::Meta] {
+            assert_eq!(keys.parse_record(keys.record(&key).as_bytes()), Some(key));
+        }
+        for other in ["kg:r:{d}:past-site:a", "kg:c:{3}x:1", "kg:i:{d}:sites", "r:{d}:name:a", "kg:r:{d}"] {
+            assert_eq!(keys.parse_record(other.as_bytes()), None, "{other}");
+        }
+        assert_eq!(keys.parse_record(b"kg:r:{d}:name:\xff"), None);
     }
 
     #[test]

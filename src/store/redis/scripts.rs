@@ -1,5 +1,6 @@
 //! The two scripts that apply a change, and how their keys and arguments are laid out.
 
+use rand::{TryRng as _, rngs::SysRng};
 use redis::Cmd;
 
 use super::keys::Keyspace;
@@ -19,11 +20,12 @@ local takes_away = true
 ";
 
 /// ```text
-/// KEYS     one per condition, in their order, then one per step, in their order
+/// KEYS     one per condition, in their order, then one per step, in their order; where rights are taken away, the
+///          first two steps raise the sequence of the partition
 /// ARGV[1]  how many conditions there are
 /// ARGV[2i], ARGV[2i + 1]  about KEYS[i]
 ///          a condition: "absent" "" | "version" <number> | "count" <number>
-///          a step:      "entry" <json> | "put" <json> | "until <milliseconds since 1970>" <json> | "delete" ""
+///          a step:      "mark" <random id> | "raise" "" | "entry" <json> | "put" <json> | "until <milliseconds since 1970>" <json> | "delete" ""
 ///                       | "add" <member> | "remove" <member>
 /// answer   {0, ""} when all steps were taken, or {number of the first condition that does not hold, ""};
 ///          {0, <error>} when all steps but entries were taken: only where rights are taken away
@@ -31,8 +33,8 @@ local takes_away = true
 ///
 /// A script that fails half-way is not rolled back, so everything that a write can fail for is looked for before
 /// the first one: memory, role and replicas by Redis itself because of the first line (which needs Redis 7 or
-/// Valkey); types and permissions by the second loop. Entries are the first steps: that a stream has used up its ids
-/// is seen only when one is added, and then nothing else has been written. Where rights are taken away nothing is
+/// Valkey); types and permissions by the second loop. Entries, and the sequence, are the first steps: that a stream has used up its
+/// ids is seen only when one is added, and then nothing else has been written. Where rights are taken away nothing is
 /// looked for in advance about an entry, because its failure does not stop the script.
 const CHANGE: &str = r"
 local conditions = tonumber(ARGV[1])
@@ -59,6 +61,8 @@ for i = 1, conditions do
 end
 
 local calls = {
+  mark = function(key, id) return 'HSETNX', key, 'id', id end,
+  raise = function(key) return 'HINCRBY', key, 'n', 1 end,
   entry = function(key, json) return 'XADD', key, '*', 'json', json end,
   put = function(key, json) return 'SET', key, json end,
   ['until'] = function(key, json, millis) return 'SET', key, json, 'PXAT', millis end,
@@ -70,7 +74,7 @@ local function call_of(i, argument)
   local name, operand = string.match(ARGV[2 * i], '^(%a+) ?(.*)$')
   return calls[name](KEYS[i], argument, operand)
 end
-local types = { entry = 'stream', add = 'zset', remove = 'zset' }
+local types = { mark = 'hash', raise = 'hash', entry = 'stream', add = 'zset', remove = 'zset' }
 local function may_fail(step)
   return takes_away and step == 'entry'
 end
@@ -153,12 +157,17 @@ impl ChangeScript {
 
 fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
     let conditions = change.expect.len() + change.counts.len();
-    command.arg(conditions + change.entries.len() + change.steps.len());
+    let sequence = change.takes_away.then(|| keys.sequence(change.partition()));
+    let raises = if change.takes_away { 2 } else { 0 };
+    command.arg(conditions + raises + change.entries.len() + change.steps.len());
     for (key, _) in &change.expect {
         command.arg(keys.record(key));
     }
     for (index, _) in &change.counts {
         command.arg(keys.index(index));
+    }
+    if let Some(key) = &sequence {
+        command.arg(key).arg(key);
     }
     for _ in &change.entries {
         command.arg(keys.trail(Trail::Changes));
@@ -179,6 +188,9 @@ fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
     for (_, count) in &change.counts {
         command.arg("count").arg(*count);
     }
+    if sequence.is_some() {
+        command.arg("mark").arg(format!("{:032x}", random_id())).arg("raise").arg("");
+    }
     for entry in &change.entries {
         command.arg("entry").arg(&entry.json);
     }
@@ -191,4 +203,11 @@ fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
             Step::RemoveFrom(_, member) => command.arg("remove").arg(member),
         };
     }
+}
+
+/// For a sequence that is not there yet.
+fn random_id() -> u128 {
+    let mut bytes = [0; 16];
+    SysRng.try_fill_bytes(&mut bytes).unwrap_or_else(|error| panic!("the operating system has no random bytes: {error}"));
+    u128::from_le_bytes(bytes)
 }
