@@ -107,7 +107,7 @@ enum Command {
     /// Blocks: who may not try for a while, because too many attempts have failed
     #[command(subcommand)]
     Blocked(blocked::Command),
-    /// The store: what the records are kept in, and how stale a server's memory of them may be
+    /// The store: where the records are, and how stale a memory of them may be
     #[command(subcommand)]
     Store(store::Command),
     /// Completions for a shell, on standard output

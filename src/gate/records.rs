@@ -113,7 +113,7 @@ impl Records {
 
     /// What one check sees, from now on.
     pub(super) fn view(&self) -> View<'_> {
-        View { records: self, began: BootTime::now(), read: Vec::new(), missing: Vec::new(), hits: 0 }
+        View { records: self, losses: self.map.losses(), began: BootTime::now(), read: Vec::new(), missing: Vec::new(), hits: 0 }
     }
 
     #[must_use]
@@ -155,6 +155,8 @@ impl Records {
 /// The records as one check sees them.
 pub(super) struct View<'r> {
     records: &'r Records,
+    /// How often something had been lost when it began.
+    losses: u64,
     began: BootTime,
     /// What was read from the store for this check.
     read: Vec<(Key, Result<Known, StoreError>)>,
@@ -231,9 +233,11 @@ impl View<'_> {
         Ok(())
     }
 
-    /// Whether what was read for this check may be used: the store has shown meanwhile that it is in order.
+    /// Whether what was read for this check may be used: the store has shown meanwhile that it is in order, and it is still the
+    /// one that was read. Another server may have taken over, whose word says nothing of what was read before.
     pub fn is_vouched(&self) -> bool {
-        self.read.iter().all(|(key, _)| self.records.is_vouched(key.partition(), self.began))
+        let vouched = self.read.iter().all(|(key, _)| self.records.is_vouched(key.partition(), self.began));
+        vouched && (self.read.is_empty() || self.records.map.losses() == self.losses)
     }
 }
 

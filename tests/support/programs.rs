@@ -81,7 +81,11 @@ pub async fn wait_for_async<T>(what: &str, mut look: impl AsyncFnMut() -> Option
 
 /// Lets others run before the next look at a condition.
 pub fn pause() {
-    let end = Instant::now() + LOOK_AGAIN;
+    wait_until(Instant::now() + LOOK_AGAIN);
+}
+
+/// Lets others run until then: for a fault that is to last, never for a condition to come true.
+pub fn wait_until(end: Instant) {
     // A channel or a runtime may have left a wake-up for this thread, which ends a wait at once.
     while let Some(left) = end.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
         std::thread::park_timeout(left);

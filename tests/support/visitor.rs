@@ -112,7 +112,8 @@ impl Portal {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime can be built");
         let hosts = HOSTS.map(|text| Origin::parse(text).expect("an origin"));
         let hosts = ProtectedHosts::new(hosts.to_vec()).expect("different hosts");
-        let directory = runtime.block_on(async { directory_over(&server, hosts.clone(), Arc::new(SystemClock)) });
+        let directory =
+            runtime.block_on(async { directory_over(server.url(), hosts.clone(), Arc::new(SystemClock), Cost::DEFAULT) });
         Self { house: House::without_table(keygate), server, directory, hosts, runtime }
     }
 
@@ -135,7 +136,7 @@ impl Portal {
     /// The same, so long ago that the code's time has just ended.
     pub fn hand_over_before(&self, session: &SessionSecret, sign_in: &str) -> String {
         let clock = Arc::new(Behind(Code::LIFE));
-        let before = self.runtime.block_on(async { directory_over(&self.server, self.hosts.clone(), clock) });
+        let before = self.runtime.block_on(async { directory_over(self.server.url(), self.hosts.clone(), clock, Cost::DEFAULT) });
         self.hand_over_by(&before, session, sign_in)
     }
 
@@ -153,11 +154,11 @@ impl Portal {
     }
 }
 
-fn directory_over(server: &Server, hosts: ProtectedHosts, clock: Arc<dyn Clock>) -> Directory {
-    let options = RedisOptions::at(server.url(), Duration::from_secs(1));
+/// What changes records, in the test itself. As the configuration has it by default, but for what passwords cost.
+pub fn directory_over(url: String, hosts: ProtectedHosts, clock: Arc<dyn Clock>, cost: Cost) -> Directory {
+    let options = RedisOptions::at(url, Duration::from_secs(1));
     let store: Arc<dyn Store> = Arc::new(RedisStore::new(&options).expect("a URL of Redis"));
-    // As the configuration has it by default.
-    let hasher = Arc::new(Hasher::start(Cost::DEFAULT));
+    let hasher = Arc::new(Hasher::start(cost));
     Directory::new(directory::Parts {
         keys: Arc::new(ServerKeys::parse(KEY).expect("a key file")),
         prefixes: TokenPrefixes::new(vec![TokenPrefix::parse("kg").expect("a prefix")]).expect("one prefix"),

@@ -32,6 +32,7 @@ pub(super) struct Map {
     /// How many changes were told of each stripe's keys. Held while something is put in or taken out.
     stripes: Box<[Mutex<u64>]>,
     chance: RandomState,
+    losses: AtomicU64,
     stale: AtomicU64,
 }
 
@@ -68,6 +69,7 @@ impl Map {
             absent: Cache::new((capacity / 16).clamp(1000, 100_000)),
             stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
             chance: RandomState::new(),
+            losses: AtomicU64::new(0),
             stale: AtomicU64::new(0),
         }
     }
@@ -112,6 +114,11 @@ impl Map {
         self.stale.load(Ordering::Relaxed)
     }
 
+    /// How often something may have gone by untold.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
+    }
+
     /// A count is whole, whatever panicked.
     fn stripe(&self, key: &Key) -> MutexGuard<'_, u64> {
         let index = self.chance.hash_one(key) % STRIPES as u64;
@@ -128,6 +135,7 @@ impl Memory for Map {
     }
 
     fn lost(&self, partitions: &[Partition]) {
+        self.losses.fetch_add(1, Ordering::AcqRel);
         // First nothing more is kept that began to be read before this; then what is there goes.
         for stripe in &self.stripes {
             *lock(stripe) += 1;

@@ -294,3 +294,18 @@ async fn a_store_that_shows_itself_while_it_is_read_is_believed() {
     };
     assert!(tokio::join!(house.look(), show).0);
 }
+
+/// A master that was replaced may have been read before, and the one in its place vouches for itself only.
+#[tokio::test]
+async fn what_was_read_before_a_loss_is_not_vouched_for_after_it() {
+    let house = House::with(Coherence::unknown()).await;
+    let replace = async {
+        tokio::task::yield_now().await;
+        house.store.memory.lock().unwrap().as_ref().unwrap().lost(&[Partition::DIRECTORY]);
+        house.store.coherence.verify(Partition::DIRECTORY, BootTime::now());
+        house.store.go.add_permits(100);
+    };
+    assert!(!tokio::join!(house.look(), replace).0);
+    assert!(house.look().await, "it is read anew");
+    assert_eq!(house.reads(), 2);
+}

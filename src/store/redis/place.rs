@@ -1,13 +1,8 @@
 //! Where a master is.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use redis::{AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisError};
 
 use super::{errors::store_error, servers::Node};
@@ -43,27 +38,27 @@ pub(super) struct Sentinels {
     /// Of the master.
     info: ConnectionInfo,
     timeout: Duration,
-    /// Where to begin the next time: one that is behind the times does not stay the first.
-    next: AtomicUsize,
 }
 
 impl Sentinels {
     pub(super) fn new(nodes: Vec<Node>, service: String, info: ConnectionInfo, timeout: Duration) -> Self {
-        Self { nodes, service, info, timeout, next: AtomicUsize::new(0) }
+        Self { nodes, service, info, timeout }
     }
 
+    /// The master that most of those name who answer: one that was cut off may be behind.
     async fn find(&self) -> Result<ConnectionAddr, StoreError> {
-        let first = self.next.fetch_add(1, Relaxed);
-        let mut failure = None;
-        for number in 0..self.nodes.len() {
-            let node = &self.nodes[(first + number) % self.nodes.len()];
-            match self.ask(node).await {
-                Ok(Some((host, port))) => return Ok(Node { host, port }.address(&self.info)),
-                Ok(None) => failure = Some(StoreError::transient(format!("Redis: no sentinel knows \"{}\"", self.service))),
+        let answers = join_all(self.nodes.iter().map(|node| self.ask(node))).await;
+        let (mut named, mut failure): (HashMap<Node, usize>, _) = (HashMap::new(), None);
+        for answer in answers {
+            match answer {
+                Ok(Some((host, port))) => *named.entry(Node { host, port }).or_default() += 1,
+                Ok(None) => {}
                 Err(error) => failure = Some(store_error(&error)),
             }
         }
-        Err(failure.unwrap_or_else(|| StoreError::permanent("Redis: no sentinels were named")))
+        let most = named.into_iter().max_by_key(|(_, count)| *count).map(|(node, _)| node.address(&self.info));
+        let nobody = || StoreError::transient(format!("Redis: no sentinel knows a service named {:?}", self.service));
+        most.ok_or_else(|| failure.unwrap_or_else(nobody))
     }
 
     /// A connection of its own for each question: it is asked seldom, and when much else does not work.

@@ -34,6 +34,9 @@ use crate::{
 /// After so long without a word, silent connections are given up: longer than Redis takes for what it does in one go.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// How long a master is taken for the one that sentinels name, while all is well.
+const GLANCE: Duration = Duration::from_secs(1);
+
 /// Before a canary is tried elsewhere.
 const NEXT_TAG: Duration = Duration::from_millis(5);
 
@@ -144,7 +147,7 @@ impl Keeper {
         let mut canary_way = connected.connection.waiting.clone().unwrap_or_else(|| connected.tracking.clone());
         canary_way.set_response_timeout(silence);
         let mut errands: JoinSet<Result<Findings, RedisError>> = JoinSet::new();
-        let mut searches: JoinSet<Result<ConnectionAddr, StoreError>> = JoinSet::new();
+        let mut searches = self.search(GLANCE);
         let mut complaint = Complaint::default();
         // What has to be done by when: send a canary, find that it is late, or that it is not coming back.
         let (mut sent, mut due, mut is_late) = (Instant::now(), Instant::now(), false);
@@ -160,7 +163,10 @@ impl Keeper {
                 },
                 Some(answer) = errands.join_next() => match answer {
                     Ok(Ok(findings)) => {
-                        self.shared.listener.lost(&connected.canaries.begun_to_move(&findings));
+                        let moving = connected.canaries.begun_to_move(&findings);
+                        if !moving.is_empty() {
+                            self.shared.listener.lost(&moving);
+                        }
                         if findings.is_elsewhere {
                             connected.canaries.take_another_tag();
                             due = sent + NEXT_TAG;
@@ -176,16 +182,16 @@ impl Keeper {
                         self.withdraw();
                         connected.canaries.refused();
                         due = sent + interval;
-                        complaint.make(&error);
                         self.shared.doubt.notify_one();
-                        self.search(&mut searches);
+                        if complaint.make(&error) {
+                            searches = self.search(interval);
+                        }
                     }
                     _ => return,
                 },
                 Some(found) = searches.join_next() => match found {
                     Ok(Ok(address)) if address != *connected.connection.address => return,
-                    _ if is_late => self.search(&mut searches),
-                    _ => {}
+                    _ => searches = self.search(if is_late || complaint.is_made() { interval } else { GLANCE }),
                 },
                 () = sleep_until(due) => {
                     if !connected.canaries.is_out() {
@@ -197,11 +203,12 @@ impl Keeper {
                         return;
                     } else {
                         is_late = true;
-                        due = sent + silence;
+                        // Where it was this process that stood still, the answer has its time from now on.
+                        due = (sent + silence).max(Instant::now() + timeout);
                         let why = format!("Redis: it has not answered for {timeout:?}");
                         self.publish.send_replace(State::Down(StoreError::transient(why)));
                         self.shared.doubt.notify_one();
-                        self.search(&mut searches);
+                        searches = self.search(interval);
                     }
                 }
             }
@@ -220,16 +227,17 @@ impl Keeper {
         }
     }
 
-    /// Has somebody look whether another master has been named meanwhile.
-    fn search(&self, searches: &mut JoinSet<Result<ConnectionAddr, StoreError>>) {
-        if self.place.may_move() && searches.is_empty() {
+    /// Somebody who looks in a while whether another master is named by now: the old one may go on as if it were one.
+    fn search(&self, after: Duration) -> JoinSet<Result<ConnectionAddr, StoreError>> {
+        let mut searches = JoinSet::new();
+        if self.place.may_move() {
             let place = self.place.clone();
-            let pause = self.shared.interval;
             searches.spawn(async move {
-                sleep(pause).await;
+                sleep(after).await;
                 place.find().await
             });
         }
+        searches
     }
 
     /// Says whether the connection still stands.
@@ -285,12 +293,19 @@ impl Keeper {
 struct Complaint(Option<String>);
 
 impl Complaint {
-    fn make(&mut self, error: &RedisError) {
+    /// Whether it is a new one.
+    fn make(&mut self, error: &RedisError) -> bool {
         let message = Some(error.to_string());
-        if self.0 != message {
+        let is_new = self.0 != message;
+        if is_new {
             tracing::warn!(%error, "Redis does not take the write that shows whether it has told everything; no check relies on memory");
             self.0 = message;
         }
+        is_new
+    }
+
+    fn is_made(&self) -> bool {
+        self.0.is_some()
     }
 
     fn is_over(&mut self) {
