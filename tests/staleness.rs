@@ -12,13 +12,18 @@ use serde_json::{Value, json};
 use crate::support::keygate::{KEY, Keygate};
 use crate::support::programs::wait_for;
 use crate::support::redis::{Program, Server};
+use crate::support::redis_cluster::Cluster;
+use crate::support::redis_sentinel::Sentinels;
 use crate::support::shop::{CONFIG, Shop};
 
 /// What these tests are about is not how fast a busy machine is: Redis may take its time.
 const TIMEOUT: &str = "timeout = \"1s\"";
 
 fn on_redis(bound: &str, server: &Server) -> Keygate {
-    let url = server.url();
+    at(bound, &server.url())
+}
+
+fn at(bound: &str, url: &str) -> Keygate {
     let config = format!(
         "{CONFIG}\n[hot_path]\nmax_staleness = \"{bound}\"\n[keys]\nfile = \"server.key\"\n[store]\n{TIMEOUT}\nurl = \"{url}\"\n"
     );
@@ -216,6 +221,29 @@ fn what_no_replica_confirms_is_done_and_said_to_be_unconfirmed() {
     assert_eq!(json_of(&shop.keygate, &["token", "show", id])["state"], "revoked");
     assert_eq!(json_of(&shop.keygate, &["account", "show", "robot"])["disabled"], true);
     assert_eq!(json_of(&shop.keygate, &["store", "show"])["wait_replicas"], 1);
+}
+
+#[test]
+fn a_master_that_sentinels_name_and_those_of_a_cluster_are_shown() {
+    let sentinels = Sentinels::start(Program::Redis);
+    let keygate = at("2s", &sentinels.url());
+    let config = fs::read_to_string(keygate.config()).unwrap();
+    keygate.write_config(&config.replace("[store]", "[store]\nwait_replicas = 1"));
+    let shop = Shop::furnish(started(keygate));
+    assert_eq!(shop.status(), 200);
+    let store = json_of(&shop.keygate, &["store", "show"]);
+    assert_eq!(store["servers"].as_array().unwrap().len(), 1, "{store}");
+    assert_eq!((&store["servers"][0]["replicas"], &store["wait_replicas"]), (&json!(2), &json!(1)), "{store}");
+    assert!(!store["findings"].to_string().contains("wait_replicas"), "{store}");
+    shop.keygate.must(&["token", "revoke", "--account", "robot"]);
+    assert_eq!(shop.status(), 401);
+
+    let cluster = Cluster::start(Program::Redis);
+    let shop = Shop::furnish(started(at("2s", &cluster.url())));
+    assert_eq!(shop.status(), 200);
+    let store = json_of(&shop.keygate, &["store", "show"]);
+    assert_eq!((&store["reachable"], store["servers"].as_array().unwrap().len()), (&json!(true), 3), "{store}");
+    assert!(store["findings"].to_string().contains("`store.wait_replicas` is 0"), "{store}");
 }
 
 /// What Redis had when Keygate last looked is not there any more.
