@@ -17,7 +17,7 @@ pub mod reply;
 pub mod traefik;
 pub mod wire;
 
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse};
 
 use crate::domain::decision::{OutagePolicy, Reason};
 use headers::Incoming;
@@ -57,13 +57,14 @@ pub enum Carries {
 const DIALECTS: [&Dialect; 5] = [&nginx::DIALECT, &envoy_http::DIALECT, &traefik::DIALECT, &caddy::DIALECT, &haproxy::DIALECT];
 
 /// Answers everything under `/auth/` and `/.keygate/`.
-pub async fn answer(request: HttpRequest, wire: web::Data<Wire>) -> HttpResponse {
+pub async fn answer(request: &HttpRequest, wire: &Wire) -> HttpResponse {
+    // What is seldom asked for is boxed: every check's future would be as large as theirs.
     let path = request.uri().path();
     if path.starts_with(own::PREFIX) {
-        return http::over_http(&own::answer(&request, &wire).await);
+        return http::over_http(&Box::pin(own::answer(request, wire)).await);
     }
     if path == check::PATH {
-        return check::answer(&request, &wire).await;
+        return Box::pin(check::answer(request, wire)).await;
     }
     let chosen = DIALECTS.iter().find(|dialect| match path.strip_prefix(dialect.path) {
         Some("") => true,
@@ -71,7 +72,7 @@ pub async fn answer(request: HttpRequest, wire: web::Data<Wire>) -> HttpResponse
         None => false,
     });
     match chosen {
-        Some(dialect) => wire.answer(dialect, &request).await,
+        Some(dialect) => wire.answer(dialect, request).await,
         None => {
             HttpResponse::NotFound().content_type("text/plain").body("no such endpoint; see the table of endpoints in the README\n")
         }

@@ -30,3 +30,4 @@ pub mod time;
 pub mod token;
 pub mod token_rules;
 pub mod trust;
+pub mod values;

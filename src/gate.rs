@@ -124,14 +124,17 @@ impl Gate {
     }
 
     /// Judges one request and hands the verdict to `render`, which sees the records it is about.
-    pub async fn check<T>(&self, described: Result<Described<'_>, Reason>, render: impl FnOnce(&Verdict<'_>) -> T) -> T {
-        self.judge(described, |verdict, seen| {
+    pub fn check<'r, T: 'r>(
+        &'r self,
+        described: Result<Described<'r>, Reason>,
+        render: impl FnOnce(&Verdict<'_>) -> T + 'r,
+    ) -> impl Future<Output = T> + 'r {
+        self.judge(described, move |verdict, seen| {
             if let Some(seen) = seen {
                 self.tell(verdict, &seen);
             }
             render(verdict)
         })
-        .await
     }
 
     /// The session's own API token, for the application, where a session is presented.
@@ -168,7 +171,7 @@ impl Gate {
             }
         };
         let origin = self.parts.reader.hosts.find(&request.host);
-        let policy = self.parts.policy.load_full();
+        let policy = self.parts.policy.load();
         let rule = policy.find(&request);
         let demand = rule.as_ref().ok().and_then(|rule| rule.demand.as_ref());
         let credentials = demand.map(|demand| self.parts.reader.read(&request, demand.credentials.takes(Via::Body)));
@@ -244,11 +247,14 @@ impl Gate {
             Presented::Malformed(_) => return nothing(Verification::Malformed),
             Presented::Token { token, login, .. } => {
                 match self.find(&Search::Token { token, login: login.as_deref() }, asked).await {
-                    Ok((gathered, verification)) => Ok((gathered, self.count_token(verification, request.client).await)),
-                    unavailable => unavailable,
+                    Ok((gathered, failed @ (Verification::Unknown | Verification::Mismatch))) => {
+                        Ok((gathered, Box::pin(self.count_token(failed, request.client)).await))
+                    }
+                    found => found,
                 }
             }
-            Presented::Password { login, password } => self.find_password(login, password, asked, request.client).await,
+            // What takes its time is boxed: every check's future would be as large as its.
+            Presented::Password { login, password } => Box::pin(self.find_password(login, password, asked, request.client)).await,
             Presented::SessionToken { cookie: None, .. } => return nothing(Verification::Unknown),
             Presented::SessionToken { token, cookie: Some(cookie), .. } if !token.is_of(cookie) => {
                 return nothing(Verification::Mismatch);

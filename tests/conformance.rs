@@ -12,11 +12,19 @@ mod races;
 mod records;
 mod redis;
 mod telling;
+mod topologies;
 mod trail;
 mod until;
 mod uses;
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use keygate::{
     domain::{id::AccountId, time::Timestamp},
@@ -66,7 +74,11 @@ use self::{
         the_later_use_stays_in_whatever_order_they_arrive, two_thousand_uses_are_noted_and_read_at_once,
     },
 };
-use crate::support::redis::{Program, Server};
+use crate::support::{
+    redis::{Program, Server},
+    redis_cluster::Cluster,
+    redis_sentinel::Sentinels,
+};
 
 /// A store, and what must live as long as it does.
 struct Fixture {
@@ -82,6 +94,30 @@ fn embedded() -> Fixture {
 fn served_by(program: Program) -> Fixture {
     let server = Server::start(program);
     Fixture { store: Arc::new(patient(&server)), _medium: Box::new(server) }
+}
+
+/// Starting them takes so long that tests that run at the same time share them, each under a prefix of its own.
+fn shared<T: Any + Send + Sync>(running: &Mutex<Weak<T>>, start: impl Fn() -> T, url: impl Fn(&T) -> String) -> Fixture {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let mut running = running.lock().unwrap();
+    let servers = running.upgrade().unwrap_or_else(|| {
+        let started = Arc::new(start());
+        *running = Arc::downgrade(&started);
+        started
+    });
+    let prefix = format!("test{}:", NUMBER.fetch_add(1, Ordering::Relaxed));
+    let options = RedisOptions { prefix, ..options(&url(&servers), Duration::from_secs(30)) };
+    Fixture { store: Arc::new(RedisStore::new(&options).unwrap()), _medium: Box::new(servers) }
+}
+
+fn watched_by_sentinels() -> Fixture {
+    static RUNNING: Mutex<Weak<Sentinels>> = Mutex::new(Weak::new());
+    shared(&RUNNING, || Sentinels::start(Program::Redis), Sentinels::url)
+}
+
+fn in_a_cluster(program: Program) -> Fixture {
+    static RUNNING: [Mutex<Weak<Cluster>>; 2] = [const { Mutex::new(Weak::new()) }; 2];
+    shared(&RUNNING[program as usize], || Cluster::start(program), Cluster::url)
 }
 
 fn options(url: &str, timeout: Duration) -> RedisOptions {
@@ -159,6 +195,9 @@ conformance! {
     in_embedded: embedded();
     in_redis: served_by(Program::Redis);
     in_valkey: served_by(Program::Valkey);
+    with_sentinels: watched_by_sentinels();
+    in_cluster: in_a_cluster(Program::Redis);
+    in_valkey_cluster: in_a_cluster(Program::Valkey);
 }
 
 fn name(text: impl Into<String>) -> Key {

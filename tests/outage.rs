@@ -62,6 +62,8 @@ fn while_away(config: &str, nginx: u16, envoy: u16, grpc_is_an_error: bool) {
         } else {
             server.kill();
         }
+        // What is remembered is good for a while, and for no longer.
+        wait_for("the store to be missed", || (shop.ask("nginx", &shop.request()).status != 200).then_some(()));
         for (dialect, status) in statuses(nginx, envoy) {
             if dialect.starts_with("grpc") && grpc_is_an_error {
                 let error = check(shop.keygate.grpc, message(&shop.request(), dialect == "grpc-merged"), None).unwrap_err();

@@ -34,6 +34,7 @@ mod rights;
 mod secrets;
 mod sessions;
 mod snippets;
+mod staleness;
 mod support;
 mod trail;
 mod transcripts;

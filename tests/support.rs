@@ -18,6 +18,8 @@ pub mod portal;
 pub mod programs;
 pub mod proxy;
 pub mod redis;
+pub mod redis_cluster;
+pub mod redis_sentinel;
 pub mod shop;
 pub mod steady;
 pub mod upstream;

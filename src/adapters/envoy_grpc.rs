@@ -3,7 +3,7 @@
 //!
 //! A reply whose `status.code` is 0 is an allow to Envoy, whatever else is in it: only a `Grant` makes one.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use envoy_types::pb::{
     envoy::{
@@ -88,7 +88,7 @@ impl Authorization for ExtAuthz {
         if let Ok(question) = question
             && own::is_own(&question)
         {
-            return self.serve_own(question, &headers, &request_id).await;
+            return Box::pin(self.serve_own(question, &headers, &request_id)).await;
         }
         self.wire
             .gate
@@ -113,22 +113,22 @@ impl Authorization for ExtAuthz {
 /// The headers of the request that is judged, wherever this Envoy puts them. Names in lower case.
 #[derive(Default)]
 struct Seen<'r> {
-    headers: Vec<(String, &'r [u8])>,
+    headers: Vec<(Cow<'r, str>, &'r [u8])>,
 }
 
 impl<'r> Seen<'r> {
     /// `header_map` when raw headers are encoded, else `headers`, in which Envoy has merged doubles with a comma.
     fn read(http: &'r HttpRequest) -> Self {
-        let merged = http.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.as_bytes()));
+        let merged = http.headers.iter().map(|(name, value)| (in_lower_case(name), value.as_bytes()));
         let raw = http.header_map.iter().flat_map(|map| &map.headers).map(|header| {
             let value = if header.raw_value.is_empty() { header.value.as_bytes() } else { &header.raw_value };
-            (header.key.to_ascii_lowercase(), value)
+            (in_lower_case(&header.key), value)
         });
         Self { headers: merged.chain(raw).collect() }
     }
 
     fn all(&self, name: &str) -> impl Iterator<Item = &'r [u8]> {
-        self.headers.iter().filter(move |(key, _)| key == name).map(|(_, value)| *value)
+        self.headers.iter().filter(move |(key, _)| *key == name).map(|(_, value)| *value)
     }
 
     fn client_headers(&self) -> ClientHeaders<'r> {
@@ -209,16 +209,19 @@ impl ExtAuthz {
         let mut headers = Vec::with_capacity(10);
         let mut remove: Vec<String> = Vec::new();
         let identity = self.wire.identity(grant, verdict, request_id);
-        for (header, name) in names.in_use() {
-            let name = name.to_ascii_lowercase();
-            let value = identity.value(header);
+        for (header, name) in &self.wire.header_names {
+            let value = identity.value(*header);
             // Envoy sets first and removes last, so a name is never in both.
-            if value.is_empty() { remove.push(name) } else { headers.push(set(&name, value.into_owned())) }
+            if value.is_empty() {
+                remove.push(name.as_str().to_owned());
+            } else {
+                headers.push(set(name.as_str(), value.into_owned()));
+            }
         }
-        for (name, _) in &seen.headers {
+        for (name, _) in seen.headers.iter().filter(|(name, _)| names.is_alias(name)) {
             let is_set = headers.iter().any(|set| set.header.as_ref().is_some_and(|header| header.key == *name));
-            if names.is_alias(name) && !is_set && !remove.contains(name) {
-                remove.push(name.clone());
+            if !is_set && !remove.iter().any(|removed| removed == name) {
+                remove.push(name.clone().into_owned());
             }
         }
         let credentials = verdict.credentials;
@@ -259,6 +262,11 @@ impl ExtAuthz {
             ..CheckResponse::default()
         }
     }
+}
+
+/// Envoy's names are already.
+fn in_lower_case(name: &str) -> Cow<'_, str> {
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
 }
 
 /// A header that replaces whatever the client sent under its name.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use actix_web::{
     HttpRequest,
-    http::header::{HeaderMap, HeaderValue},
+    http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue},
 };
 
 use crate::domain::{
@@ -19,6 +19,10 @@ use crate::domain::{
 /// Data of a connection that came through a Unix socket.
 #[derive(Clone, Copy, Debug)]
 pub struct OverUnix;
+
+/// What a proxy proves by that it may describe requests.
+pub static PROXY_SECRET: HeaderName = HeaderName::from_static("x-auth-proxy-secret");
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A check as it came over HTTP.
 pub struct Incoming<'r> {
@@ -56,7 +60,7 @@ impl<'r> Incoming<'r> {
     }
 
     /// The one value of a header; `None` when it is absent.
-    pub fn optional(&self, name: &str) -> Result<Option<&'r str>, Reason> {
+    pub fn optional(&self, name: &HeaderName) -> Result<Option<&'r str>, Reason> {
         let mut values = self.headers().get_all(name);
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
@@ -66,7 +70,7 @@ impl<'r> Incoming<'r> {
     }
 
     /// The one value of a header that must be there.
-    pub fn required(&self, name: &str) -> Result<&'r str, Reason> {
+    pub fn required(&self, name: &HeaderName) -> Result<&'r str, Reason> {
         match self.optional(name)? {
             Some("") | None => Err(Reason::MissingDescription),
             Some(value) => Ok(value),
@@ -74,7 +78,7 @@ impl<'r> Incoming<'r> {
     }
 
     /// Accepts `http` and `https`, and `ws` and `wss`, which some proxies say of an upgrade; without the header it is http.
-    pub fn protocol(&self, name: &str) -> Result<(), Reason> {
+    pub fn protocol(&self, name: &HeaderName) -> Result<(), Reason> {
         match self.optional(name)? {
             None => Ok(()),
             Some(scheme) if ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => Ok(()),
@@ -83,7 +87,7 @@ impl<'r> Incoming<'r> {
     }
 
     /// One address; `None` when the header is absent.
-    pub fn address(&self, name: &str) -> Result<Option<IpAddr>, Reason> {
+    pub fn address(&self, name: &HeaderName) -> Result<Option<IpAddr>, Reason> {
         match self.optional(name)? {
             None | Some("") => Ok(None),
             Some(text) => parse_address(text).map(Some).ok_or(Reason::MissingDescription),
@@ -92,7 +96,7 @@ impl<'r> Incoming<'r> {
 
     /// The client by `X-Forwarded-For`, whose lines are one list.
     pub fn forwarded_for(&self, trusted: &TrustedProxies) -> Result<Option<IpAddr>, Reason> {
-        let lines = self.headers().get_all("x-forwarded-for").map(HeaderValue::as_bytes);
+        let lines = self.headers().get_all(&X_FORWARDED_FOR).map(HeaderValue::as_bytes);
         trusted.client_by(lines).map_err(|_| Reason::MissingDescription)
     }
 
@@ -100,14 +104,14 @@ impl<'r> Incoming<'r> {
     #[must_use]
     pub fn other_cookies(&self) -> String {
         let lines: Vec<&str> =
-            self.headers().get_all("cookie").filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()).collect();
+            self.headers().get_all(COOKIE).filter_map(|value| std::str::from_utf8(value.as_bytes()).ok()).collect();
         let cookies = lines.join("; ");
         without_our_cookies(&cookies).unwrap_or(cookies)
     }
 
     /// Headers of the request that some server would take for an identity header.
     pub fn aliases<'n>(&self, names: &'n IdentityNames) -> impl Iterator<Item = &'r str> + use<'r, 'n> {
-        self.headers().keys().map(actix_web::http::header::HeaderName::as_str).filter(|name| names.is_alias(name))
+        self.headers().keys().map(HeaderName::as_str).filter(|name| names.is_alias(name))
     }
 
     /// The client's own headers that a check may look at.

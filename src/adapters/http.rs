@@ -5,14 +5,14 @@ use actix_web::{
     HttpRequest, HttpResponse,
     http::{
         StatusCode,
-        header::{HeaderName, HeaderValue},
+        header::{CACHE_CONTROL, COOKIE, HeaderName, HeaderValue, InvalidHeaderValue},
     },
 };
 use tracing::Instrument;
 
 use super::{
     Carries, Dialect,
-    headers::Incoming,
+    headers::{Incoming, PROXY_SECRET},
     own,
     record::Asked,
     reply::Reply,
@@ -29,22 +29,28 @@ use crate::{
 
 const HEADERS_TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-headers-to-remove");
 
+const EMPTY: HeaderValue = HeaderValue::from_static("");
+
 impl Wire {
     /// The way of every HTTP dialect.
     pub(super) async fn answer(&self, dialect: &Dialect, request: &HttpRequest) -> HttpResponse {
         let incoming = Incoming::new(request);
-        let secret = incoming.optional("x-auth-proxy-secret").ok().flatten();
+        let secret = incoming.optional(&PROXY_SECRET).ok().flatten();
         let question = self.believe(incoming.peer(), secret.map(str::as_bytes)).and_then(|()| (dialect.describe)(&incoming, self));
         let request_id = self.request_ids.next();
         if let Ok(question) = question
             && dialect.carries == Carries::Everything
             && own::is_own(&question)
         {
-            let reply = self.serve_own(dialect.name, question, &incoming.client_headers(), &request_id).await;
+            let headers = incoming.client_headers();
+            let reply = Box::pin(self.serve_own(dialect.name, question, &headers, &request_id)).await;
             return over_http(&self.bent(dialect, reply));
         }
         self.judge(dialect.name, &incoming, question, &request_id, |verdict| match &verdict.decision {
-            Decision::Allow(grant) => self.render_allow(dialect, &incoming, grant, verdict, &request_id),
+            Decision::Allow(grant) => {
+                let allow = self.render_allow(dialect, &incoming, grant, verdict, &request_id);
+                allow.unwrap_or_else(|_| HttpResponse::InternalServerError().finish())
+            }
             Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => {
                 let target = question.map_or(&b"/"[..], |question| question.target);
                 let reply = self.refusal(verdict, target, dialect.carries, &request_id);
@@ -82,6 +88,8 @@ impl Wire {
             .await
     }
 
+    /// # Errors
+    /// When a header cannot be said; then it is no allow either.
     fn render_allow(
         &self,
         dialect: &Dialect,
@@ -89,28 +97,28 @@ impl Wire {
         grant: &Grant<'_>,
         verdict: &Verdict<'_>,
         request_id: &str,
-    ) -> HttpResponse {
-        let mut response = HttpResponse::Ok();
-        response.insert_header(("cache-control", "no-store"));
+    ) -> Result<HttpResponse, InvalidHeaderValue> {
+        let mut response = HttpResponse::new(StatusCode::OK);
+        let said = response.headers_mut();
+        said.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let mut absent = String::new();
         let identity = self.identity(grant, verdict, request_id);
         for (header, name) in &self.header_names {
-            let value = identity.value(*header);
-            match HeaderValue::from_bytes(value.as_bytes()) {
-                Ok(value) if !(dialect.removes_headers && value.is_empty()) => {
-                    response.insert_header((name.clone(), value));
-                }
-                // The whole set, always: what there is nothing to say about is removed or emptied, never the client's.
-                _ if dialect.removes_headers => absent.extend([", ", name.as_str()]),
-                _ => {
-                    response.insert_header((name.clone(), HeaderValue::from_static("")));
-                }
+            let value = match identity.word(*header) {
+                Some(word) => HeaderValue::from_static(word),
+                None => HeaderValue::from_bytes(identity.value(*header).as_bytes()).unwrap_or(EMPTY),
+            };
+            // The whole set, always: what there is nothing to say about is removed or emptied, never the client's.
+            if value.is_empty() && dialect.removes_headers {
+                absent.extend([", ", name.as_str()]);
+            } else {
+                said.insert(name.clone(), value);
             }
         }
         if dialect.returns_cookies {
             let cookies = incoming.other_cookies();
             if !cookies.is_empty() {
-                response.insert_header(("cookie", cookies));
+                said.insert(COOKIE, cookies.try_into()?);
             }
         }
         if dialect.removes_headers {
@@ -120,9 +128,9 @@ impl Wire {
             }
             let used = verdict.credentials.is_some_and(|credentials| credentials.in_authorization);
             let credential = if used { ", authorization" } else { "" };
-            response.insert_header((HEADERS_TO_REMOVE, format!("{}{absent}{credential}", self.aliases)));
+            said.insert(HEADERS_TO_REMOVE, format!("{}{absent}{credential}", self.aliases).try_into()?);
         }
-        response.finish()
+        Ok(response)
     }
 }
 

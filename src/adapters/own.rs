@@ -6,12 +6,12 @@
 
 mod words;
 
-use actix_web::{HttpRequest, web};
+use actix_web::HttpRequest;
 use askama::Template;
 use rand::{rand_core::UnwrapErr, rngs::SysRng};
 
 use super::{
-    headers::Incoming,
+    headers::{Incoming, PROXY_SECRET},
     nginx,
     record::Asked,
     reply::{Reply, STYLE},
@@ -64,9 +64,9 @@ struct Visit<'a> {
 }
 
 /// Answers requests that a proxy has sent on as they are, and describes like its checks.
-pub(super) async fn answer(request: &HttpRequest, wire: &web::Data<Wire>) -> Reply {
+pub(super) async fn answer(request: &HttpRequest, wire: &Wire) -> Reply {
     let incoming = Incoming::new(request);
-    let secret = incoming.optional("x-auth-proxy-secret").ok().flatten();
+    let secret = incoming.optional(&PROXY_SECRET).ok().flatten();
     let believed = wire.believe(incoming.peer(), secret.map(str::as_bytes));
     let described = believed.and_then(|()| nginx::describe(&incoming, wire));
     let request_id = wire.request_ids.next();

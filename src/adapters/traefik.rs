@@ -2,6 +2,8 @@
 //! any 2xx passes, anything else goes to the client as it is. Traefik can only remove or replace a whole `Cookie`, so the
 //! answer holds the cookies that may go on, for `authResponseHeaders`.
 
+use actix_web::http::header::HeaderName;
+
 use super::{
     Carries, Dialect,
     headers::Incoming,
@@ -9,6 +11,11 @@ use super::{
     wire::{Question, Wire},
 };
 use crate::domain::decision::Reason;
+
+static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+static X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+static X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 pub const DIALECT: Dialect = Dialect {
     name: "traefik",
@@ -22,11 +29,11 @@ pub const DIALECT: Dialect = Dialect {
 };
 
 pub(super) fn describe<'r>(incoming: &Incoming<'r>, wire: &Wire) -> Result<Question<'r>, Reason> {
-    incoming.protocol("x-forwarded-proto")?;
+    incoming.protocol(&X_FORWARDED_PROTO)?;
     Ok(Question {
-        method: incoming.required("x-forwarded-method")?,
-        target: incoming.required("x-forwarded-uri")?.as_bytes(),
-        host: incoming.required("x-forwarded-host")?,
+        method: incoming.required(&X_FORWARDED_METHOD)?,
+        target: incoming.required(&X_FORWARDED_URI)?.as_bytes(),
+        host: incoming.required(&X_FORWARDED_HOST)?,
         client: incoming.forwarded_for(&wire.trusted_proxies)?,
     })
 }

@@ -3,6 +3,7 @@
 use std::{
     borrow::Cow,
     net::IpAddr,
+    ops::Deref,
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -81,7 +82,11 @@ impl Wire {
     pub fn new(parts: WireParts) -> Self {
         let WireParts { gate, metrics, trusted_proxies, proxy_secret, outage, envoy_use_remote_address, names, realm, .. } = parts;
         let WireParts { directory, portal, hosts, .. } = parts;
-        let header_name = |name| HeaderName::try_from(name).unwrap_or_else(|_| panic!("`{name}` is no header name"));
+        // Static, or all workers would count the references to each name, on every answer.
+        let header_name = |name: &str| {
+            let checked = HeaderName::try_from(name).unwrap_or_else(|_| panic!("`{name}` is no header name"));
+            HeaderName::from_static(checked.as_str().to_owned().leak())
+        };
         let header_names = names.in_use().map(|(header, name)| (header, header_name(name))).collect();
         let challenges = Challenges::new(&realm);
         let aliases = alias_list(&names).join(", ");
@@ -130,16 +135,26 @@ pub struct Identity<'g> {
 }
 
 impl Identity<'_> {
+    /// What is said by one of a few words, known beforehand. `None` when there is nothing to say, or it is said otherwise.
+    #[must_use]
+    pub fn word(&self, header: IdentityHeader) -> Option<&'static str> {
+        let grant = &self.grant;
+        match header {
+            IdentityHeader::Kind => grant.kind().map(AccountKind::as_str),
+            IdentityHeader::Access => grant.access().map(Level::as_str),
+            IdentityHeader::Via => Some(grant.via().as_str()).filter(|_| grant.account().is_some() || grant.via() != Via::None),
+            _ => None,
+        }
+    }
+
     /// Empty when there is nothing to say.
     #[must_use]
     pub fn value(&self, header: IdentityHeader) -> Cow<'_, str> {
         let grant = &self.grant;
         let value = match header {
             IdentityHeader::Account => grant.account(),
-            IdentityHeader::Kind => grant.kind().map(AccountKind::as_str),
-            IdentityHeader::Site => return Cow::Owned(grant.site().unwrap_or_default()),
-            IdentityHeader::Access => grant.access().map(Level::as_str),
-            IdentityHeader::Via => Some(grant.via().as_str()).filter(|_| grant.account().is_some() || grant.via() != Via::None),
+            IdentityHeader::Site => return grant.site().unwrap_or_default(),
+            IdentityHeader::Kind | IdentityHeader::Access | IdentityHeader::Via => self.word(header),
             IdentityHeader::Credential => grant.credential(),
             IdentityHeader::Name => grant.name(),
             IdentityHeader::Email => grant.email(),
@@ -150,7 +165,21 @@ impl Identity<'_> {
     }
 }
 
-/// Ids for log lines: unique within a process and unlikely to meet another's. No secret.
+/// 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestId([u8; 16]);
+
+impl Deref for RequestId {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// Ids for log lines: unique within a process and unlikely to meet another's. No secret. All workers write here, so nothing
+/// that they only read lies beside it.
+#[repr(align(128))]
 pub struct RequestIds(AtomicU64);
 
 impl RequestIds {
@@ -159,7 +188,9 @@ impl RequestIds {
     }
 
     #[must_use]
-    pub fn next(&self) -> String {
-        format!("{:016x}", self.0.fetch_add(1, Ordering::Relaxed))
+    pub fn next(&self) -> RequestId {
+        let number = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let digit = |at: usize| (number[at / 2] >> (4 * (1 - at % 2))) & 15;
+        RequestId(std::array::from_fn(|at| b"0123456789abcdef"[usize::from(digit(at))]))
     }
 }

@@ -5,11 +5,12 @@ use std::{
     io,
     net::TcpListener,
     os::unix::net::UnixListener,
+    rc::Rc,
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use actix_web::{App, HttpResponse, HttpServer, dev::Server, middleware::from_fn, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::Server, http::Method, middleware::from_fn, web};
 use tracing_actix_web::TracingLogger;
 
 use super::{STOP_WITHIN, reached::ReachedStore};
@@ -38,15 +39,11 @@ pub(super) struct Health {
 
 /// `/auth/*`, and what operators and orchestrators ask. The span of a check is made where it is judged.
 pub(super) fn check(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: Option<UnixListener>) -> io::Result<Server> {
-    let wire = web::Data::from(wire.clone());
-    let health = web::Data::new(health.clone());
+    let (wire, health) = (wire.clone(), health.clone());
     let mut server = HttpServer::new(move || {
-        App::new()
-            .app_data(wire.clone())
-            .app_data(health.clone())
-            .configure(health_endpoints)
-            .service(web::resource("/metrics").route(web::get().to(metrics)).route(web::head().to(metrics)))
-            .default_service(web::to(adapters::answer))
+        // For each worker its own, or all of them would count the references to one, on every check.
+        let served = Rc::new((wire.clone(), web::Data::new(health.clone())));
+        App::new().default_service(web::to(move |request| answer_check(request, served.clone())))
     })
     .disable_signals()
     .shutdown_timeout(STOP_WITHIN.as_secs())
@@ -140,6 +137,20 @@ pub(super) fn control(state: ApiState, gate: Arc<Gate>, health: &Health, socket:
     Ok(server.run())
 }
 
+/// Whatever comes to the listener of the checks. Without a router, which would compare each check with every other path.
+async fn answer_check(request: HttpRequest, served: Rc<(Arc<Wire>, web::Data<Health>)>) -> HttpResponse {
+    let (wire, health) = &*served;
+    match request.path() {
+        "/healthz" | "/readyz" | "/metrics" if !matches!(*request.method(), Method::GET | Method::HEAD) => {
+            HttpResponse::MethodNotAllowed().finish()
+        }
+        "/healthz" => healthz().await,
+        "/readyz" => readyz(health.clone()).await,
+        "/metrics" => metrics(health),
+        _ => adapters::answer(&request, wire).await,
+    }
+}
+
 fn health_endpoints(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)))
@@ -157,7 +168,7 @@ async fn readyz(health: web::Data<Health>) -> HttpResponse {
     }
 }
 
-async fn metrics(health: web::Data<Health>) -> HttpResponse {
+fn metrics(health: &Health) -> HttpResponse {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     HttpResponse::Ok().content_type(content_type).body(health.metrics.render())
 }

@@ -65,7 +65,11 @@ impl Command {
                 let rules = loaded.policy.rules().len();
                 let plural = if rules == 1 { "rule" } else { "rules" };
                 if global.json {
-                    output::json(&json!({ "mistakes": [], "rules": rules, "warnings": warnings }));
+                    let mut found = json!({ "mistakes": [], "rules": rules });
+                    if live {
+                        found["warnings"] = json!(warnings);
+                    }
+                    output::json(&found);
                 } else {
                     output::say(&format!("no mistakes; {rules} {plural}{store}\n"));
                 }

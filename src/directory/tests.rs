@@ -1,5 +1,6 @@
 //! The rules of the directory, on the embedded store in a directory of its own.
 
+mod confirm;
 mod descent;
 mod guessing;
 mod leaks;

@@ -1,7 +1,7 @@
 //! The one place where a request is allowed. Total, synchronous, reads no clock. Every guard is a line here;
 //! a success can be rendered only from a [`Grant`], and a `Grant` is made nowhere else.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     access::{AccessRows, Level},
@@ -146,9 +146,11 @@ impl<'a> Grant<'a> {
 
     /// `shop`, or `1,3`.
     #[must_use]
-    pub fn site(&self) -> Option<String> {
-        let sites = self.who?.sites;
-        Some(sites.iter().map(|site| site.site.as_str()).collect::<Vec<_>>().join(","))
+    pub fn site(&self) -> Option<Cow<'a, str>> {
+        Some(match self.who?.sites {
+            [site] => Cow::Borrowed(site.site.as_str()),
+            sites => Cow::Owned(sites.iter().map(|site| site.site.as_str()).collect::<Vec<_>>().join(",")),
+        })
     }
 
     /// What the caller may do on the sites; the lowest over several.

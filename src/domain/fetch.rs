@@ -2,16 +2,16 @@
 //! page can write the first two, so they tell a page of ours from one of others. Where one is doubled, the reading that
 //! trusts least counts.
 
-use super::origin::Origin;
+use super::{origin::Origin, values::Values};
 
 /// The headers, each value as it came.
 #[derive(Clone, Debug, Default)]
 pub struct FetchHeaders<'a> {
-    site: Vec<&'a [u8]>,
-    mode: Vec<&'a [u8]>,
-    dest: Vec<&'a [u8]>,
-    origin: Vec<&'a [u8]>,
-    accept: Vec<&'a [u8]>,
+    site: Values<'a>,
+    mode: Values<'a>,
+    dest: Values<'a>,
+    origin: Values<'a>,
+    accept: Values<'a>,
     websocket: bool,
     ahead: bool,
 }

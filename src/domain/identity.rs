@@ -168,6 +168,12 @@ pub fn fold_header_name(name: &str) -> String {
     name.chars().map(fold).collect()
 }
 
+/// Whether a header's name is `own` when it is folded; `own` is so already.
+#[must_use]
+pub fn folds_into(name: &str, own: &str) -> bool {
+    name.chars().map(fold).eq(own.chars())
+}
+
 fn fold(c: char) -> char {
     if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }
 }

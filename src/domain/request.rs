@@ -7,9 +7,10 @@ use std::{borrow::Cow, net::IpAddr};
 use super::{
     decision::Reason,
     fetch::FetchHeaders,
-    identity::fold_header_name,
+    identity::folds_into,
     parameters::{Parameters, hex_pair},
     site::Host,
+    values::Values,
 };
 
 /// What an adapter found out about the request that its proxy asks about. Raw; nothing has been judged.
@@ -29,9 +30,9 @@ pub struct Described<'a> {
 /// The client's own headers that matter to a check, each value as it came.
 #[derive(Clone, Debug, Default)]
 pub struct ClientHeaders<'a> {
-    pub authorization: Vec<&'a [u8]>,
-    pub cookies: Vec<&'a [u8]>,
-    pub content_types: Vec<&'a [u8]>,
+    pub authorization: Values<'a>,
+    pub cookies: Values<'a>,
+    pub content_types: Values<'a>,
     /// The client's `Content-Length: 0`, where the dialect passes the client's own.
     pub known_empty: bool,
     /// `X-HTTP-Method-Override` and its kin.
@@ -46,9 +47,9 @@ impl<'a> ClientHeaders<'a> {
             "authorization" => self.authorization.push(value),
             "cookie" => self.cookies.push(value),
             "content-type" => self.content_types.push(value),
-            name if name.len() < 23 && matches!(name.as_bytes().first(), Some(b'x' | b'X')) => {
-                let folded = fold_header_name(name);
-                self.method_override |= matches!(&*folded, "x-http-method-override" | "x-http-method" | "x-method-override");
+            name if name.len() < 23 && is_like_an_override(name) => {
+                let overriding = ["x-http-method-override", "x-http-method", "x-method-override"];
+                self.method_override |= overriding.iter().any(|own| folds_into(name, own));
             }
             name => self.fetch.take(name, value),
         }
@@ -196,6 +197,12 @@ impl<'a> CheckRequest<'a> {
             _ => None,
         }
     }
+}
+
+/// Tells nearly all other headers at once.
+fn is_like_an_override(name: &str) -> bool {
+    let mut letters = name.chars();
+    matches!((letters.next(), letters.nth(1)), (Some('x' | 'X'), Some('h' | 'H' | 'm' | 'M')))
 }
 
 /// RFC 9110 5.6.2.

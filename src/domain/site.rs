@@ -74,10 +74,10 @@ impl Host {
     /// When it is no host: user information, lists, white space, an empty label, a port that is no port.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let invalid = || Invalid::new("host_malformed", "host", "a host is a name or an address, with or without a port");
-        let (host, port) = if text.starts_with('[') {
+        let (host, port): (Arc<str>, _) = if text.starts_with('[') {
             let end = text.find(']').ok_or_else(invalid)?;
             let address: std::net::Ipv6Addr = text[1..end].parse().map_err(|_| invalid())?;
-            (format!("[{address}]"), &text[end + 1..])
+            (format!("[{address}]").into(), &text[end + 1..])
         } else {
             let (name, port) = text.find(':').map_or((text, ""), |colon| text.split_at(colon));
             let name = name.strip_suffix('.').unwrap_or(name);
@@ -90,7 +90,8 @@ impl Host {
             if !name.split('.').all(label_is_valid) {
                 return Err(invalid());
             }
-            (name.to_ascii_lowercase(), port)
+            let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
+            (if is_lower { name.into() } else { name.to_ascii_lowercase().into() }, port)
         };
         let port_is_valid = match port.strip_prefix(':') {
             Some(digits) => {
@@ -100,7 +101,7 @@ impl Host {
             }
             None => port.is_empty(),
         };
-        if port_is_valid { Ok(Self(host.into())) } else { Err(invalid()) }
+        if port_is_valid { Ok(Self(host)) } else { Err(invalid()) }
     }
 
     #[must_use]

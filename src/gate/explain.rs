@@ -1,6 +1,8 @@
 //! A check told step by step, for people: how the request is read, what each rule says of it, what the
 //! credential is, and what follows. It decides nothing: the decision in it is the gate's.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::{Gate, Verdict};
@@ -52,7 +54,7 @@ impl Summary {
             rule: verdict.rule.map(str::to_owned),
             account: grant.and_then(super::super::domain::decide::Grant::account).map(str::to_owned),
             kind: grant.and_then(super::super::domain::decide::Grant::kind).map(super::super::domain::account::AccountKind::as_str),
-            site: grant.and_then(super::super::domain::decide::Grant::site),
+            site: grant.and_then(super::super::domain::decide::Grant::site).map(Cow::into_owned),
             access: grant.and_then(super::super::domain::decide::Grant::access).map(super::super::domain::access::Level::as_str),
             via: grant.map_or(presented, |grant| grant.via().as_str()),
             credential: grant.and_then(super::super::domain::decide::Grant::credential).map(str::to_owned),

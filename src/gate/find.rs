@@ -118,15 +118,30 @@ impl Gate {
         Ok(verified(Gathered { session: Some(session), ..gathered }))
     }
 
-    /// Looks up until everything is known, and reads in between.
+    /// Looks up until everything is known, and reads in between. Most often nothing has to be read.
     pub(super) async fn find(&self, search: &Search<'_>, asked: &SiteAsk<'_>) -> Result<(Gathered, Verification), StoreError> {
         let mut view = self.parts.records.view();
+        match self.look_up(search, asked, &mut view) {
+            Ok(found) => Ok(found),
+            Err(Stop::Failed(error)) => Err(error),
+            // Boxed, for every check's future would be as large as this.
+            Err(Stop::Missing) => Box::pin(self.find_by_reading(search, asked, view)).await,
+        }
+    }
+
+    async fn find_by_reading(
+        &self,
+        search: &Search<'_>,
+        asked: &SiteAsk<'_>,
+        mut view: View<'_>,
+    ) -> Result<(Gathered, Verification), StoreError> {
         loop {
+            view.fetch().await?;
             match self.look_up(search, asked, &mut view) {
                 Ok(found) if view.is_vouched() => return Ok(found),
                 Ok(_) => return Err(StoreError::transient("the store has not shown in time that it is in order")),
                 Err(Stop::Failed(error)) => return Err(error),
-                Err(Stop::Missing) => view.fetch().await?,
+                Err(Stop::Missing) => {}
             }
         }
     }

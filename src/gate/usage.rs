@@ -3,7 +3,6 @@
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher as _, RandomState},
     mem,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -30,7 +29,6 @@ type Shard = HashMap<TokenId, LastUse>;
 /// The last uses that are not written yet.
 pub struct Usage {
     shards: [Mutex<Shard>; SHARDS],
-    chance: RandomState,
     /// How many tokens one shard takes.
     per_shard: usize,
     filling: Notify,
@@ -44,13 +42,7 @@ impl Usage {
     }
 
     fn with_room_for(most: usize) -> Self {
-        Self {
-            shards: Default::default(),
-            chance: RandomState::new(),
-            per_shard: most.div_ceil(SHARDS),
-            filling: Notify::new(),
-            dropped: AtomicU64::new(0),
-        }
+        Self { shards: Default::default(), per_shard: most.div_ceil(SHARDS), filling: Notify::new(), dropped: AtomicU64::new(0) }
     }
 
     /// Takes note of a use. Where there is no more room it is dropped, and counted.
@@ -62,8 +54,9 @@ impl Usage {
 
     /// Of two uses the later one stays. With how many tokens there are in the shard, if this one is new.
     fn keep(&self, token: &TokenId, last: LastUse) -> Option<usize> {
-        let index = self.chance.hash_one(token) % SHARDS as u64;
-        let mut shard = lock(&self.shards[usize::try_from(index).unwrap_or_default()]);
+        // Ids are random, and only those come here that were made.
+        let sum: usize = token.as_str().bytes().map(usize::from).sum();
+        let mut shard = lock(&self.shards[sum % SHARDS]);
         if let Some(known) = shard.get_mut(token) {
             if last.at >= known.at {
                 *known = last;

@@ -1,13 +1,15 @@
-//! Redis 7 or Valkey, one server, RESP3.
+//! Redis 7 or Valkey, RESP3: one server, a master with sentinels, or a cluster.
 //!
-//! `link` holds the connections up and vouches for what it was told, with `tracking`, `canary` and `sequence`; `keys` spells
-//! the keys, `scripts` and `uses` hold what runs inside Redis, `errors` is the way from the driver's errors to ours. A record
-//! is a string of JSON there, an index a sorted set whose scores are all 0, so its order is that of the bytes, a trail a
+//! `link` holds the connections to a master up and vouches for what it was told, with `tracking`, `canary` and `sequence`;
+//! `routes` knows which link leads to which partition, `asking` sends commands along them. `keys` spells the keys, `scripts`
+//! and `uses` hold what runs inside Redis, `errors` is the way from the driver's errors to ours. A record is a string of JSON there, an index a sorted set whose scores are all 0, so its order is that of the bytes, a trail a
 //! stream. Of a record nothing but its `version` is read.
 //!
 //! A user of Redis needs the commands that the README names, for keys of the prefix: `CLIENT TRACKING` and the like are in
-//! `@connection`, `INFO` says which server it is and whether a master, `HMGET`, `HSETNX` and `HINCRBY` are for the sequence.
+//! `@connection`, `INFO` says which server it is and whether a master, `HMGET`, `HSETNX` and `HINCRBY` are for the sequence. In
+//! a cluster it needs `EXISTS`, `CLUSTER INFO` and `CLUSTER SLOTS` as well.
 
+mod asking;
 mod canary;
 mod connector;
 mod errors;
@@ -15,28 +17,37 @@ mod keys;
 mod link;
 mod live;
 mod options;
+mod place;
+mod routes;
 mod scripts;
 mod sequence;
+mod servers;
+mod slots;
 mod tracking;
 mod uses;
+mod wait;
 
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
-use redis::{Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo as _, RedisError, ServerErrorKind};
+use redis::{Cmd, FromRedisValue};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
 
 pub use self::options::{InvalidOptions, RedisOptions, WentBack};
 use self::{
+    asking::{Failure, Form},
     errors::{commit_error, store_error},
     keys::Keyspace,
-    link::{Link, Shared},
+    link::Shared,
+    place::{Place, Sentinels},
+    routes::Routes,
     scripts::{ChangeScripts, ENTRY_FIELD},
+    servers::Servers,
 };
 use super::{
     Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Partition, Step, Store, StoreError,
-    Stored, Trail,
+    Stored, Trail, Trouble,
     coherence::Listener,
     live::{Answer, Server},
 };
@@ -47,9 +58,10 @@ use crate::domain::{
 
 /// Records in Redis or Valkey.
 pub struct RedisStore {
+    /// Where it was said to be, without secrets.
     address: String,
     wait_replicas: u32,
-    link: Link,
+    routes: Routes,
     keys: Keyspace,
     scripts: ChangeScripts,
     coherence: Arc<Coherence>,
@@ -73,40 +85,31 @@ impl RedisStore {
     /// Outside a tokio runtime.
     pub fn new(options: &RedisOptions) -> Result<Self, InvalidOptions> {
         let keys = Keyspace::new(&options.prefix).ok_or(InvalidOptions::Prefix)?;
-        // The driver's own words may repeat the URL.
-        let info = options.url.expose_secret().into_connection_info().map_err(|_| InvalidOptions::Url)?;
-        let address = info.addr().clone();
+        let servers = Servers::parse(options.url.expose_secret()).ok_or(InvalidOptions::Url)?;
         let (coherence, listener) = (Arc::new(Coherence::unknown()), Listener::default());
-        let shared = Shared::new(options, info, keys.clone(), coherence.clone(), listener.clone());
-        let link = Link::start(Arc::new(shared), address.clone(), Partition::all().collect());
-        Ok(Self {
-            address: address.to_string(),
-            wait_replicas: options.wait_replicas,
-            link,
-            keys,
-            scripts: ChangeScripts::new(),
-            coherence,
-            listener,
-        })
+        let info = servers.info().clone();
+        let address = info.addr().to_string();
+        let shared = Arc::new(Shared::new(options, info.clone(), keys.clone(), coherence.clone(), listener.clone()));
+        let routes = match servers {
+            Servers::One(info) => Routes::to_one(shared, Place::Given(info.addr().clone())),
+            Servers::Sentinel(info, sentinels, service) => {
+                let sentinels = Sentinels::new(sentinels, service, info, options.timeout);
+                Routes::to_one(shared, Place::Asked(Arc::new(sentinels)))
+            }
+            Servers::Cluster(info, nodes) => Routes::to_cluster(shared, nodes, info),
+        };
+        Ok(Self { address, wait_replicas: options.wait_replicas, routes, keys, scripts: ChangeScripts::new(), coherence, listener })
     }
 
-    /// Sends a command once.
+    /// A server that is not reached, under the name that it was given.
+    fn away(&self, error: &StoreError) -> Server {
+        Server { address: self.address.clone(), answer: Answer::Away(error.to_string()) }
+    }
+
+    /// Asks something of the directory.
     async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, StoreError> {
-        self.link.connection().await?.ask(command).await.map_err(|error| store_error(&error))
-    }
-
-    async fn values(&self, keys: &[String]) -> Result<Vec<Option<Vec<u8>>>, StoreError> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut command = redis::cmd("MGET");
-        command.arg(keys);
-        let values: Vec<Option<Vec<u8>>> = self.ask(&command).await?;
-        if values.len() == keys.len() {
-            Ok(values)
-        } else {
-            Err(StoreError::permanent("Redis answered for another number of keys than it was asked for"))
-        }
+        let answer = self.routes.ask_at(Partition::DIRECTORY, false, |_| command.clone()).await?;
+        T::from_redis_value(answer.value).map_err(|error| store_error(&error.into()))
     }
 }
 
@@ -118,9 +121,14 @@ impl Store for RedisStore {
     }
 
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
-        let keys: Vec<String> = keys.iter().map(|key| self.keys.record(key)).collect();
-        let values = self.values(&keys).await?;
-        keys.iter().zip(values).map(|(key, value)| value.map(|value| stored(key, value)).transpose()).collect()
+        let names: Vec<_> = keys.iter().map(|key| (key.partition(), self.keys.record(key))).collect();
+        let values = self.routes.values(&names).await?;
+        for (key, (_, is_untold)) in keys.iter().zip(&values) {
+            if *is_untold {
+                self.listener.changed(key);
+            }
+        }
+        names.iter().zip(values).map(|((_, name), (value, _))| value.map(|value| stored(name, value)).transpose()).collect()
     }
 
     async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
@@ -142,19 +150,25 @@ impl Store for RedisStore {
             }
         }
         let script = self.scripts.of(&change);
-        let connection = self.link.connection().await?;
-        let mut answer: Result<(usize, String), RedisError> = connection.ask(&script.by_name(&self.keys, &change)).await;
-        if matches!(&answer, Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)) {
-            // Redis has restarted or was told to forget its scripts. It says so instead of running one, so this
-            // is still the first time that the change is tried.
-            answer = connection.ask(&script.in_full(&self.keys, &change)).await;
-        }
-        let (condition, without_entries) = answer.map_err(|error| commit_error(&error))?;
+        let command = |form| match form {
+            Form::Short => script.by_name(&self.keys, &change),
+            Form::Full => script.in_full(&self.keys, &change),
+        };
+        let answer = self.routes.ask_at(change.partition(), change.takes_away, command).await.map_err(Failure::of_change)?;
+        let (condition, without_entries) =
+            <(usize, String)>::from_redis_value(answer.value).map_err(|e| commit_error(&e.into()))?;
         if !without_entries.is_empty() {
             let error = without_entries;
             tracing::error!(error, "the audit trail cannot be written; a change that takes rights away goes on without it");
         }
-        let Some(condition) = condition.checked_sub(1) else { return Ok(()) };
+        let Some(condition) = condition.checked_sub(1) else {
+            return if answer.is_confirmed {
+                Ok(())
+            } else {
+                let message = "Redis: the change was applied, and fewer replicas than store.wait_replicas have confirmed that";
+                Err(StoreError::transient(message).with(Trouble::Unconfirmed).into())
+            };
+        };
         let Change { mut expect, mut counts, .. } = change;
         if condition < expect.len() {
             return Err(CommitError::Conflict(expect.swap_remove(condition).0));
@@ -209,30 +223,20 @@ impl Store for RedisStore {
     }
 
     async fn note_uses(&self, uses: &[(TokenId, LastUse)]) -> Result<(), StoreError> {
-        if uses.is_empty() {
-            return Ok(());
-        }
-        let answers = self.link.connection().await?.ask_all(uses::note(&self.keys, uses)).await;
-        let first_error = answers.and_then(|answers| answers.into_iter().try_for_each(|answer| answer.map(drop)));
-        first_error.map_err(|error| store_error(&error))
+        let note = |(token, last): &(TokenId, LastUse)| (Partition::of_id(token.as_str()), uses::note(&self.keys, token, last));
+        self.routes.tell_each(&uses.iter().map(note).collect::<Vec<_>>()).await
     }
 
     async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
-        let keys: Vec<String> = tokens.iter().map(|token| self.keys.last_use(token)).collect();
-        let values = self.values(&keys).await?;
-        keys.iter().zip(values).map(|(key, value)| value.map(|value| uses::read(key, &value)).transpose()).collect()
+        let name = |token: &TokenId| (Partition::of_id(token.as_str()), self.keys.last_use(token));
+        let names: Vec<_> = tokens.iter().map(name).collect();
+        let values = self.routes.values(&names).await?;
+        names.iter().zip(values).map(|((_, name), (value, _))| value.map(|value| uses::read(name, &value)).transpose()).collect()
     }
 
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
-        if tokens.is_empty() {
-            return Ok(());
-        }
-        let mut command = redis::cmd("DEL");
-        for token in tokens {
-            command.arg(self.keys.last_use(token));
-        }
-        let _gone: u64 = self.ask(&command).await?;
-        Ok(())
+        let forget = |token: &TokenId| (Partition::of_id(token.as_str()), redis::cmd("DEL").arg(self.keys.last_use(token)).take());
+        self.routes.tell_each(&tokens.iter().map(forget).collect::<Vec<_>>()).await
     }
 
     /// Redis does it by itself.
@@ -241,15 +245,29 @@ impl Store for RedisStore {
     }
 
     async fn live(&self) -> Live {
-        let answer = match self.link.connection().await {
-            Ok(connection) => live::answer(connection.ask(&live::question()).await),
-            Err(error) => Answer::Away(error.to_string()),
-        };
-        Live { kind: "redis", wait_replicas: self.wait_replicas, servers: vec![Server { address: self.address.clone(), answer }] }
+        let mut servers = Vec::new();
+        match self.routes.table().await {
+            Ok(table) => {
+                for link in table.links() {
+                    servers.push(match link.connection().await {
+                        Ok(connection) => {
+                            let answer = live::answer(connection.ask(&live::question()).await);
+                            Server { address: connection.address().to_string(), answer }
+                        }
+                        Err(error) => self.away(&error),
+                    });
+                }
+            }
+            Err(error) => servers.push(self.away(&error)),
+        }
+        Live { kind: "redis", wait_replicas: self.wait_replicas, servers }
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.ask(&redis::cmd("PING")).await
+        for link in self.routes.table().await?.links() {
+            let _pong: String = link.connection().await?.ask(&redis::cmd("PING")).await.map_err(|error| store_error(&error))?;
+        }
+        Ok(())
     }
 }
 

@@ -2,8 +2,9 @@
 //! the records, index members, events and last uses that the directory would write.
 //! `tests/bench/directory` compares what is filled with what the service makes.
 //!
-//! `fill redis://… | DIRECTORY  KEY-FILE ACCOUNTS CREATOR` prints a line for each account, in the order of the logins
-//! `client-0`, `client-1` …: its id and those of its tokens.
+//! `fill redis://… | DIRECTORY  KEY-FILE ACCOUNTS CREATOR [SITE]` prints a line for each account, in the order of the logins
+//! `client-0`, `client-1` …: its id and those of its tokens. With a SITE that is there, each account may write on it, of
+//! which no event tells, and the tokens themselves are printed.
 
 use std::{error::Error, fs, io::Write as _, net::Ipv4Addr, path::Path, sync::Arc, time::Duration};
 
@@ -14,13 +15,15 @@ use keygate::{
         shown::{AccountView, TokenView},
     },
     domain::{
+        access::{AccessRows, Level, SiteLevel},
         account::{Account, AccountKind, Format},
         event::{Action, By, Event},
         id::AccountId,
         key::ServerKeys,
+        site::{Site, SiteName},
         text::Login,
         time::Timestamp,
-        token::{Ceiling, JudgedToken, LastUse, Token, TokenId, TokenKind, TokenPrefix, TokenPrefixes, TokenState, Warned},
+        token::{Ceiling, JudgedToken, LastUse, Minted, Token, TokenId, TokenKind, TokenPrefix, TokenPrefixes, TokenState, Warned},
     },
     store::{
         Change, Entry, Index, Key, Record as _, Step, Store,
@@ -45,8 +48,10 @@ type Failure = Box<dyn Error + Send + Sync>;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [store, key_file, accounts, creator] = &arguments[..] else {
-        return Err("usage: fill REDIS-URL|DIRECTORY KEY-FILE ACCOUNTS CREATOR".into());
+    let (store, key_file, accounts, creator, site) = match &arguments[..] {
+        [store, key_file, accounts, creator] => (store, key_file, accounts, creator, None),
+        [store, key_file, accounts, creator, site] => (store, key_file, accounts, creator, Some(site)),
+        _ => return Err("usage: fill REDIS-URL|DIRECTORY KEY-FILE ACCOUNTS CREATOR [SITE]".into()),
     };
     let (store, at_once): (Arc<dyn Store>, _) = if store.starts_with("redis://") {
         (Arc::new(RedisStore::new(&RedisOptions::at(store.as_str(), PATIENCE))?), AT_ONCE_IN_REDIS)
@@ -58,6 +63,10 @@ async fn main() -> Result<(), Failure> {
         prefixes: TokenPrefixes::new(vec![TokenPrefix::parse("kg")?]).ok_or("no prefix")?,
         now: SystemClock.now(),
         by: By { account: Some(creator.clone()), ..By::default() },
+        site: match site {
+            Some(site) => Some(read_site(&*store, SiteName::parse(site)?).await?),
+            None => None,
+        },
     };
     let numbers: Vec<usize> = (0..accounts.parse()?).collect();
     let mut out = std::io::stdout().lock();
@@ -70,6 +79,12 @@ async fn main() -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+async fn read_site(store: &dyn Store, name: SiteName) -> Result<Site, Failure> {
+    let key = Key::Site(name);
+    let stored = store.read(std::slice::from_ref(&key)).await?.pop().flatten().ok_or("there is no such site")?;
+    Ok(Site::decode(&key, &stored)?)
 }
 
 /// Some accounts with all that is theirs.
@@ -85,6 +100,7 @@ struct Maker {
     prefixes: TokenPrefixes,
     now: Timestamp,
     by: By,
+    site: Option<Site>,
 }
 
 impl Maker {
@@ -94,9 +110,16 @@ impl Maker {
             let account = self.account(*number)?;
             let mut line = account.id.to_string();
             self.add_account(&mut part.change, &account)?;
+            if let Some(site) = &self.site {
+                add_access(&mut part.change, &account, site)?;
+            }
             for number in 0..TOKENS_EACH {
-                let token = self.token(&account, number)?;
-                line = format!("{line} {}", token.id);
+                let minted = self.prefixes.mint(TokenKind::Service, &self.keys, &mut UnwrapErr(SysRng));
+                line = match &self.site {
+                    None => format!("{line} {}", minted.id),
+                    Some(_) => format!("{line} {}", minted.text.expose_secret()),
+                };
+                let token = self.token(&account, minted, number)?;
                 part.uses.push((token.id.clone(), LastUse { at: self.now, address: Some(Ipv4Addr::new(192, 0, 2, 7).into()) }));
                 self.add_token(&mut part.change, &account, token)?;
             }
@@ -117,8 +140,7 @@ impl Maker {
         })
     }
 
-    fn token(&self, account: &Account, number: usize) -> Result<Token, Failure> {
-        let minted = self.prefixes.mint(TokenKind::Service, &self.keys, &mut UnwrapErr(SysRng));
+    fn token(&self, account: &Account, minted: Minted, number: usize) -> Result<Token, Failure> {
         Ok(Token {
             judged: JudgedToken {
                 v: Format,
@@ -175,6 +197,14 @@ impl Maker {
         let event = Event { request_id: Some("0123456789abcdef".to_owned()), ..event };
         Ok(Entry { at: self.now, json: serde_json::to_string(&event)? })
     }
+}
+
+fn add_access(change: &mut Change, account: &Account, site: &Site) -> Result<(), Failure> {
+    let level = SiteLevel { site: site.site.clone(), level: Level::Write };
+    let rows = AccessRows { v: Format, account: account.id.clone(), rows: [(site.id.clone(), level)].into(), version: 1 };
+    change.steps.push(Step::Put(Key::Access(account.id.clone()), rows.encode()?));
+    change.steps.push(Step::AddTo(Index::AccessOn(site.id.clone()), account.id.to_string()));
+    Ok(())
 }
 
 fn place(step: &Step) -> (String, String) {

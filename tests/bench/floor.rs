@@ -6,13 +6,12 @@
 //! `floor check HTTP-ADDRESS GRPC-ADDRESS` stands in for Keygate, `floor upstream ADDRESS` for the application
 //! behind a proxy.
 
+mod always;
+
 use std::{io, net::TcpListener, thread, time::Duration};
 
-use actix_web::{
-    App, HttpResponse, HttpServer,
-    http::header::{HeaderName, HeaderValue},
-    web,
-};
+use actix_web::{App, HttpResponse, HttpServer, web};
+use always::{IDENTITY, allow};
 use envoy_types::pb::{
     envoy::{
         config::core::v3::{HeaderValue as ProtoValue, HeaderValueOption, header_value_option::HeaderAppendAction},
@@ -25,19 +24,6 @@ use envoy_types::pb::{
     google::rpc,
 };
 use tonic::{Request, Response, Status, transport::server::TcpIncoming};
-
-/// What Keygate says of the benchmark's callers, who have neither name nor e-mail address.
-const IDENTITY: [(&str, &str); 9] = [
-    ("x-auth-account", "client-42"),
-    ("x-auth-kind", "service"),
-    ("x-auth-site", "shop"),
-    ("x-auth-access", "write"),
-    ("x-auth-via", "bearer"),
-    ("x-auth-credential", "AbCdEfGh0123"),
-    ("x-auth-name", ""),
-    ("x-auth-email", ""),
-    ("x-auth-request-id", "0123456789abcdef"),
-];
 
 /// As on Keygate's listeners.
 const KEEP_ALIVE: Duration = Duration::from_mins(2);
@@ -60,15 +46,6 @@ fn main() -> io::Result<()> {
         }
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "usage: floor check HTTP GRPC | floor upstream HTTP")),
     }
-}
-
-async fn allow() -> HttpResponse {
-    let mut response = HttpResponse::Ok();
-    response.insert_header((HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store")));
-    for (name, value) in IDENTITY {
-        response.insert_header((HeaderName::from_static(name), HeaderValue::from_static(value)));
-    }
-    response.finish()
 }
 
 async fn page() -> HttpResponse {

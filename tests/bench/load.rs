@@ -6,10 +6,13 @@
 //! `load grpc ADDRESS TOKENS SECONDS RATE` does the same for `Authorization/Check`; with the rate 0 each stream
 //! asks again as soon as it was answered.
 //!
+//! Every answer must be an allow. `load any …` is `load http …` for which every answer will do, and says how many there were of
+//! each status; `load timeline …` says besides how many there were in each tenth of a second, by the time at which they came.
+//!
 //! REQUESTS holds whole HTTP requests, each ended by a NUL; TOKENS one token a line. Both are gone through in a circle.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     error::Error,
     fs,
     io::{self, Read, Write},
@@ -50,15 +53,25 @@ type Failure = Box<dyn Error + Send + Sync>;
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [kind, address, file, seconds, rate] = &arguments[..] else {
-        return Err("usage: load http|grpc ADDRESS FILE SECONDS RATE".into());
+        return Err("usage: load http|any|timeline|grpc ADDRESS FILE SECONDS RATE".into());
     };
     let lasting = Duration::from_secs_f64(seconds.parse()?);
     let plan = Plan { start: Instant::now(), lasting, rate: rate.parse()? };
     match kind.as_str() {
-        "http" => over_http(address.parse()?, &fs::read(file)?, plan),
+        "http" => over_http(address.parse()?, &fs::read(file)?, plan, Wanted::Allows),
+        "any" => over_http(address.parse()?, &fs::read(file)?, plan, Wanted::Any),
+        "timeline" => over_http(address.parse()?, &fs::read(file)?, plan, Wanted::Timeline),
         "grpc" => over_grpc(address, &fs::read_to_string(file)?, plan),
-        other => Err(format!("`{other}` is neither http nor grpc").into()),
+        other => Err(format!("`{other}` is none of http, any, timeline and grpc").into()),
     }
+}
+
+/// What is asked for over HTTP.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Allows,
+    Any,
+    Timeline,
 }
 
 /// When to send, and what counts.
@@ -87,27 +100,53 @@ impl Plan {
     }
 }
 
-/// Latencies in nanoseconds of all that counts.
+/// All that counts: latencies in nanoseconds, and of each tenth of a second how many answers there were by status.
 #[derive(Default)]
-struct Answers(Vec<u64>);
+struct Answers {
+    latencies: Vec<u64>,
+    tenths: BTreeMap<u64, BTreeMap<u16, u64>>,
+}
 
 impl Answers {
-    fn add(&mut self, plan: &Plan, intended: Instant) {
+    fn add(&mut self, plan: &Plan, intended: Instant, status: u16) {
         if plan.counts(intended) {
-            self.0.push(u64::try_from(intended.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            self.latencies.push(u64::try_from(intended.elapsed().as_nanos()).unwrap_or(u64::MAX));
+            let tenth = u64::try_from(plan.start.elapsed().as_millis() / 100).unwrap_or(u64::MAX);
+            *self.tenths.entry(tenth).or_default().entry(status).or_default() += 1;
         }
     }
 
-    fn report(mut self, plan: &Plan) {
-        self.0.sort_unstable();
+    fn extend(&mut self, others: Self) {
+        self.latencies.extend(others.latencies);
+        for (tenth, counts) in others.tenths {
+            let all = self.tenths.entry(tenth).or_default();
+            for (status, count) in counts {
+                *all.entry(status).or_default() += count;
+            }
+        }
+    }
+
+    fn report(mut self, plan: &Plan, wanted: Wanted) {
+        let latencies = &mut self.latencies;
+        latencies.sort_unstable();
         let permille = |part: usize| {
-            let index = (self.0.len() * part / 1000).min(self.0.len().saturating_sub(1));
-            self.0.get(index).copied().unwrap_or_default()
+            let index = (latencies.len() * part / 1000).min(latencies.len().saturating_sub(1));
+            latencies.get(index).copied().unwrap_or_default()
         };
-        let line = serde_json::json!({
-            "count": self.0.len(), "seconds": plan.lasting.as_secs_f64(),
-            "p50_ns": permille(500), "p99_ns": permille(990), "p999_ns": permille(999), "max_ns": self.0.last(),
+        let mut line = serde_json::json!({
+            "count": latencies.len(), "seconds": plan.lasting.as_secs_f64(),
+            "p50_ns": permille(500), "p99_ns": permille(990), "p999_ns": permille(999), "max_ns": latencies.last(),
         });
+        if wanted != Wanted::Allows {
+            let mut by_status = BTreeMap::<u16, u64>::new();
+            for (status, count) in self.tenths.values().flatten() {
+                *by_status.entry(*status).or_default() += count;
+            }
+            line["by_status"] = serde_json::json!(by_status);
+        }
+        if wanted == Wanted::Timeline {
+            line["tenths"] = serde_json::json!(self.tenths);
+        }
         println!("{line}");
     }
 }
@@ -125,31 +164,34 @@ fn sleep_until(time: Instant) {
     }
 }
 
-fn over_http(address: SocketAddr, requests: &[u8], plan: Plan) -> Result<(), Failure> {
+fn over_http(address: SocketAddr, requests: &[u8], plan: Plan, wanted: Wanted) -> Result<(), Failure> {
     let requests: Vec<&[u8]> = requests.split(|byte| *byte == 0).filter(|request| !request.is_empty()).collect();
     let answers = thread::scope(|scope| {
         let requests = &requests;
-        let ask = |first| move || ask_http(address, requests, &plan, first);
+        let ask = |first| move || ask_http(address, requests, &plan, first, wanted);
         let threads: Vec<_> = (0..HTTP_CONNECTIONS).map(|first| scope.spawn(ask(first))).collect();
         threads.into_iter().try_fold(Answers::default(), |mut all, thread| {
-            all.0.extend(thread.join().map_err(|_| "a thread panicked")??.0);
+            all.extend(thread.join().map_err(|_| "a thread panicked")??);
             Ok::<_, Failure>(all)
         })
     })?;
-    answers.report(&plan);
+    answers.report(&plan, wanted);
     Ok(())
 }
 
 /// One connection: every request whose number is `first` modulo the number of connections.
-fn ask_http(address: SocketAddr, requests: &[&[u8]], plan: &Plan, first: u32) -> Result<Answers, Failure> {
+fn ask_http(address: SocketAddr, requests: &[&[u8]], plan: &Plan, first: u32, wanted: Wanted) -> Result<Answers, Failure> {
     wake_on_time()?;
     let mut answers = Answers::default();
     let mut connection = Connection::open(address)?;
     for number in (first..).step_by(HTTP_CONNECTIONS as usize) {
         let Some(intended) = plan.at(number) else { break };
         sleep_until(intended);
-        let stays_open = connection.ask(requests[number as usize % requests.len()])?;
-        answers.add(plan, intended);
+        let Answer { status, stays_open } = connection.ask(requests[number as usize % requests.len()])?;
+        if wanted == Wanted::Allows && status != 200 {
+            return Err(format!("not a 200: {status}").into());
+        }
+        answers.add(plan, intended, status);
         if intended.elapsed() > PATIENCE {
             return Err("the server cannot keep up with this rate".into());
         }
@@ -158,6 +200,12 @@ fn ask_http(address: SocketAddr, requests: &[&[u8]], plan: &Plan, first: u32) ->
         }
     }
     Ok(answers)
+}
+
+struct Answer {
+    status: u16,
+    /// Whether the connection can be used again.
+    stays_open: bool,
 }
 
 struct Connection {
@@ -173,8 +221,8 @@ impl Connection {
         Ok(Self { stream, buffer: vec![0; 16 * 1024] })
     }
 
-    /// Sends a request and reads the whole answer, which must be 200. Says whether the connection can be used again.
-    fn ask(&mut self, request: &[u8]) -> Result<bool, Failure> {
+    /// Sends a request and reads the whole answer.
+    fn ask(&mut self, request: &[u8]) -> Result<Answer, Failure> {
         self.stream.write_all(request)?;
         let mut filled = 0;
         loop {
@@ -187,12 +235,11 @@ impl Connection {
                     let pair = head.lines().filter_map(|line| line.split_once(':'));
                     { pair }.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
                 };
-                if !head.starts_with("HTTP/1.1 200 ") {
-                    return Err(format!("not a 200: {head}").into());
-                }
+                let status = head.split(' ').nth(1).ok_or("an answer without a status")?.parse()?;
                 let length: usize = header("content-length").ok_or("an answer without a length")?.parse()?;
                 if filled >= end + 4 + length {
-                    return Ok(!header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")));
+                    let stays_open = !header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+                    return Ok(Answer { status, stays_open });
                 }
             }
             if read == 0 {
@@ -247,14 +294,14 @@ async fn at_a_rate(
         for outcome in outcomes {
             let (intended, answered) = outcome?;
             if plan.counts(intended) {
-                answers.0.push(u64::try_from((answered - intended).as_nanos())?);
+                answers.latencies.push(u64::try_from((answered - intended).as_nanos())?);
             }
         }
         Ok(answers)
     };
     let gathered = tokio::task::spawn_blocking(gather).await??;
     metronome.join().map_err(|_| "the metronome panicked")??;
-    gathered.report(&plan);
+    gathered.report(&plan, Wanted::Allows);
     Ok(())
 }
 
@@ -272,14 +319,14 @@ async fn one_after_another(
                 let number = usize::try_from(next.fetch_add(1, Ordering::Relaxed))?;
                 let sent = Instant::now();
                 ask_grpc(client.clone(), &questions[number % questions.len()]).await?;
-                answers.add(&plan, sent);
+                answers.add(&plan, sent, 200);
             }
             Ok::<_, Failure>(answers)
         })
     });
     let mut all = Answers::default();
     for stream in streams.collect::<Vec<_>>() {
-        all.0.extend(stream.await??.0);
+        all.extend(stream.await??);
     }
     // With what warmed up: the processor time was spent on all of it.
     println!("{}", serde_json::json!({ "count": next.load(Ordering::Relaxed), "seconds": (plan.lasting + WARM_UP).as_secs_f64() }));

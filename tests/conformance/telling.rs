@@ -22,9 +22,9 @@ use crate::support::redis::{Program, Server};
 
 /// Hears what it is told, and forgets nothing.
 #[derive(Default)]
-struct Heard {
+pub struct Heard {
     changed: Mutex<Vec<Key>>,
-    lost: Mutex<Vec<Partition>>,
+    pub lost: Mutex<Vec<Partition>>,
 }
 
 impl Memory for Heard {
@@ -38,35 +38,38 @@ impl Memory for Heard {
 }
 
 impl Heard {
-    fn of(store: &dyn Store) -> (Arc<Self>, Arc<Coherence>) {
+    pub fn of(store: &dyn Store) -> (Arc<Self>, Arc<Coherence>) {
         let heard = Arc::new(Self::default());
         let coherence = store.tell(heard.clone());
         (heard, coherence)
     }
 
-    fn has(&self, key: &Key) -> bool {
+    pub fn has(&self, key: &Key) -> bool {
         self.changed.lock().unwrap().contains(key)
     }
 
-    fn has_lost_all(&self) -> bool {
+    pub fn has_lost_all(&self) -> bool {
         let lost = self.lost.lock().unwrap();
         Partition::all().all(|partition| lost.contains(&partition))
     }
 
-    fn forget(&self) {
+    pub fn forget(&self) {
         self.changed.lock().unwrap().clear();
         self.lost.lock().unwrap().clear();
     }
 }
 
-async fn until(what: impl Fn() -> bool) {
-    while !what() {
-        tokio::task::yield_now().await;
-    }
+pub async fn until(what: impl Fn() -> bool) {
+    let looks = async {
+        while !what() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_mins(1), looks).await.is_ok(), "gave up waiting");
 }
 
 /// Until the store vouches for all that was acknowledged before now.
-async fn until_verified(coherence: &Coherence) {
+pub async fn until_verified(coherence: &Coherence) {
     let now = BootTime::now();
     until(|| Partition::all().all(|partition| coherence.verified_at(partition) >= now)).await;
 }

@@ -3,6 +3,7 @@
 use std::{
     env,
     fmt::Write as _,
+    fs,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
@@ -90,6 +91,21 @@ impl Server {
         Self { program, port, arguments, child: Some(child), directory }
     }
 
+    /// A sentinel, with these lines in its configuration, which it rewrites as it learns.
+    pub fn sentinel(program: Program, configuration: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("sentinel.conf");
+        fs::write(&file, configuration).unwrap();
+        let arguments = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
+        let (port, child) = (0..20)
+            .find_map(|_| {
+                let port = free_port();
+                launch(program, port, &arguments, directory.path()).map(|child| (port, child))
+            })
+            .unwrap_or_else(|| panic!("a sentinel of {} did not start on any port", program.name()));
+        Self { program, port, arguments, child: Some(child), directory }
+    }
+
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -101,6 +117,10 @@ impl Server {
 
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
     }
 
     /// Ends it at once (SIGKILL), and with it all it knows.
@@ -149,6 +169,22 @@ impl Server {
         String::from_utf8(text).unwrap()
     }
 
+    /// Sends one command whose answer is a list of texts.
+    pub fn list(&self, words: &[&str]) -> Vec<String> {
+        let mut answer = ask(self.port, words).unwrap().lines().map(Result::unwrap);
+        let first = answer.next().unwrap();
+        let count: usize = first.strip_prefix('*').unwrap_or_else(|| panic!("{words:?}: {first}")).parse().unwrap();
+        // Each text is a line with its length, and a line.
+        (0..count).map(|_| answer.nth(1).unwrap()).collect()
+    }
+
+    /// What it says of itself under this name in `INFO`, or in what another command answers in the same form.
+    pub fn says(&self, command: &[&str], name: &str) -> String {
+        let text = self.text(command);
+        let lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines.filter(|(key, _)| *key == name).map(|(_, value)| value.trim().to_owned()).next().unwrap_or_default()
+    }
+
     /// Ends the connections that are told of changes, and no others.
     pub fn kill_tracking(&self) {
         let list = self.text(&["CLIENT", "LIST"]);
@@ -165,25 +201,29 @@ impl Drop for Server {
     }
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// `None` when it ends before it accepts connections.
 fn launch(program: Program, port: u16, arguments: &[String], directory: &Path) -> Option<Child> {
-    let mut child = Command::new(program.find())
-        .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"])
-        .arg("--dir")
-        .arg(directory)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let is_sentinel = arguments.iter().any(|argument| argument == "--sentinel");
+    let mut command_line = Command::new(program.find());
+    // A file of its own comes first.
+    if is_sentinel {
+        command_line.args(arguments).args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--daemonize", "no"]);
+    } else {
+        let usual = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--daemonize", "no"];
+        command_line.args(["--port", &port.to_string()]).args(usual).arg("--dir").arg(directory).args(arguments);
+    }
+    let mut child = command_line.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     // It says when it is ready, so nobody has to ask again and again.
     let mut log = BufReader::new(child.stdout.take().expect("its output is a pipe"));
-    let ready = log.by_ref().lines().map_while(Result::ok).any(|line| line.contains("Ready to accept connections"));
+    let ready = log
+        .by_ref()
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.contains("Ready to accept connections") || line.contains("Sentinel ID is"));
     if !ready || command(port, &["PING"]).is_err() {
         child.kill().unwrap();
         child.wait().unwrap();

@@ -54,7 +54,7 @@ impl Shop {
     pub fn furnish(keygate: Keygate) -> Self {
         keygate.must(&["site", "create", "shop"]);
         keygate.must(&["account", "create", "robot", "--service"]);
-        keygate.must(&["access", "set", "robot", "shop", "write"]);
+        keygate.must(&["access", "set", "robot", "shop", "write", "--no-wait"]);
         let token = keygate.must(&["token", "create", "robot", "--name", "robot"]);
         Self { keygate, token }
     }

@@ -6,6 +6,7 @@
 //! ```text
 //! <prefix>r:{tag}:…   records, and nothing else: this literal prefix is what Redis tells of
 //! <prefix>c:{n}…      canaries, of which it tells too
+//! <prefix>n:{tag}     nothing, ever
 //! <prefix>m:{tag}     the sequence of a partition: how often something was taken away there
 //! <prefix>i:{d}:…  <prefix>a:{d}:…  <prefix>u:{tag}:…   indexes, trails, last uses
 //! ```
@@ -60,6 +61,11 @@ impl Keyspace {
     /// Any tag will do, so it is a number.
     pub(super) fn canary(&self, tag: u32, name: impl fmt::Display) -> String {
         format!("{}c:{{{tag}}}{name}", self.prefix)
+    }
+
+    /// Where a partition lies, a key that there never is.
+    pub(super) fn never(&self, partition: Partition) -> String {
+        format!("{}n:{{{}}}", self.prefix, Tag(partition))
     }
 
     pub(super) fn sequence(&self, partition: Partition) -> String {

@@ -4,45 +4,41 @@
 //! acknowledged, then the memory forgets, then commands may go, then canaries count. At the first sign of a loss nothing is
 //! vouched for, and both are dropped.
 
-use std::{
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::Duration,
-};
+mod keeper;
+
+use std::{sync::Arc, time::Duration};
 
 use redis::{
-    ConnectionAddr, ConnectionInfo, Pipeline, PushInfo, PushKind, RedisError, RedisResult, Value, aio::MultiplexedConnection,
+    Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, Pipeline, PushInfo, RedisError, RedisResult, Value,
+    aio::MultiplexedConnection,
 };
 use tokio::{
-    sync::{
-        mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-        watch,
-    },
-    task::{JoinHandle, JoinSet},
-    time::{Instant, sleep, sleep_until, timeout},
+    sync::{Notify, mpsc::UnboundedSender, watch},
+    task::JoinHandle,
+    time::timeout,
 };
 
+use self::keeper::Keeper;
 use super::{
-    canary::{Canaries, Findings},
     connector::Connector,
-    errors::{ends_the_link, store_error},
+    errors::ends_the_link,
     keys::Keyspace,
     options::{RedisOptions, WentBack},
+    place::Place,
     sequence::Sequences,
-    tracking::Told,
+    slots::Slots,
+    wait::Wait,
 };
-use crate::{
-    clock::BootTime,
-    store::{Coherence, Partition, StoreError, coherence::Listener},
-};
-
-/// After so long without a word, silent connections are given up: longer than Redis takes for what it does in one go.
-const SILENCE: Duration = Duration::from_secs(3);
+use crate::store::{Coherence, Partition, StoreError, coherence::Listener};
 
 /// What all links of a store share.
 pub(super) struct Shared {
-    connector: Connector,
+    pub(super) connector: Connector,
+    pub(super) timeout: Duration,
+    /// Somebody has reason to think that masters are not where they were.
+    pub(super) doubt: Notify,
+    pub(super) wait_replicas: u32,
     keys: Keyspace,
-    timeout: Duration,
     /// From one canary to the next.
     interval: Duration,
     canary_ttl: Duration,
@@ -63,8 +59,10 @@ impl Shared {
     ) -> Self {
         Self {
             connector: Connector::new(info, options.timeout),
-            keys,
             timeout: options.timeout,
+            doubt: Notify::new(),
+            wait_replicas: options.wait_replicas,
+            keys,
             interval: (options.max_staleness / 10).max(Duration::from_millis(5)),
             canary_ttl: (options.max_staleness * 10).max(Duration::from_secs(1)),
             went_back: options.went_back,
@@ -75,10 +73,17 @@ impl Shared {
     }
 }
 
+impl Shared {
+    pub(super) fn wait(&self) -> Wait {
+        Wait::new(self.wait_replicas, self.timeout)
+    }
+}
+
 /// One master, for who has something to ask of it.
 pub(super) struct Link {
     state: watch::Receiver<State>,
-    timeout: Duration,
+    shared: Arc<Shared>,
+    partitions: Vec<Partition>,
     task: JoinHandle<()>,
 }
 
@@ -94,7 +99,11 @@ enum State {
 /// The way of commands to a master.
 #[derive(Clone)]
 pub(super) struct Connection {
+    address: Arc<ConnectionAddr>,
     commands: MultiplexedConnection,
+    /// For what takes rights away, where replicas have to confirm it.
+    waiting: Option<MultiplexedConnection>,
+    wait: Wait,
     events: UnboundedSender<Event>,
 }
 
@@ -106,23 +115,37 @@ enum Event {
 }
 
 impl Link {
-    /// Stays up, or tries to be, until it is dropped. Belongs to the runtime in which this is called.
-    pub(super) fn start(shared: Arc<Shared>, address: ConnectionAddr, partitions: Vec<Partition>) -> Self {
+    /// Stays up, or tries to be, until it is dropped. Belongs to the runtime in which this is called. Of a master of a
+    /// cluster, `slots` are those it owns.
+    pub(super) fn start(shared: Arc<Shared>, place: Place, partitions: Vec<Partition>, slots: Option<Slots>) -> Self {
         let (publish, state) = watch::channel(State::Connecting);
-        let timeout = shared.timeout;
-        let keeper = Keeper { shared, address, partitions, publish };
-        Self { state, timeout, task: tokio::spawn(keeper.keep()) }
+        let keeper = Keeper { shared: shared.clone(), place, partitions: partitions.clone(), slots, publish };
+        Self { state, shared, partitions, task: tokio::spawn(keeper.keep()) }
+    }
+
+    pub(super) fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    /// For what another link is about to stand in for.
+    pub(super) fn end(&self) {
+        self.task.abort();
+        for &partition in &self.partitions {
+            self.shared.coherence.withdraw(partition);
+        }
     }
 
     /// Waits for it while the first attempt is under way.
     pub(super) async fn connection(&self) -> Result<Connection, StoreError> {
         let mut state = self.state.clone();
         let settled = state.wait_for(|state| !matches!(state, State::Connecting));
-        let settled = timeout(self.timeout, settled).await.ok().and_then(Result::ok).map(|state| state.clone());
+        let settled = timeout(self.shared.timeout, settled).await.ok().and_then(Result::ok).map(|state| state.clone());
         match settled {
             Some(State::Up(connection)) => Ok(connection),
             Some(State::Down(error)) => Err(error),
-            Some(State::Connecting) | None => Err(StoreError::transient(format!("Redis: no connection within {:?}", self.timeout))),
+            Some(State::Connecting) | None => {
+                Err(StoreError::transient(format!("Redis: no connection within {:?}", self.shared.timeout)))
+            }
         }
     }
 }
@@ -134,8 +157,12 @@ impl Drop for Link {
 }
 
 impl Connection {
+    pub(super) fn address(&self) -> &ConnectionAddr {
+        &self.address
+    }
+
     /// Sends a command once. Neither this nor the driver sends it again.
-    pub(super) async fn ask<T: redis::FromRedisValue>(&self, command: &redis::Cmd) -> Result<T, RedisError> {
+    pub(super) async fn ask<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, RedisError> {
         self.noted(command.query_async(&mut self.commands.clone()).await)
     }
 
@@ -147,244 +174,19 @@ impl Connection {
         Ok(answers.into_iter().map(|answer| self.noted(answer)).collect())
     }
 
+    /// Sends a command that takes rights away, and says whether enough replicas have confirmed that they have it.
+    pub(super) async fn take_away(&self, command: Cmd) -> Result<(Value, bool), RedisError> {
+        let Some(waiting) = &self.waiting else { return Ok((self.ask(&command).await?, true)) };
+        let commands = self.wait.after(command);
+        let answers: Vec<RedisResult<Value>> = self.noted(commands.query_async(&mut waiting.clone()).await)?;
+        let (answer, confirmed) = self.wait.read(answers);
+        Ok((self.noted(answer)?, confirmed))
+    }
+
     fn noted<T>(&self, answer: Result<T, RedisError>) -> Result<T, RedisError> {
         if answer.as_ref().is_err_and(ends_the_link) {
             let _over_already = self.events.send(Event::Lost);
         }
         answer
     }
-}
-
-/// The task that holds a link up.
-struct Keeper {
-    shared: Arc<Shared>,
-    address: ConnectionAddr,
-    partitions: Vec<Partition>,
-    publish: watch::Sender<State>,
-}
-
-/// Both connections, to one server.
-struct Connected {
-    tracking: MultiplexedConnection,
-    connection: Connection,
-    events: UnboundedReceiver<Event>,
-    canaries: Canaries,
-}
-
-/// What a server says of itself.
-#[derive(PartialEq, Eq)]
-struct Identity {
-    run_id: String,
-    role: String,
-}
-
-impl Keeper {
-    async fn keep(self) {
-        let mut was_up = false;
-        loop {
-            let began = Instant::now();
-            match self.connect().await {
-                Ok(connected) => {
-                    self.shared.listener.lost(&self.partitions);
-                    if was_up {
-                        self.shared.coherence.reconnects.fetch_add(1, Relaxed);
-                    }
-                    was_up = true;
-                    self.publish.send_replace(State::Up(connected.connection.clone()));
-                    self.attend(connected).await;
-                    self.withdraw();
-                    self.publish.send_replace(State::Connecting);
-                }
-                Err(error) => {
-                    self.publish.send_replace(State::Down(error));
-                }
-            }
-            // One that held for a while is tried again at once.
-            let pause = Duration::from_millis(50 + BootTime::now().as_nanos() % 50);
-            if began.elapsed() < pause || matches!(&*self.publish.borrow(), State::Down(_)) {
-                sleep(pause).await;
-            }
-        }
-    }
-
-    async fn connect(&self) -> Result<Connected, StoreError> {
-        let address = &self.address;
-        self.connect_to(address).await.map_err(|error| store_error(&error)).and_then(|(connected, ours, other)| {
-            if ours != other {
-                Err(StoreError::transient(format!("Redis: {address} leads to several servers")))
-            } else if ours.role != "master" {
-                Err(StoreError::transient(format!("Redis: {address} is a replica and takes no changes")))
-            } else {
-                Ok(connected)
-            }
-        })
-    }
-
-    async fn connect_to(&self, address: &ConnectionAddr) -> Result<(Connected, Identity, Identity), RedisError> {
-        let (sender, events) = unbounded_channel();
-        let (told, ended) = (sender.clone(), sender.clone());
-        let connector = &self.shared.connector;
-        let tracking = connector.open(address, move |push| {
-            let _nobody_listens = told.send(Event::Told(push));
-        });
-        let commands = connector.open(address, move |push| {
-            if push.kind == PushKind::Disconnection {
-                let _nobody_listens = ended.send(Event::Lost);
-            }
-        });
-        let (mut tracking, mut commands) = tokio::try_join!(tracking, commands)?;
-        let other = identity(&mut commands).await?;
-        let ours = identity(&mut tracking).await?;
-        let mut track = Pipeline::new();
-        track.cmd("CLIENT").arg("ID").cmd("CLIENT").arg("TRACKING").arg("ON").arg("BCAST");
-        for prefix in self.shared.keys.told() {
-            track.arg("PREFIX").arg(prefix);
-        }
-        let (client, _tracks): (u64, ()) = track.query_async(&mut tracking).await?;
-        let canaries = Canaries::new(format!("{}:{client}", ours.run_id), self.shared.canary_ttl);
-        tracking.set_response_timeout(SILENCE.max(self.shared.timeout * 2));
-        let connection = Connection { commands, events: sender };
-        Ok((Connected { tracking, connection, events, canaries }, ours, other))
-    }
-
-    /// Until the link is lost.
-    async fn attend(&self, mut connected: Connected) {
-        let Shared { interval, timeout, .. } = *self.shared;
-        let silence = SILENCE.max(timeout * 2);
-        let mut errands: JoinSet<Result<Findings, RedisError>> = JoinSet::new();
-        let mut complaint = Complaint::default();
-        // What has to be done by when: send a canary, find that it is late, or that it is not coming back.
-        let (mut sent, mut due, mut is_late) = (Instant::now(), Instant::now(), false);
-        loop {
-            tokio::select! {
-                event = connected.events.recv() => match event {
-                    Some(Event::Told(push)) => {
-                        if !self.handle(Told::read(push), &mut connected.canaries) {
-                            return;
-                        }
-                    }
-                    Some(Event::Lost) | None => return,
-                },
-                Some(answer) = errands.join_next() => match answer {
-                    Ok(Ok(findings)) => {
-                        if self.goes_on(findings) {
-                            connected.canaries.answered();
-                        } else {
-                            self.withdraw();
-                            connected.canaries.refused();
-                            due = sent + interval;
-                        }
-                    }
-                    Ok(Err(error)) if !error.is_io_error() && !ends_the_link(&error) => {
-                        self.withdraw();
-                        connected.canaries.refused();
-                        due = sent + interval;
-                        complaint.make(&error);
-                    }
-                    _ => return,
-                },
-                () = sleep_until(due) => {
-                    if !connected.canaries.is_out() {
-                        let errand = connected.canaries.send(&self.shared.keys, &self.partitions, &self.shared.sequences);
-                        errands.spawn(errand.run(connected.tracking.clone()));
-                        sent = Instant::now();
-                        due = sent + timeout;
-                    } else if is_late {
-                        return;
-                    } else {
-                        is_late = true;
-                        due = sent + silence;
-                        let why = format!("Redis: it has not answered for {timeout:?}");
-                        self.publish.send_replace(State::Down(StoreError::transient(why)));
-                    }
-                }
-            }
-            if let Some(sent_at) = connected.canaries.come_back() {
-                for &partition in &self.partitions {
-                    self.shared.coherence.verify(partition, sent_at);
-                }
-                self.shared.coherence.canaries.fetch_add(1, Relaxed);
-                complaint.is_over();
-                due = sent + interval;
-            }
-            if is_late && !connected.canaries.is_out() {
-                is_late = false;
-                self.publish.send_replace(State::Up(connected.connection.clone()));
-            }
-        }
-    }
-
-    /// Says whether the connection still stands.
-    fn handle(&self, told: Told, canaries: &mut Canaries) -> bool {
-        let Shared { keys, listener, coherence, .. } = &*self.shared;
-        match told {
-            Told::Changed(names) => {
-                for name in names {
-                    if let Some(key) = keys.parse_record(&name) {
-                        listener.changed(&key);
-                        coherence.pushes.fetch_add(1, Relaxed);
-                    } else {
-                        canaries.told(&name);
-                    }
-                }
-            }
-            Told::Everything => {
-                listener.lost(&self.partitions);
-                coherence.pushes.fetch_add(1, Relaxed);
-            }
-            Told::Disconnected => return false,
-            Told::Other => {}
-        }
-        true
-    }
-
-    /// Whether the store may be vouched for after what a canary has found in it.
-    fn goes_on(&self, findings: Findings) -> bool {
-        let Shared { sequences, coherence, went_back, .. } = &*self.shared;
-        let mut back = false;
-        for (partition, before, now) in findings.sequences {
-            back |= sequences.note(partition, before.as_ref(), now);
-        }
-        if back {
-            coherence.went_back.store(true, Relaxed);
-            tracing::error!(
-                "the store went back in time: what was revoked lately may be valid again. It has been restored from a backup or \
-                 emptied, or a replica took over that had not got everything; revoke again what was revoked since"
-            );
-        }
-        *went_back == WentBack::Report || !coherence.went_back.load(Relaxed)
-    }
-
-    fn withdraw(&self) {
-        for &partition in &self.partitions {
-            self.shared.coherence.withdraw(partition);
-        }
-    }
-}
-
-/// Says once what is wrong with canaries, however often it is.
-#[derive(Default)]
-struct Complaint(Option<String>);
-
-impl Complaint {
-    fn make(&mut self, error: &RedisError) {
-        let message = Some(error.to_string());
-        if self.0 != message {
-            tracing::warn!(%error, "Redis does not take the write that shows whether it has told everything; no check relies on memory");
-            self.0 = message;
-        }
-    }
-
-    fn is_over(&mut self) {
-        self.0 = None;
-    }
-}
-
-async fn identity(connection: &mut MultiplexedConnection) -> Result<Identity, RedisError> {
-    let text: String = redis::cmd("INFO").arg("server").arg("replication").query_async(connection).await?;
-    let of = |name: &str| {
-        let lines = text.lines().filter_map(|line| line.split_once(':'));
-        lines.filter(|(key, _)| *key == name).map(|(_, value)| value.trim().to_owned()).next().unwrap_or_default()
-    };
-    Ok(Identity { run_id: of("run_id"), role: of("role") })
 }

@@ -1,6 +1,6 @@
 //! How the last use of a token is written down: `<milliseconds since 1970> <address, or ->`, in a string of its own.
 
-use redis::Pipeline;
+use redis::Cmd;
 
 use super::keys::Keyspace;
 use crate::{
@@ -26,22 +26,15 @@ end
 ";
 const NO_ADDRESS: &str = "-";
 
-/// One command per token. The first brings the script along, so that the others find it whatever Redis has forgotten.
-pub(super) fn note(keys: &Keyspace, uses: &[(TokenId, LastUse)]) -> Pipeline {
-    let digest = redis::Script::new(NOTE).get_hash().to_owned();
-    let mut pipeline = Pipeline::with_capacity(uses.len());
-    for (number, (token, last)) in uses.iter().enumerate() {
-        match number {
-            0 => pipeline.cmd("EVAL").arg(NOTE),
-            _ => pipeline.cmd("EVALSHA").arg(&digest),
-        };
-        pipeline.arg(1).arg(keys.last_use(token)).arg(last.at.as_millis());
-        match last.address {
-            Some(address) => pipeline.arg(address.to_string()),
-            None => pipeline.arg(NO_ADDRESS),
-        };
-    }
-    pipeline
+/// The script comes along each time: it is short, and whoever gets it need not have it.
+pub(super) fn note(keys: &Keyspace, token: &TokenId, last: &LastUse) -> Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(NOTE).arg(1).arg(keys.last_use(token)).arg(last.at.as_millis());
+    match last.address {
+        Some(address) => command.arg(address.to_string()),
+        None => command.arg(NO_ADDRESS),
+    };
+    command
 }
 
 /// # Errors

@@ -1,0 +1,208 @@
+//! How stale what is remembered of a Redis may be: who waits for that, who may set it, and what is said of a Redis that keeps
+//! less than one would think.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::keygate::Keygate;
+use crate::support::programs::wait_for;
+use crate::support::redis::{Program, Server};
+use crate::support::shop::{CONFIG, Shop};
+
+fn bound(text: &str) -> String {
+    format!("{CONFIG}\n[hot_path]\nmax_staleness = \"{text}\"\n")
+}
+
+fn json_of(keygate: &Keygate, arguments: &[&str]) -> Value {
+    serde_json::from_str(&keygate.must(&[arguments, &["--json"]].concat())).unwrap()
+}
+
+/// Exit code and what was said on standard error.
+fn refused(keygate: &Keygate, arguments: &[&str]) -> (Option<i32>, String) {
+    let output = keygate.run(arguments, "");
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[expect(clippy::disallowed_methods, reason = "that it is waited for at least so long can be seen by a clock only")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[test]
+fn what_takes_away_returns_when_the_bound_has_passed_unless_nobody_waits() {
+    const BOUND: Duration = Duration::from_secs(2);
+    let server = Server::start(Program::Redis);
+    let shop = Shop::on_redis(&bound("2s"), &server);
+    let keygate = &shop.keygate;
+    keygate.must(&["account", "create", "vera"]);
+    let token = |name: &str| json_of(keygate, &["token", "create", "robot", "--name", name])["record"]["id"].as_str().unwrap().to_owned();
+    let (one, two) = (token("one"), token("two"));
+    let waiting: &[&[&str]] = &[
+        &["token", "revoke", &one],
+        // It is done already, but perhaps just now.
+        &["token", "revoke", &one],
+        &["token", "revoke", "--name", "two"],
+        &["access", "set", "robot", "shop", "view"],
+        &["account", "revoke-all", "robot"],
+        &["account", "disable", "vera"],
+        &["account", "delete", "vera"],
+        &["site", "delete", "shop"],
+    ];
+    for command in waiting {
+        let began = now();
+        keygate.must(command);
+        assert!(now() - began >= BOUND, "{command:?}");
+    }
+    assert_eq!(json_of(keygate, &["token", "show", &two])["state"], "revoked");
+    // One that waits holds up nobody else: those who do not wait are done first.
+    keygate.must(&["account", "create", "ada"]);
+    thread::scope(|scope| {
+        let slow: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| (keygate.must(&["account", "minting", "ada", "off"]), now()))).collect();
+        keygate.must(&["account", "disable", "ada", "--no-wait"]);
+        let done = now();
+        assert!(slow.into_iter().all(|slow| slow.join().unwrap().1 > done));
+    });
+}
+
+/// The longest bound there is, and nobody waits for it.
+#[test]
+fn nobody_waits_over_the_embedded_store() {
+    let shop = Shop::start(&bound("1m"));
+    shop.keygate.must(&["token", "revoke", "--account", "robot"]);
+    assert_eq!(shop.status(), 401);
+    let (code, said) = refused(&shop.keygate, &["store", "max-staleness", "1s"]);
+    assert!(code == Some(1) && said.contains("no bound to set"), "{said}");
+    let store = json_of(&shop.keygate, &["store", "show"]);
+    assert_eq!((&store["kind"], &store["reachable"], &store["max_staleness"]), (&json!("embedded"), &json!(true), &Value::Null));
+}
+
+#[test]
+fn a_server_may_be_no_staler_than_others_wait_for() {
+    let server = Server::start(Program::Redis);
+    let mut first = Keygate::prepare_on_redis(&bound("1s"), &server.url());
+    first.restart();
+    let more = Keygate::prepare_on_redis(&bound("3s"), &server.url());
+    let (code, said) = more.refuses();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains("`hot_path.max_staleness` is 3s here") && said.contains("keygate store max-staleness 3s"), "{said}");
+
+    assert_eq!(json_of(&first, &["store", "show"])["max_staleness"], "1s");
+    first.must(&["store", "max-staleness", "3s"]);
+    let mut more = more;
+    more.restart();
+    let mut less = Keygate::prepare_on_redis(&bound("200ms"), &server.url());
+    less.restart();
+
+    let (code, said) = refused(&more, &["store", "max-staleness", "1s"]);
+    assert!(code == Some(1) && said.contains("this server has `hot_path.max_staleness` 3s"), "{said}");
+    let (code, said) = refused(&more, &["store", "max-staleness", "1h"]);
+    assert!(code == Some(2) && said.contains("50ms to 1m"), "{said}");
+
+    // Lowered by another, the one that has more makes no use of what it remembers, and says why.
+    less.must(&["store", "max-staleness", "1s"]);
+    assert_eq!(more.ask("/readyz").unwrap().status, 503);
+    assert_eq!(less.ask("/readyz").unwrap().status, 200);
+    wait_for("the reason", || more.log().contains("`hot_path.max_staleness` is 3s here").then_some(()));
+    let store = json_of(&less, &["store", "show"]);
+    assert_eq!((&store["max_staleness"], &store["lowered_from"]), (&json!("1s"), &Value::Null));
+    less.must(&["store", "max-staleness", "3s"]);
+    wait_for("it to serve again", || (more.ask("/readyz").unwrap().status == 200).then_some(()));
+
+    let events = json_of(&first, &["audit"]);
+    let changes: Vec<_> = events.as_array().unwrap().iter().filter(|event| event["action"] == "store.change").collect();
+    let told = |side: &str| changes.iter().filter_map(|event| event[side]["max_staleness"].as_str()).collect::<Vec<_>>();
+    let done = changes.iter().filter(|event| event["outcome"] == "done").count();
+    assert_eq!((done, told("before"), told("after")), (3, vec!["1s", "3s", "1s"], vec!["3s", "1s", "3s"]), "{events}");
+}
+
+#[test]
+fn only_superusers_look_at_the_store() {
+    let shop = Shop::start(CONFIG);
+    let text = shop.keygate.must(&["token", "create", "robot", "--name", "manager", "--scope", "manage"]);
+    let url = format!("http://{}", shop.keygate.portal);
+    let run = |arguments: &[&str]| {
+        std::process::Command::new(env!("CARGO_BIN_EXE_keygate"))
+            .args(["--server", &url])
+            .args(arguments)
+            .env("KEYGATE_TOKEN", &text)
+            .output()
+            .unwrap()
+    };
+    for arguments in [&["store", "show"][..], &["store", "max-staleness", "2s"]] {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+}
+
+#[test]
+fn a_redis_that_throws_records_away_is_not_used() {
+    let server = Server::start(Program::Redis);
+    let mut shop = Shop::on_redis(CONFIG, &server);
+    let evict = |policy: &str| assert_eq!(server.command(&["CONFIG", "SET", "maxmemory-policy", policy]), "+OK");
+    evict("allkeys-lru");
+    shop.keygate.kill();
+    let (code, said) = shop.keygate.refuses();
+    assert!(code == Some(2) && said.contains("maxmemory-policy allkeys-lru"), "{said}");
+    let check = || shop.keygate.run(&["config", "check", "--live", &shop.keygate.config().display().to_string()], "");
+    let output = check();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("set it to `noeviction`"));
+    evict("noeviction");
+    let output = check();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8(output.stderr).unwrap().contains("has no `appendonly yes`"));
+    shop.keygate.restart();
+    assert!(shop.keygate.log().contains("has no `appendonly yes`"), "{}", shop.keygate.log());
+}
+
+/// It could not be asked at the start, so it is asked when it is there.
+#[test]
+fn a_redis_that_throws_records_away_and_comes_late_is_not_used_either() {
+    let mut server = Server::start_with(Program::Redis, &["--maxmemory-policy", "volatile-ttl"]);
+    server.kill();
+    let mut keygate = Keygate::prepare_on_redis(CONFIG, &server.url());
+    keygate.restart_unready();
+    server.restart();
+    wait_for("the reason", || keygate.log().contains("maxmemory-policy volatile-ttl").then_some(()));
+    assert_eq!(keygate.ask("/readyz").unwrap().status, 503);
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]), "+OK");
+    wait_for("it to serve", || (keygate.ask("/readyz").unwrap().status == 200).then_some(()));
+}
+
+#[test]
+fn what_a_user_may_not_see_is_said_to_be_unseen() {
+    let server = Server::start_with(Program::Redis, &["--appendonly", "yes"]);
+    let rights = ["ACL", "SETUSER", "keygate", "on", ">secret", "~*", "&*", "+@all", "-info"];
+    assert_eq!(server.command(&rights), "+OK");
+    let url = server.url().replace("redis://", "redis://keygate:secret@");
+    let mut keygate = Keygate::prepare_on_redis(CONFIG, &url);
+    keygate.restart();
+    assert!(keygate.log().contains("cannot see how Redis at 127.0.0.1:"), "{}", keygate.log());
+    let store = json_of(&keygate, &["store", "show"]);
+    assert_eq!((&store["reachable"], &store["servers"][0]["eviction"]), (&json!(true), &Value::Null));
+    assert!(!keygate.log().contains("secret") && !store.to_string().contains("secret"));
+    assert_eq!(server.command(&["ACL", "SETUSER", "keygate", "+info"]), "+OK");
+    let store = json_of(&keygate, &["store", "show"]);
+    assert_eq!((&store["servers"][0]["append_only"], &store["findings"]), (&json!(true), &json!([])));
+}
+
+#[test]
+fn the_metrics_say_how_far_the_store_is_vouched_for_and_how_busy_the_hasher_is() {
+    let shop = Shop::start(CONFIG);
+    let text = String::from_utf8(shop.keygate.ask("/metrics").unwrap().body).unwrap();
+    for line in [
+        "keygate_store_pushes_total 0",
+        "keygate_store_canaries_total 0",
+        "keygate_store_reconnects_total 0",
+        "keygate_store_went_back 0.0",
+        "keygate_store_verified_age_seconds{records=\"directory\"} 0.0",
+        "keygate_store_verified_age_seconds{records=\"sessions\"} 0.0",
+        "keygate_hasher_queue 0.0",
+        "keygate_hasher_busy_total 0",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line} in {text}");
+    }
+}
