@@ -200,7 +200,7 @@ impl House {
             match view.get::<Account>(key()) {
                 Ok(found) => {
                     assert_eq!(found.unwrap().version, 1);
-                    return view.is_vouched();
+                    return view.is_vouched() && !view.is_outdated();
                 }
                 Err(Stop::Missing) => view.fetch().await.unwrap(),
                 Err(Stop::Failed(error)) => panic!("{error}"),

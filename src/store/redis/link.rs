@@ -6,7 +6,13 @@
 
 mod keeper;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use redis::{
     Cmd, ConnectionAddr, ConnectionInfo, FromRedisValue, Pipeline, PushInfo, RedisError, RedisResult, Value,
@@ -85,6 +91,7 @@ pub(super) struct Link {
     shared: Arc<Shared>,
     partitions: Vec<Partition>,
     task: JoinHandle<()>,
+    ended: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -120,7 +127,7 @@ impl Link {
     pub(super) fn start(shared: Arc<Shared>, place: Place, partitions: Vec<Partition>, slots: Option<Slots>) -> Self {
         let (publish, state) = watch::channel(State::Connecting);
         let keeper = Keeper { shared: shared.clone(), place, partitions: partitions.clone(), slots, publish };
-        Self { state, shared, partitions, task: tokio::spawn(keeper.keep()) }
+        Self { state, shared, partitions, ended: AtomicBool::new(false), task: tokio::spawn(keeper.keep()) }
     }
 
     pub(super) fn partitions(&self) -> &[Partition] {
@@ -129,6 +136,8 @@ impl Link {
 
     /// For what another link is about to stand in for.
     pub(super) fn end(&self) {
+        // From now on nobody reads what it says: the other one may be told before the table of links is another.
+        self.ended.store(true, Ordering::Release);
         self.task.abort();
         for &partition in &self.partitions {
             self.shared.coherence.withdraw(partition);
@@ -141,6 +150,9 @@ impl Link {
         let settled = state.wait_for(|state| !matches!(state, State::Connecting));
         let settled = timeout(self.shared.timeout, settled).await.ok().and_then(Result::ok).map(|state| state.clone());
         match settled {
+            _ if self.ended.load(Ordering::Acquire) => {
+                Err(StoreError::transient("Redis: these records are moving to another server"))
+            }
             Some(State::Up(connection)) => Ok(connection),
             Some(State::Down(error)) => Err(error),
             Some(State::Connecting) | None => {
