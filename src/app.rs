@@ -117,6 +117,8 @@ const GRPC_CONNECTION_AGE: Duration = Duration::from_mins(30);
 const STOP_WITHIN: Duration = Duration::from_secs(3);
 /// How often the health of gRPC is compared with the store's, and an unreached store is tried again.
 const POLL: Duration = Duration::from_secs(1);
+/// How often a store is tried that has not been reached, or has stopped answering.
+const REACH_EVERY: Duration = Duration::from_millis(100);
 
 impl App {
     /// Opens the store, loads the keys, binds every listener. Must run inside a tokio runtime.
@@ -127,7 +129,7 @@ impl App {
         let keys = Arc::new(keys::load(&settings)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let metrics = Arc::new(Metrics::new());
-        let store = Arc::new(ReachedStore::new(opened, metrics.clone()));
+        let store = Arc::new(ReachedStore::new(opened, metrics.clone(), stores::memory_rules(&settings)));
         let records = Arc::new(Records::new(store.clone(), &stores::memory_rules(&settings)));
         let hasher = Arc::new(Hasher::start(settings.password_cost));
         metrics.read_from(readings::of_store(records.coherence().clone()));
@@ -270,7 +272,7 @@ async fn reach(store: &Arc<ReachedStore>, direct: Directory) -> Result<(), Start
         }
         Err(error) => return Err(StartError::Bootstrap(error)),
     }
-    store.watch(direct, POLL);
+    store.watch(direct, REACH_EVERY);
     Ok(())
 }
 

@@ -107,7 +107,7 @@ enum Command {
     /// Blocks: who may not try for a while, because too many attempts have failed
     #[command(subcommand)]
     Blocked(blocked::Command),
-    /// The store: what the records are kept in, and how stale a server's memory of them may be
+    /// The store: where the records are, and how stale a memory of them may be
     #[command(subcommand)]
     Store(store::Command),
     /// Completions for a shell, on standard output
@@ -348,7 +348,10 @@ mod tests {
     #[test]
     fn wrong_usage_is_one_sentence_that_says_where_to_look() {
         for (line, sentence) in [
-            ("tokne list", "unrecognized subcommand 'tokne'; a similar subcommand exists: 'token'; see `keygate --help`"),
+            (
+                "tokne list",
+                "unrecognized subcommand 'tokne'; some similar subcommands exist: 'store', 'token'; see `keygate --help`",
+            ),
             (
                 "account list --jsno",
                 "unexpected argument '--jsno' found; a similar argument exists: '--json'; see `keygate account list --help`",

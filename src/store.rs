@@ -99,9 +99,18 @@ pub struct Change {
     /// This change takes rights away. It is applied also where its entries cannot be written, and where the store
     /// has no memory left to give rights with.
     pub takes_away: bool,
+    /// Among others, this change takes something away: an old password, a token's predecessor. What holds for one that only
+    /// does that holds for it, too: replicas confirm it, and a store that has lost it is found out.
+    pub must_hold: bool,
 }
 
 impl Change {
+    /// Whether replicas must confirm it, and a store without it is one that went back in time.
+    #[must_use]
+    pub fn is_to_hold(&self) -> bool {
+        self.takes_away || self.must_hold
+    }
+
     /// Where all of it lies, as far as [`Self::check_family`] finds nothing wrong.
     fn partition(&self) -> Partition {
         let mut keys = self.expect.iter().map(|(key, _)| key).chain(self.steps.iter().filter_map(Step::record));

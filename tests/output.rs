@@ -348,7 +348,7 @@ fn what_is_wrong_with_a_command_is_one_sentence() {
     exit 2
     ");
     assert_snapshot!(run("tokne list"), @r"
-    ! keygate: unrecognized subcommand 'tokne'; a similar subcommand exists: 'token'; see `keygate --help`
+    ! keygate: unrecognized subcommand 'tokne'; some similar subcommands exist: 'store', 'token'; see `keygate --help`
     exit 2
     ");
     assert_snapshot!(run("token create ci"), @r"

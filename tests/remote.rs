@@ -221,16 +221,18 @@ fn filters_of_tokens_are_the_services_work() {
             "cursor": cursor, "dry_run": dry_run, "reason": null
         })
     };
-    let revoke = || "POST /api/v1/tokens/revoke?wait=true".to_owned();
+    let revoke = |query: &str| format!("POST /api/v1/tokens/revoke{query}");
     assert_eq!(
         asked,
         [
             ("GET /api/v1/tokens?account=ci&expiring=14d&unused=90d&limit=1000".to_owned(), Value::Null),
-            (revoke(), part(Value::Null, false)),
-            (revoke(), part(json!("more"), false)),
+            (revoke(""), part(Value::Null, false)),
+            (revoke(""), part(json!("more"), false)),
+            // Only in the end is it waited until all of it holds.
+            (revoke("?wait=true"), part(json!("more"), false)),
             ("GET /api/v1/tokens?account=ci&limit=1000".to_owned(), Value::Null),
-            (revoke(), part(Value::Null, true)),
-            (revoke(), part(json!("more"), true)),
+            (revoke(""), part(Value::Null, true)),
+            (revoke(""), part(json!("more"), true)),
         ]
     );
 }

@@ -328,6 +328,21 @@ fn blocks() {
     assert_transcript!(transcript);
 }
 
+#[test]
+fn the_store() {
+    let control = Control::start();
+    let mut transcript = Transcript::of(&control);
+    transcript.types(
+        "store show
+        store show --json
+        store max-staleness 2s
+        store max-staleness 2s --json
+        store max-staleness 2
+        store max-staleness 1h",
+    );
+    assert_transcript!(transcript);
+}
+
 /// Each of these is a line of the list of commands in a help.
 fn commands_in(help: &str) -> Vec<String> {
     let list = help.split("\nCommands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();

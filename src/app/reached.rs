@@ -6,14 +6,17 @@
 
 use std::{
     sync::{
-        Arc, Mutex, OnceLock, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
 use async_trait::async_trait;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::timeout,
+};
 
 use crate::{
     directory::{BootstrapError, Directory},
@@ -21,6 +24,7 @@ use crate::{
         time::Timestamp,
         token::{LastUse, TokenId},
     },
+    gate::records::MemoryRules,
     metrics::Metrics,
     store::{
         Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Partition, Store, StoreError,
@@ -35,6 +39,9 @@ pub(super) struct ReachedStore {
     /// The last call was answered.
     answers: AtomicBool,
     coherence: OnceLock<Arc<Coherence>>,
+    rules: MemoryRules,
+    /// Why it cannot be used, as long as it cannot.
+    trouble: Mutex<String>,
     /// What has been said of how the store is set up.
     findings: Mutex<Vec<Finding>>,
 }
@@ -115,7 +122,7 @@ impl Memory for Doubting {
 }
 
 impl ReachedStore {
-    pub(super) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, metrics: Arc<Metrics>, rules: MemoryRules) -> Self {
         let now = watch::Sender::new(Known { state: State::Unknown, doubts: 0 });
         Self {
             store,
@@ -123,6 +130,8 @@ impl ReachedStore {
             acquaintance: Arc::new(Acquaintance { now, doubted: Notify::new() }),
             answers: AtomicBool::new(false),
             coherence: OnceLock::new(),
+            rules,
+            trouble: Mutex::new("nobody has answered yet".to_owned()),
             findings: Mutex::default(),
         }
     }
@@ -141,6 +150,7 @@ impl ReachedStore {
                 unfit => unfit,
             };
             if let Err(error) = reached {
+                *lock(&self.trouble) = error.to_string();
                 self.acquaintance.settle(seen, State::Unknown);
                 return Err(error);
             }
@@ -158,7 +168,7 @@ impl ReachedStore {
         if let Some(unfit) = found.iter().find(|finding| matches!(finding, Finding::Unfit(_))) {
             return Err(BootstrapError::Unfit(unfit.as_str().to_owned()));
         }
-        let mut said = self.findings.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = lock(&self.findings);
         for finding in found.iter().filter(|finding| !said.contains(finding)) {
             tracing::warn!("{}", finding.as_str());
         }
@@ -207,6 +217,17 @@ impl ReachedStore {
     /// Whether checks can be answered, or what to do about it.
     pub(super) async fn health(&self) -> Result<(), String> {
         self.ping().await.map_err(|error| format!("the store: {error}"))?;
+        let oldest = self
+            .coherence
+            .get()
+            .and_then(|coherence| coherence.ages().into_iter().map(|(_, age)| age).max_by_key(|age| age.unwrap_or(Duration::MAX)));
+        if oldest.is_some_and(|age| age.is_none_or(|age| age > self.rules.max_staleness)) {
+            return Err(
+                "the store answers and has not shown that it takes changes and tells of them: every check is refused until it \
+                        does; the log and `keygate store show` say more"
+                    .to_owned(),
+            );
+        }
         if self.went_back() {
             return Err("the store went back in time: it has come back without a change that was seen in it; restart Keygate \
                         once you have restored it, or accepted what it holds now"
@@ -219,18 +240,24 @@ impl ReachedStore {
         self.coherence.get().is_some_and(|coherence| coherence.went_back.load(Ordering::Relaxed))
     }
 
+    /// Whoever asks while it is being looked at waits for that, and no longer than the store may take to answer.
     async fn ready(&self) -> Result<&Arc<dyn Store>, StoreError> {
-        let mut state = self.acquaintance.known().state;
-        if state == State::Doubted {
-            let mut now = self.acquaintance.now.subscribe();
-            // The sender is ours, so it is not gone.
-            state = now.wait_for(|known| known.state != State::Doubted).await.map_or(State::Unknown, |known| known.state);
+        let mut now = self.acquaintance.now.subscribe();
+        let settled = now.wait_for(|known| known.state != State::Doubted);
+        match timeout(self.rules.store_timeout, settled).await {
+            Ok(Ok(known)) if known.state == State::Ours => Ok(&self.store),
+            Ok(_) => Err(StoreError::transient(format!("it cannot be used: {}", lock(&self.trouble)))),
+            Err(_) => Err(StoreError::transient("it may be another one than before, and is being looked at")),
         }
-        if state == State::Ours {
-            Ok(&self.store)
-        } else {
-            Err(StoreError::transient("it has not been reached yet, or cannot be used (the log says why)"))
-        }
+    }
+
+    /// The same, where whatever is no damaged record means that nobody can read (a password that was changed, for one).
+    fn note_reading<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        let is_away = |error: StoreError| {
+            let transient = error.transient || error.trouble == Trouble::Plain;
+            StoreError { transient, ..error }
+        };
+        self.note(result.map_err(is_away))
     }
 
     /// Takes note of a failure; [`Self::watch`] takes note of the recovery.
@@ -247,6 +274,11 @@ impl ReachedStore {
     }
 }
 
+/// Whatever panicked, what is said is whole.
+fn lock<T>(said: &Mutex<T>) -> MutexGuard<'_, T> {
+    said.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[async_trait]
 impl Store for ReachedStore {
     fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence> {
@@ -255,7 +287,7 @@ impl Store for ReachedStore {
     }
 
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
-        self.note(self.ready().await?.read(keys).await)
+        self.note_reading(self.ready().await?.read(keys).await)
     }
 
     async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
@@ -309,6 +341,6 @@ impl Store for ReachedStore {
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.note(self.ready().await?.ping().await)
+        self.note_reading(self.ready().await?.ping().await)
     }
 }

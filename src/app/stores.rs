@@ -11,7 +11,7 @@ use crate::{
         Store,
         embedded::{EmbeddedStore, OpenError},
         live::Finding,
-        redis::{self, RedisOptions, RedisStore},
+        redis::{RedisOptions, RedisStore, WentBack},
     },
 };
 
@@ -63,8 +63,8 @@ pub(super) fn open(settings: &Settings) -> Result<Arc<dyn Store>, StartError> {
                 max_staleness: settings.hot_path.max_staleness,
                 wait_replicas: *wait_replicas,
                 went_back: match went_back {
-                    config::WentBack::Report => redis::WentBack::Report,
-                    config::WentBack::Refuse => redis::WentBack::Refuse,
+                    config::WentBack::Report => WentBack::Report,
+                    config::WentBack::Refuse => WentBack::Refuse,
                 },
                 ..RedisOptions::at(url.clone(), *timeout)
             };

@@ -230,6 +230,8 @@ impl Directory {
         if only_takes_away(&old, &new) {
             edit.takes_away();
         }
+        // The password, or a name that somebody signs in by, may be what is taken away.
+        edit.must_hold();
         let mut event = standing
             .event(Action::AccountUpdate, old.login.as_str())
             .changing(Some(&AccountView::from(old)), Some(&AccountView::from(new.clone())));

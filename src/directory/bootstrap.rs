@@ -66,6 +66,8 @@ impl Directory {
 
     async fn plan_bootstrap(&self) -> Result<Plan<()>, BootstrapError> {
         let mut edit = Edit::default();
+        // From now on it is found out when the store comes back empty.
+        edit.must_hold();
         let id = AccountId::anonymous();
         let account: Option<Account> = self.get(Key::Account(id.clone())).await?;
         let meta: Option<Meta> = self.get(Key::Meta).await?;

@@ -103,6 +103,11 @@ impl Edit {
         self.expect_as_read(key, read);
     }
 
+    /// Among others, the change takes something away.
+    pub(super) fn must_hold(&mut self) {
+        self.change.must_hold = true;
+    }
+
     /// Whether nothing is to be done.
     pub(super) fn is_empty(&self) -> bool {
         self.change.steps.is_empty()

@@ -192,6 +192,7 @@ impl Directory {
         let mut edit = standing.edit();
         edit.expect_owner(&owner, access.as_ref());
         edit.expect_same(Key::Token(old.id.clone()), &old);
+        edit.must_hold();
         let mut replaced = old.clone();
         replaced.superseded = Some(Box::new(Supersession { by: token.id.clone(), grace_until }));
         replaced.version += 1;

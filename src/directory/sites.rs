@@ -131,6 +131,8 @@ impl Directory {
                 }
                 new.version += 1;
                 let mut edit = standing.edit();
+                // A host may be taken from it.
+                edit.must_hold();
                 edit.expect_same(Key::Site(old.site.clone()), &old);
                 edit.put(Key::Site(new.site.clone()), &new)?;
                 self.claim_hosts(&mut edit, &new.site, new.hosts.iter().filter(|host| !old.hosts.contains(host))).await?;

@@ -37,6 +37,11 @@ pub struct StoreState {
     pub went_back: bool,
 }
 
+/// A clock that is being set right may go by some hundredths too slowly elsewhere, or too fast here.
+fn with_margin(bound: Duration) -> Duration {
+    bound + bound / 10
+}
+
 /// For how long a change may go unnoticed by a server of a store that says so of itself.
 fn longest(meta: &Meta) -> Duration {
     meta.max_staleness_ms.max(meta.lowered_from_ms).map_or(*STALENESS.end(), Duration::from_millis)
@@ -69,7 +74,7 @@ impl Directory {
         let waited = async {
             loop {
                 match self.get::<Meta>(Key::Meta).await {
-                    Ok(meta) => break tokio::time::sleep(meta.as_ref().map_or(*STALENESS.end(), longest)).await,
+                    Ok(meta) => break tokio::time::sleep(with_margin(meta.as_ref().map_or(*STALENESS.end(), longest))).await,
                     Err(error) => tracing::debug!(%error, "how long to wait is asked again"),
                 }
                 tokio::time::sleep(AGAIN).await;

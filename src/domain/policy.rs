@@ -21,7 +21,7 @@ use super::{
     site::SiteName,
     token::Scope,
 };
-use tree::PathTree;
+use tree::{Leaves, PathTree};
 
 /// What a request must be like for a rule to be about it. What is absent matches any.
 #[derive(Clone, Debug, Default)]
@@ -171,7 +171,7 @@ impl Policy {
         if self.read_names.iter().any(|name| request.query.get(name).is_err()) {
             return Err(Reason::AmbiguousQuery);
         }
-        let mut leaves = Vec::with_capacity(8);
+        let mut leaves = Leaves::new();
         self.any.collect(&request.segments, &mut leaves);
         let host = request.host.as_str();
         if let Some(tree) = self.exact.get(host) {

@@ -6,6 +6,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use smallvec::{SmallVec, smallvec};
+use tokio::time::timeout;
 
 use super::{
     Gate, Gathered, Verification,
@@ -23,7 +24,7 @@ use crate::{
         policy::SiteAsk,
         session::{CheckSession, Session, SessionSecret},
         site::{Host, Site},
-        text::fold,
+        text::{Email, fold},
         token::{JudgedToken, PresentedToken},
     },
     store::{
@@ -125,7 +126,11 @@ impl Gate {
             Ok(found) => Ok(found),
             Err(Stop::Failed(error)) => Err(error),
             // Boxed, for every check's future would be as large as this.
-            Err(Stop::Missing) => Box::pin(self.find_by_reading(search, asked, view)).await,
+            Err(Stop::Missing) => {
+                let reading = timeout(self.parts.records.read_within, self.find_by_reading(search, asked, view));
+                let late = |_| Err(StoreError::transient("the store has not answered a check in time"));
+                Box::pin(reading).await.unwrap_or_else(late)
+            }
         }
     }
 
@@ -138,6 +143,7 @@ impl Gate {
         loop {
             view.fetch().await?;
             match self.look_up(search, asked, &mut view) {
+                Ok(_) if view.is_outdated() => view = self.parts.records.view(),
                 Ok(found) if view.is_vouched() => return Ok(found),
                 Ok(_) => return Err(StoreError::transient("the store has not shown in time that it is in order")),
                 Err(Stop::Failed(error)) => return Err(error),
@@ -153,7 +159,8 @@ impl Gate {
         asked: &SiteAsk<'_>,
         client: Option<IpAddr>,
     ) -> Result<(Gathered, Verification), StoreError> {
-        let folded = fold(login);
+        // Nobody has a longer one, and folded it could be many times as long.
+        let folded = if login.len() as u64 <= 4 * Email::MAX_CHARS { fold(login) } else { String::new() };
         let (gathered, _) = self.find(&Search::Password { folded: &folded }, asked).await?;
         let account = gathered.account.as_deref();
         let verification = self.verify_password(login, password, client, account).await?;

@@ -56,6 +56,8 @@ pub struct Records {
     flights: Flights,
     max_staleness: Duration,
     join_within: Duration,
+    /// How long a check may read.
+    pub(super) read_within: Duration,
     hits: AtomicU64,
     misses: AtomicU64,
     coalesced: AtomicU64,
@@ -99,6 +101,7 @@ impl Records {
             flights: Flights::default(),
             max_staleness: rules.max_staleness,
             join_within: rules.store_timeout.min(rules.max_staleness),
+            read_within: rules.store_timeout,
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
             coalesced: AtomicU64::new(0),
@@ -133,7 +136,31 @@ impl Records {
 
     /// Whether the store was in order at most `max_staleness` before `began`.
     fn is_vouched(&self, partition: Partition, began: BootTime) -> bool {
-        began.since(self.coherence.verified_at(partition)) <= self.max_staleness
+        let verified_at = self.coherence.verified_at(partition);
+        // A machine may be up for less than that.
+        verified_at.as_nanos() > 0 && began.since(verified_at) <= self.max_staleness
+    }
+
+    /// What there is under the keys, read here or by others.
+    async fn bring(&self, mut left: Vec<Key>) -> Result<Vec<(Key, Result<Known, StoreError>)>, StoreError> {
+        let mut brought = Vec::with_capacity(left.len());
+        while !left.is_empty() {
+            let Boarding { mut flights, own } = self.flights.board(&left, &self.map, self.join_within);
+            let joined = left.len() - own.as_ref().map_or(0, |own| own.keys.len());
+            self.coalesced.fetch_add(joined as u64, Ordering::Relaxed);
+            if let Some(own) = own {
+                flights.push(own.flight());
+                self.read(own).await;
+            }
+            for mut flight in flights {
+                // One that was given up has no answer; what it was to bring is asked for again.
+                let Ok(answer) = flight.wait_for(Option::is_some).await.map(|answer| answer.clone()) else { continue };
+                let answer = answer.unwrap_or_else(|| Ok(Arc::default()))?;
+                brought.extend(answer.iter().filter(|(key, _)| left.contains(key)).cloned());
+            }
+            left.retain(|key| !brought.iter().any(|(read, _)| read == key));
+        }
+        Ok(brought)
     }
 
     async fn read(&self, own: Own<'_>) {
@@ -210,34 +237,23 @@ impl View<'_> {
     /// # Errors
     /// When the store does not answer.
     pub async fn fetch(&mut self) -> Result<(), StoreError> {
-        let records = self.records;
-        let mut left = std::mem::take(&mut self.missing);
-        records.misses.fetch_add(left.len() as u64, Ordering::Relaxed);
-        while !left.is_empty() {
-            let Boarding { mut flights, own } = records.flights.board(&left, &records.map, records.join_within);
-            let joined = left.len() - own.as_ref().map_or(0, |own| own.keys.len());
-            records.coalesced.fetch_add(joined as u64, Ordering::Relaxed);
-            if let Some(own) = own {
-                flights.push(own.flight());
-                records.read(own).await;
-            }
-            for mut flight in flights {
-                // One that was given up has no answer; what it was to bring is asked for again.
-                let Ok(answer) = flight.wait_for(Option::is_some).await.map(|answer| answer.clone()) else { continue };
-                let brought = answer.unwrap_or_else(|| Ok(Arc::default()))?;
-                let is_wanted = |(key, _): &&(Key, _)| left.contains(key);
-                self.read.extend(brought.iter().filter(is_wanted).cloned());
-            }
-            left.retain(|key| !self.has_read(key));
-        }
+        let missing = std::mem::take(&mut self.missing);
+        self.records.misses.fetch_add(missing.len() as u64, Ordering::Relaxed);
+        // Sessions lie elsewhere: where they are away, who needs none must not wait for them.
+        let (directory, sessions): (Vec<_>, Vec<_>) = missing.into_iter().partition(|key| key.partition() == Partition::DIRECTORY);
+        let (directory, sessions) = tokio::try_join!(self.records.bring(directory), self.records.bring(sessions))?;
+        self.read.extend(directory.into_iter().chain(sessions));
         Ok(())
     }
 
-    /// Whether what was read for this check may be used: the store has shown meanwhile that it is in order, and it is still the
-    /// one that was read. Another server may have taken over, whose word says nothing of what was read before.
+    /// Whether what was read for this check may be used: the store has shown meanwhile that it is in order.
     pub fn is_vouched(&self) -> bool {
-        let vouched = self.read.iter().all(|(key, _)| self.records.is_vouched(key.partition(), self.began));
-        vouched && (self.read.is_empty() || self.records.map.losses() == self.losses)
+        self.read.iter().all(|(key, _)| self.records.is_vouched(key.partition(), self.began))
+    }
+
+    /// Whether another server may have taken over since this began, whose word says nothing of what was read before.
+    pub fn is_outdated(&self) -> bool {
+        !self.read.is_empty() && self.records.map.losses() != self.losses
     }
 }
 

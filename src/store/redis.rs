@@ -124,7 +124,8 @@ impl Store for RedisStore {
         let names: Vec<_> = keys.iter().map(|key| (key.partition(), self.keys.record(key))).collect();
         let values = self.routes.values(&names).await?;
         for (key, (_, is_untold)) in keys.iter().zip(&values) {
-            if *is_untold {
+            // What the store says of itself is not remembered, and doubting it for having read it would never end.
+            if *is_untold && *key != Key::Meta {
                 self.listener.changed(key);
             }
         }
@@ -154,7 +155,7 @@ impl Store for RedisStore {
             Form::Short => script.by_name(&self.keys, &change),
             Form::Full => script.in_full(&self.keys, &change),
         };
-        let answer = self.routes.ask_at(change.partition(), change.takes_away, command).await.map_err(Failure::of_change)?;
+        let answer = self.routes.ask_at(change.partition(), change.is_to_hold(), command).await.map_err(Failure::of_change)?;
         let (condition, without_entries) =
             <(usize, String)>::from_redis_value(answer.value).map_err(|e| commit_error(&e.into()))?;
         if !without_entries.is_empty() {

@@ -85,7 +85,7 @@ pub async fn random_changes_agree_with_a_model(store: Arc<dyn Store>) {
             .map(|_| (indexes[rng.random_range(0..indexes.len())].clone(), rng.random_range(0..5)))
             .collect();
         let entries = (0..rng.random_range(0..3)).map(|line| entry(&format!("{n}/{line}"))).collect();
-        let change = Change { expect, counts, steps, entries, takes_away: rng.random() };
+        let change = Change { expect, counts, steps, entries, takes_away: rng.random(), must_hold: rng.random() };
         let expected = model.commit(&change);
         conflicts += u32::from(matches!(expected, Err(CommitError::Conflict(_))));
         miscounts += u32::from(matches!(expected, Err(CommitError::Miscounted(_))));

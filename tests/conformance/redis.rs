@@ -195,6 +195,7 @@ async fn a_full_redis_still_takes_rights_away() {
                 steps: vec![put(&key, round + 1), add(&Index::Sites, &round.to_string())],
                 entries: vec![entry("revoked")],
                 takes_away: false,
+                must_hold: false,
             };
             let error = store_error(store.commit(change.clone()).await);
             assert!(!error.transient && !says_that_it_is_open(&error) && error.message.contains("OOM"), "{error}");

@@ -204,6 +204,7 @@ pub async fn goes_on_only_where_rights_are_taken_away(store: &dyn Store) {
         steps: vec![put(&key, version), add(&index, &version.to_string())],
         entries: vec![entry("one"), entry("two")],
         takes_away,
+        must_hold: false,
     };
     for version in 1..4 {
         let refused = store.commit(change(version, false)).await;

@@ -39,6 +39,7 @@ impl Directory {
             let digest = secret.secret.digest();
             let new = Session { secret: digest, confirmed_at: standing.now, version: old.version + 1, ..old.clone() };
             let mut edit = Edit::default();
+            edit.must_hold();
             edit.expect_same(Key::Session(old.id.clone()), &old);
             edit.put_until(Key::Session(old.id), &new, new.kept_until(&self.session_rules))?;
             Plan::Commit(edit, self.cookie(secret, &new))
@@ -76,6 +77,7 @@ impl Directory {
             };
             let (secret, begins) = self.new_session(&new, session.remembered, session.browser.as_deref(), actor.address);
             let mut edit = standing.edit();
+            edit.must_hold();
             edit.put(Key::Account(new.id.clone()), &new)?;
             edit.add_to(Index::Sessions, &Index::session(&new.id, &begins.id));
             let mut event = standing.event(Action::AccountUpdate, new.login.as_str());

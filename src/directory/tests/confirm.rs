@@ -75,8 +75,7 @@ impl Store for Lonely {
 
 async fn lonely() -> (Fixture, Arc<Lonely>) {
     let mut fixture = fixture().await;
-    let store =
-        Arc::new(Lonely { store: fixture.store.clone(), confirms: AtomicBool::new(false), taken: Mutex::default() });
+    let store = Arc::new(Lonely { store: fixture.store.clone(), confirms: AtomicBool::new(false), taken: Mutex::default() });
     fixture.directory = directory_on(store.clone(), fixture.clock.clone(), keys(KEY_1));
     (fixture, store)
 }
@@ -157,7 +156,11 @@ async fn what_the_upkeep_ends_it_ends_to_the_last() {
     let (fixture, _) = lonely().await;
     fixture.account("ada").await;
     let tokens = [fixture.token("ada").await, fixture.token("ada").await];
-    let rules = TokenRules { revoke_unused_after: Some(Duration::from_hours(2)), unused_after: Duration::from_hours(1), ..TokenRules::default() };
+    let rules = TokenRules {
+        revoke_unused_after: Some(Duration::from_hours(2)),
+        unused_after: Duration::from_hours(1),
+        ..TokenRules::default()
+    };
     let store: Arc<dyn Store> =
         Arc::new(Lonely { store: fixture.store.clone(), confirms: AtomicBool::new(false), taken: Mutex::default() });
     let directory = directory_by(store, fixture.clock.clone(), keys(KEY_1), rules, None);

@@ -3,8 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use smallvec::SmallVec;
+
 use super::{Rule, pattern::Piece};
 use crate::domain::request::CheckRequest;
+
+/// Those at which rules for a path may stand. Seldom more, so that a check asks for no memory.
+pub(super) type Leaves<'p> = SmallVec<[&'p Leaf; 8]>;
 
 /// The rules at one place of a path tree.
 #[derive(Debug, Default)]
@@ -77,7 +82,7 @@ impl PathTree {
     }
 
     /// Every leaf whose pattern matches the path.
-    pub(super) fn collect<'p>(&'p self, segments: &[impl AsRef<str>], leaves: &mut Vec<&'p Leaf>) {
+    pub(super) fn collect<'p>(&'p self, segments: &[impl AsRef<str>], leaves: &mut Leaves<'p>) {
         leaves.push(&self.here_and_below);
         let Some((segment, rest)) = segments.split_first() else {
             leaves.push(&self.here);

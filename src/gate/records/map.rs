@@ -28,7 +28,7 @@ pub struct Bounds {
 pub(super) struct Map {
     kept: Cache<Key, Value, Weigh>,
     /// Where there is no record. Whoever makes up ids fills this, and nothing else.
-    absent: Cache<Key, ()>,
+    absent: Cache<Key, (), WeighKey>,
     /// How many changes were told of each stripe's keys. Held while something is put in or taken out.
     stripes: Box<[Mutex<u64>]>,
     chance: RandomState,
@@ -40,6 +40,19 @@ pub(super) struct Map {
 #[derive(Clone, Copy)]
 struct Weigh {
     least: u64,
+}
+
+/// A key without a record weighs more where it is long: it is as long as somebody likes.
+#[derive(Clone, Copy)]
+struct WeighKey;
+
+impl Weighter<Key, ()> for WeighKey {
+    fn weight(&self, key: &Key, (): &()) -> u64 {
+        match key {
+            Key::Name(name) => 1 + name.len() as u64 / 64,
+            _ => 1,
+        }
+    }
 }
 
 impl Weighter<Key, Value> for Weigh {
@@ -64,9 +77,10 @@ impl Map {
         let entries = bounds.entries.max(1);
         let weigh = Weigh { least: bounds.bytes.div_ceil(entries).max(1) };
         let capacity = usize::try_from(entries).unwrap_or(usize::MAX);
+        let absent = (capacity / 16).clamp(1000, 100_000);
         Self {
             kept: Cache::with_weighter(capacity, bounds.bytes.max(1), weigh),
-            absent: Cache::new((capacity / 16).clamp(1000, 100_000)),
+            absent: Cache::with_weighter(absent, absent as u64, WeighKey),
             stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
             chance: RandomState::new(),
             losses: AtomicU64::new(0),
@@ -135,11 +149,12 @@ impl Memory for Map {
     }
 
     fn lost(&self, partitions: &[Partition]) {
-        self.losses.fetch_add(1, Ordering::AcqRel);
-        // First nothing more is kept that began to be read before this; then what is there goes.
+        // First nothing more is kept, or joined, that began to be read before this. Then whoever is reading learns of the loss:
+        // in this order, for who begins after he could learn of it must not join what began before. Then what is there goes.
         for stripe in &self.stripes {
             *lock(stripe) += 1;
         }
+        self.losses.fetch_add(1, Ordering::AcqRel);
         let stays = |key: &Key| !partitions.contains(&key.partition());
         self.kept.retain(|key, _| stays(key));
         self.absent.retain(|key, ()| stays(key));

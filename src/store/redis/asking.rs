@@ -74,7 +74,7 @@ impl Routes {
     pub(super) async fn ask_at(
         &self,
         partition: Partition,
-        takes_away: bool,
+        must_hold: bool,
         command: impl Fn(Form) -> Cmd,
     ) -> Result<Answer, Failure> {
         let deadline = Instant::now() + self.timeout();
@@ -82,7 +82,7 @@ impl Routes {
         let mut table = self.table().await?;
         loop {
             let connection = table.link(partition)?.connection().await?;
-            let answer = if takes_away {
+            let answer = if must_hold {
                 connection.take_away(command(form)).await
             } else {
                 connection.ask(&command(form)).await.map(|value| (value, true))
@@ -104,7 +104,7 @@ impl Routes {
             }
             match error.kind() {
                 ErrorKind::Server(Moved) => table = self.after(&table).await?,
-                ErrorKind::Server(Ask) => match self.ask_there(&error, takes_away, command(Form::Full)).await {
+                ErrorKind::Server(Ask) => match self.ask_there(&error, must_hold, command(Form::Full)).await {
                     Err(Failure::Sent(error)) if self.is_elsewhere(&error) => sleep(PAUSE).await,
                     answer => return answer,
                 },
@@ -113,8 +113,8 @@ impl Routes {
         }
     }
 
-    async fn ask_there(&self, error: &RedisError, takes_away: bool, command: Cmd) -> Result<Answer, Failure> {
-        let wait = self.wait(takes_away);
+    async fn ask_there(&self, error: &RedisError, must_hold: bool, command: Cmd) -> Result<Answer, Failure> {
+        let wait = self.wait(must_hold);
         let answers = self.visit(error, wait.after(command)).await.map_err(Failure::Sent)?;
         let (value, is_confirmed) = wait.read(answers);
         Ok(Answer { value: value.map_err(Failure::Sent)?, is_confirmed, is_untold: true })

@@ -110,10 +110,10 @@ mod tests {
     fn a_record_is_known_by_its_key_again() {
         let keys = Keyspace::new("kg:").unwrap();
         let session = Key::Session(SessionId::parse("AbCdEfGh0123").unwrap());
-        for key in [Key::Account(AccountId::anonymous()), Key::Name("odd }: name".to_owned()), session] {
+        for key in [Key::Account(AccountId::anonymous()), Key::Name("odd }: name".to_owned()), session, Key::Meta] {
             assert_eq!(keys.parse_record(keys.record(&key).as_bytes()), Some(key));
         }
-        for other in ["kg:r:{d}:meta", "kg:c:{3}x:1", "kg:i:{d}:sites", "r:{d}:name:a", "kg:r:{d}"] {
+        for other in ["kg:r:{d}:failures:x", "kg:c:{3}x:1", "kg:i:{d}:sites", "r:{d}:name:a", "kg:r:{d}"] {
             assert_eq!(keys.parse_record(other.as_bytes()), None, "{other}");
         }
         assert_eq!(keys.parse_record(b"kg:r:{d}:name:\xff"), None);

@@ -68,8 +68,8 @@ impl Routes {
     }
 
     /// What replicas have to confirm of a change.
-    pub(super) fn wait(&self, takes_away: bool) -> Wait {
-        if takes_away { self.shared.wait() } else { Wait::default() }
+    pub(super) fn wait(&self, must_hold: bool) -> Wait {
+        if must_hold { self.shared.wait() } else { Wait::default() }
     }
 
     pub(super) fn is_cluster(&self) -> bool {

@@ -20,7 +20,7 @@ local takes_away = true
 ";
 
 /// ```text
-/// KEYS     one per condition, in their order, then one per step, in their order; where rights are taken away, the
+/// KEYS     one per condition, in their order, then one per step, in their order; where it must hold, the
 ///          first two steps raise the sequence of the partition
 /// ARGV[1]  how many conditions there are
 /// ARGV[2i], ARGV[2i + 1]  about KEYS[i]
@@ -157,8 +157,8 @@ impl ChangeScript {
 
 fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
     let conditions = change.expect.len() + change.counts.len();
-    let sequence = change.takes_away.then(|| keys.sequence(change.partition()));
-    let raises = if change.takes_away { 2 } else { 0 };
+    let sequence = change.is_to_hold().then(|| keys.sequence(change.partition()));
+    let raises = if change.is_to_hold() { 2 } else { 0 };
     command.arg(conditions + raises + change.entries.len() + change.steps.len());
     for (key, _) in &change.expect {
         command.arg(keys.record(key));

@@ -15,9 +15,10 @@ pub(super) struct Wait {
 }
 
 impl Wait {
-    /// Done before `timeout`, so that what they have not confirmed is an answer, and not none.
+    /// Done before `timeout`, so that what they have not confirmed is an answer, and not none; also where a canary is waiting
+    /// just before, on the same connection.
     pub(super) fn new(replicas: u32, timeout: Duration) -> Self {
-        Self { replicas, millis: u64::try_from(timeout.as_millis() * 3 / 4).unwrap_or(u64::MAX).max(1) }
+        Self { replicas, millis: u64::try_from(timeout.as_millis() * 3 / 8).unwrap_or(u64::MAX).max(1) }
     }
 
     /// Asks for nothing where no replicas are asked for.

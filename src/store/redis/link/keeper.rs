@@ -37,6 +37,9 @@ const SILENCE: Duration = Duration::from_secs(3);
 /// How long a master is taken for the one that sentinels name, while all is well.
 const GLANCE: Duration = Duration::from_secs(1);
 
+/// So late is nothing done by a process that gets its share of the processor.
+const STALL: Duration = Duration::from_millis(10);
+
 /// Before a canary is tried elsewhere.
 const NEXT_TAG: Duration = Duration::from_millis(5);
 
@@ -76,9 +79,12 @@ impl Keeper {
                     }
                     was_up = true;
                     self.publish.send_replace(State::Up(connected.connection.clone()));
+                    let address = connected.connection.address().clone();
+                    tracing::debug!(%address, "linked with a master of Redis");
                     self.attend(connected).await;
                     self.withdraw();
                     self.publish.send_replace(State::Connecting);
+                    tracing::debug!(%address, "the link with a master of Redis is lost");
                 }
                 Err(error) => {
                     self.publish.send_replace(State::Down(error));
@@ -199,12 +205,14 @@ impl Keeper {
                         errands.spawn(errand.run(canary_way.clone()));
                         sent = Instant::now();
                         due = sent + timeout;
+                    } else if due.elapsed() > STALL {
+                        // It was this process that stood still; the answer may be waiting to be read.
+                        due = Instant::now() + due.elapsed().min(timeout);
                     } else if is_late {
                         return;
                     } else {
                         is_late = true;
-                        // Where it was this process that stood still, the answer has its time from now on.
-                        due = (sent + silence).max(Instant::now() + timeout);
+                        due = sent + silence;
                         let why = format!("Redis: it has not answered for {timeout:?}");
                         self.publish.send_replace(State::Down(StoreError::transient(why)));
                         self.shared.doubt.notify_one();
