@@ -17,8 +17,8 @@ fn programs(short: Program) -> Vec<Program> {
     if is_full() { vec![Program::Redis, Program::Valkey] } else { vec![short] }
 }
 
-async fn run(url: String, happens: impl FnOnce()) {
-    let mut fleet = Fleet::on(&vec![url; REPLICAS], "wait_replicas = 1\n");
+async fn run(url: String, wait_replicas: u32, happens: impl FnOnce()) {
+    let mut fleet = Fleet::on(&vec![url; REPLICAS], &format!("wait_replicas = {wait_replicas}\n"));
     fleet.furnish(CROWD).await;
     let Run { load, taken } = Run::through(&mut fleet, LASTING, |_| happens()).await;
     let checks = load.end();
@@ -31,7 +31,7 @@ async fn run(url: String, happens: impl FnOnce()) {
 async fn nobody_gets_in_by_a_master_that_sentinels_have_replaced() {
     for program in programs(Program::Redis) {
         let mut sentinels = Sentinels::start(program);
-        run(sentinels.url(), || {
+        run(sentinels.url(), 1, || {
             let began = Instant::now();
             last(LONG);
             say(&began, "a master is frozen over a failover, and goes on");
@@ -52,6 +52,26 @@ async fn nobody_gets_in_by_a_master_that_sentinels_have_replaced() {
     }
 }
 
+/// While one replica is being made the master, the other one still confirms what the old master takes, and that is lost. So
+/// where nothing acknowledged may be lost, all replicas have to confirm it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_by_all_replicas_is_lost_by_a_failover_in_good_order() {
+    for program in programs(Program::Redis) {
+        let sentinels = Sentinels::start(program);
+        run(sentinels.url(), 2, || {
+            let began = Instant::now();
+            for _ in 0..3 {
+                last(LONG);
+                say(&began, "a failover in good order");
+                sentinels.failover();
+                say(&began, "it is over");
+                last(LONG);
+            }
+        })
+        .await;
+    }
+}
+
 fn say(began: &Instant, what: &str) {
     println!("{:>6.2} s: {what}", began.elapsed().as_secs_f64());
 }
@@ -64,7 +84,7 @@ fn role(server: &Server) -> String {
 async fn nobody_gets_in_by_a_master_that_a_cluster_has_replaced() {
     for program in programs(Program::Valkey) {
         let mut cluster = Cluster::start(program);
-        run(cluster.url(), || {
+        run(cluster.url(), 1, || {
             let began = Instant::now();
             last(LONG);
             let (slot, from) = (cluster.slot_of("d"), cluster.master_of("d"));
