@@ -23,7 +23,7 @@ use crate::support::{
     faulty::Faulty,
     history::{Answer, Taken},
     http::Request,
-    keygate::Keygate,
+    keygate::{KEY, Keygate},
     programs::wait_for,
     shop::{bearing, get},
     steady::Steady,
@@ -87,18 +87,28 @@ pub struct Fleet {
     pub replicas: Vec<Keygate>,
     pub ways: Vec<Faulty>,
     pub credentials: Vec<Credential>,
+    /// Of the store, for what is done to it beside.
+    url: String,
 }
 
 impl Fleet {
     /// On an empty Redis that listens there.
     pub fn start(port: u16) -> Self {
         let ways: Vec<_> = (0..REPLICAS).map(|_| Faulty::start(port)).collect();
-        let replicas = ways.iter().map(|way| {
-            let mut keygate = Keygate::prepare_on_redis(&format!("{CONFIG}\n{MORE}"), &way.url());
+        let urls: Vec<_> = ways.iter().map(Faulty::url).collect();
+        Self { ways, ..Self::on(&urls, "") }
+    }
+
+    /// Each on an empty store of its URL, which is the same one; with more settings of it.
+    pub fn on(urls: &[String], settings: &str) -> Self {
+        let replicas = urls.iter().map(|url| {
+            let store = format!("[keys]\nfile = \"server.key\"\n\n[store]\nurl = \"{url}\"\n{settings}");
+            let mut keygate = Keygate::prepare(&format!("{CONFIG}\n{MORE}\n{store}"));
+            keygate.folder.write("server.key", KEY);
             keygate.restart();
             keygate
         });
-        Self { replicas: replicas.collect(), ways, credentials: Vec::new() }
+        Self { replicas: replicas.collect(), ways: Vec::new(), url: urls[0].clone(), credentials: Vec::new() }
     }
 
     /// How the management of a replica is spoken to.
@@ -120,7 +130,7 @@ impl Fleet {
         api.account(json!({ "login": "expiring", "kind": "service" })).await;
         let hosts = ProtectedHosts::new(vec![shop()]).expect("one host");
         let cost = Cost::new(64, 1, 1).expect("a cheap password");
-        let directory = directory_over(self.ways[0].url(), hosts, Arc::new(SystemClock), cost);
+        let directory = directory_over(self.url.clone(), hosts, Arc::new(SystemClock), cost);
         for number in 0..crowd.people {
             let login = format!("person-{number}");
             api.account(json!({ "login": login, "password": PASSWORD })).await;
@@ -194,10 +204,21 @@ impl Api {
         Some((status, serde_json::from_slice(&bytes).unwrap_or_default()))
     }
 
+    /// Until it is done: on a busy machine even a store without faults is late at times.
     pub async fn must(&self, method: Method, path: &str, body: Value) -> Value {
-        let (status, body) = self.send(method, path, body).await.unwrap_or_else(|| panic!("{path}: no answer"));
-        assert!(status < 300, "{path}: {status} {body}");
-        body
+        let mut is_again = false;
+        for _ in 0..300 {
+            let (status, answer) =
+                self.send(method.clone(), path, body.clone()).await.unwrap_or_else(|| panic!("{path}: no answer"));
+            // What is there already was made by the request before, whose answer was lost on its way.
+            if status < 300 || is_again && status == 409 {
+                return answer;
+            }
+            assert_eq!(status, 503, "{path}: {answer}");
+            is_again = true;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("gave up waiting for the store at {path}")
     }
 
     /// With access to the shop.

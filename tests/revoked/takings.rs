@@ -122,11 +122,11 @@ async fn work(orders: Arc<Mutex<VecDeque<Order>>>, apis: Vec<Api>, every: Durati
             let _harmless = api.send(Method::PATCH, &path, body).await;
         }
         for attempt in 0..ATTEMPTS {
-            let attempted =
-                attempt_it(&apis[chance.random_range(0..apis.len())], &order, chance.random_bool(0.5), attempt > 0).await;
-            let over = !matches!(attempted.answer, Answer::Lost);
+            let api = &apis[chance.random_range(0..apis.len())];
+            let Some(attempted) = attempt_it(api, &order, chance.random_bool(0.5), attempt > 0).await else { break };
+            let done = matches!(attempted.answer, Answer::Done(_));
             taken.push(attempted);
-            if over {
+            if done {
                 break;
             }
             tokio::time::sleep(AGAIN).await;
@@ -135,20 +135,20 @@ async fn work(orders: Arc<Mutex<VecDeque<Order>>>, apis: Vec<Api>, every: Durati
     taken
 }
 
-async fn attempt_it(api: &Api, order: &Order, waits: bool, is_again: bool) -> Taken {
+/// `None` where there is nothing to be taken any more: what was given up may have been done nevertheless.
+async fn attempt_it(api: &Api, order: &Order, waits: bool, is_again: bool) -> Option<Taken> {
     let path = if waits { format!("{}?wait=true", order.path) } else { order.path.clone() };
     let began = Instant::now();
     let answer = match api.send(order.method.clone(), &path, order.body.clone()).await {
         Some((status, _)) if status < 300 => Answer::Done(Instant::now()),
-        Some((_, body)) if is_unconfirmed(&body) => Answer::Unconfirmed,
-        // What was given up may have been done nevertheless, and cannot be done again.
         Some((status, body)) if status < 500 => {
             assert!(is_again, "{} {path}: {status} {body}", order.method);
-            Answer::Unconfirmed
+            return None;
         }
+        Some((_, body)) if is_unconfirmed(&body) => Answer::Unconfirmed,
         _ => Answer::Lost,
     };
-    Taken { what: order.what, from: order.from.clone(), began, waits, answer }
+    Some(Taken { what: order.what, from: order.from.clone(), began, waits, answer })
 }
 
 /// It was done, and the replicas of the store have not confirmed that they have it.
