@@ -33,6 +33,7 @@ fn body(method: &str, path: &str) -> Value {
         ("POST", "me/confirm") => json!({ "password": PASSWORD }),
         ("POST", "me/password") => json!({ "current": PASSWORD, "new": "another long one" }),
         ("PUT", "access/vera/shop") => json!({ "level": "admin" }),
+        ("PATCH", "store") => json!({ "max_staleness": "2s" }),
         _ => json!({}),
     }
 }
