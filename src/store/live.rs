@@ -108,20 +108,21 @@ impl Live {
         findings
     }
 
-    /// Over a failover a change that takes away is kept when the replicas that have confirmed it, and those that have
-    /// confirmed a canary, must have one in common: n + m ≥ data nodes − 1, and both are `wait_replicas`.
+    /// A master that was replaced cannot vouch for anything any more when the replicas that have confirmed a change to its
+    /// successor, and those that would confirm a canary to it, must have one in common: n + m ≥ data nodes − 1, and both are
+    /// `wait_replicas`.
     fn about_replicas(&self, address: &str, replicas: u32) -> Option<String> {
         let asked = self.wait_replicas;
         let enough = replicas.div_ceil(2);
         if asked > replicas {
             Some(format!(
                 "Redis at {address} has {replicas} of the {asked} replicas that `store.wait_replicas` asks for: no change that \
-                 takes away is confirmed, and nothing is remembered"
+                 takes away is confirmed, and every check is refused"
             ))
         } else if asked < enough {
             Some(format!(
                 "Redis at {address} has {replicas} replicas, and `store.wait_replicas` is {asked}: after a failover what was \
-                 revoked just before may be back in force; with {enough} it is not"
+                 revoked may be allowed by the master that was replaced; {enough} exclude that"
             ))
         } else {
             None
