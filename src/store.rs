@@ -14,7 +14,7 @@
 //!    as far as the medium can.
 //! 3. Say `transient` truly: a check turns it into "try again", never into "unknown".
 //! 4. Tell the memory of a change before it is acknowledged ([`Coherence::always`]), or say up to when it was told.
-//! 5. Add one line to `tests/conformance.rs`, and one arm to `app.rs`.
+//! 5. Add one line to `tests/conformance.rs`, and one arm to `app/stores.rs`.
 
 pub mod coherence;
 pub mod embedded;

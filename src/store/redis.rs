@@ -2,8 +2,8 @@
 //!
 //! `link` holds the connections to a master up and vouches for what it was told, with `tracking`, `canary` and `sequence`;
 //! `routes` knows which link leads to which partition, `asking` sends commands along them. `keys` spells the keys, `scripts`
-//! and `uses` hold what runs inside Redis, `errors` is the way from the driver's errors to ours. A record is a string of JSON there, an index a sorted set whose scores are all 0, so its order is that of the bytes, a trail a
-//! stream. Of a record nothing but its `version` is read.
+//! and `uses` hold what runs inside Redis, `errors` is the way from the driver's errors to ours. A record is a string of JSON
+//! there, an index a sorted set whose scores are all 0, so its order is that of the bytes, a trail a stream. Of a record nothing but its `version` is read.
 //!
 //! A user of Redis needs the commands that the README names, for keys of the prefix: `CLIENT TRACKING` and the like are in
 //! `@connection`, `INFO` says which server it is and whether a master, `HMGET`, `HSETNX` and `HINCRBY` are for the sequence. In

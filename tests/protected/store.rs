@@ -13,7 +13,7 @@ const SHOP: &str = "shop.example.com";
 /// A digest of everything in the store but canaries, which come and go.
 const DIGEST: &str = "local all = {}
 for _, key in ipairs(redis.call('KEYS', '*')) do
-  if string.sub(key, 1, 5) ~= 'kg:c:' then
+  if string.sub(key, 1, 5) ~= 'kg:z:' then
     all[#all + 1] = key .. redis.sha1hex(redis.call('DUMP', key))
   end
 end

@@ -36,6 +36,11 @@ impl fmt::Display for Tag {
     }
 }
 
+const RECORDS: &str = "r:";
+/// After [`RECORDS`] in the order of letters: of what has changed in one go, Redis tells in that order, and a canary must come
+/// last.
+const CANARIES: &str = "z:";
+
 impl Keyspace {
     /// `None` for a prefix with a brace (the hash tag would be another one), a space or a control character.
     pub(super) fn new(prefix: &str) -> Option<Self> {
@@ -55,12 +60,12 @@ impl Keyspace {
 
     /// What the keys begin with that Redis is to tell of. None of them is the beginning of another.
     pub(super) fn told(&self) -> [String; 2] {
-        ["r:", "c:"].map(|kind| format!("{}{kind}", self.prefix))
+        [RECORDS, CANARIES].map(|kind| format!("{}{kind}", self.prefix))
     }
 
     /// Any tag will do, so it is a number.
     pub(super) fn canary(&self, tag: u32, name: impl fmt::Display) -> String {
-        format!("{}c:{{{tag}}}{name}", self.prefix)
+        format!("{}{CANARIES}{{{tag}}}{name}", self.prefix)
     }
 
     /// Where a partition lies, a key that there never is.
@@ -102,8 +107,8 @@ mod tests {
         assert_eq!(keys.last_use(&TokenId::parse("AbCdEfGh0123").unwrap()), "kg:u:{sa}:AbCdEfGh0123");
         let sequences: Vec<_> = Partition::all().map(|partition| keys.sequence(partition)).collect();
         assert_eq!((&*sequences[0], &*sequences[1], &*sequences[16]), ("kg:m:{d}", "kg:m:{s0}", "kg:m:{sf}"));
-        assert_eq!(keys.canary(3, "x:1"), "kg:c:{3}x:1");
-        assert_eq!(keys.told(), ["kg:r:", "kg:c:"]);
+        assert_eq!(keys.canary(3, "x:1"), "kg:z:{3}x:1");
+        assert_eq!(keys.told(), ["kg:r:", "kg:z:"]);
     }
 
     #[test]
@@ -113,7 +118,7 @@ mod tests {
         for key in [Key::Account(AccountId::anonymous()), Key::Name("odd }: name".to_owned()), session, Key::Meta] {
             assert_eq!(keys.parse_record(keys.record(&key).as_bytes()), Some(key));
         }
-        for other in ["kg:r:{d}:failures:x", "kg:c:{3}x:1", "kg:i:{d}:sites", "r:{d}:name:a", "kg:r:{d}"] {
+        for other in ["kg:r:{d}:failures:x", "kg:z:{3}x:1", "kg:i:{d}:sites", "r:{d}:name:a", "kg:r:{d}"] {
             assert_eq!(keys.parse_record(other.as_bytes()), None, "{other}");
         }
         assert_eq!(keys.parse_record(b"kg:r:{d}:name:\xff"), None);

@@ -61,6 +61,4 @@ pub enum InvalidOptions {
     Url,
     #[error("a key prefix has no braces, white space or control characters")]
     Prefix,
-    #[error("{0}")]
-    Driver(String),
 }

@@ -25,16 +25,16 @@ local takes_away = true
 /// ARGV[1]  how many conditions there are
 /// ARGV[2i], ARGV[2i + 1]  about KEYS[i]
 ///          a condition: "absent" "" | "version" <number> | "count" <number>
-///          a step:      "mark" <random id> | "raise" "" | "entry" <json> | "put" <json> | "until <milliseconds since 1970>" <json> | "delete" ""
-///                       | "add" <member> | "remove" <member>
+///          a step:      "mark" <random id> | "raise" "" | "entry" <json> | "put" <json>
+///                       | "until <milliseconds since 1970>" <json> | "delete" "" | "add" <member> | "remove" <member>
 /// answer   {0, ""} when all steps were taken, or {number of the first condition that does not hold, ""};
 ///          {0, <error>} when all steps but entries were taken: only where rights are taken away
 /// ```
 ///
 /// A script that fails half-way is not rolled back, so everything that a write can fail for is looked for before
 /// the first one: memory, role and replicas by Redis itself because of the first line (which needs Redis 7 or
-/// Valkey); types and permissions by the second loop. Entries, and the sequence, are the first steps: that a stream has used up its
-/// ids is seen only when one is added, and then nothing else has been written. Where rights are taken away nothing is
+/// Valkey); types and permissions by the second loop. Entries, and the sequence, are the first steps: that a stream has
+/// used up its ids is seen only when one is added, and then nothing else has been written. Where rights are taken away nothing is
 /// looked for in advance about an entry, because its failure does not stop the script.
 const CHANGE: &str = r"
 local conditions = tonumber(ARGV[1])

@@ -80,11 +80,11 @@ impl Keeper {
                     was_up = true;
                     self.publish.send_replace(State::Up(connected.connection.clone()));
                     let address = connected.connection.address().clone();
-                    tracing::debug!(%address, "linked with a master of Redis");
+                    tracing::info!(%address, "linked with a master of Redis");
                     self.attend(connected).await;
                     self.withdraw();
                     self.publish.send_replace(State::Connecting);
-                    tracing::debug!(%address, "the link with a master of Redis is lost");
+                    tracing::warn!(%address, "the link with a master of Redis is lost");
                 }
                 Err(error) => {
                     self.publish.send_replace(State::Down(error));
@@ -101,7 +101,11 @@ impl Keeper {
 
     async fn connect(&self) -> Result<Connected, StoreError> {
         let address = self.place.find().await?;
-        self.connect_to(&address).await.map_err(|error| store_error(&error)).and_then(|(connected, ours, other)| {
+        let at = |error| {
+            let error = store_error(&error);
+            StoreError { message: format!("{} ({address})", error.message), ..error }
+        };
+        self.connect_to(&address).await.map_err(at).and_then(|(connected, ours, other)| {
             if ours != other {
                 Err(StoreError::transient(format!("Redis: {address} leads to several servers")))
             } else if ours.role != "master" {
@@ -201,7 +205,8 @@ impl Keeper {
                 },
                 () = sleep_until(due) => {
                     if !connected.canaries.is_out() {
-                        let errand = connected.canaries.send(&self.shared.keys, &self.partitions, &self.shared.sequences, self.shared.wait());
+                        let Shared { keys, sequences, .. } = &*self.shared;
+                        let errand = connected.canaries.send(keys, &self.partitions, sequences, self.shared.wait());
                         errands.spawn(errand.run(canary_way.clone()));
                         sent = Instant::now();
                         due = sent + timeout;
@@ -283,7 +288,8 @@ impl Keeper {
             coherence.went_back.store(true, Relaxed);
             tracing::error!(
                 "the store went back in time: what was revoked lately may be valid again. It has been restored from a backup or \
-                 emptied, or a replica took over that had not got everything; revoke again what was revoked since"
+                 emptied, or a replica took over that had not got everything. This server is not ready until it is started again; restore \
+                 the store, or revoke again what was revoked since, before that"
             );
         }
         *went_back == WentBack::Report || !coherence.went_back.load(Relaxed)
@@ -306,7 +312,11 @@ impl Complaint {
         let message = Some(error.to_string());
         let is_new = self.0 != message;
         if is_new {
-            tracing::warn!(%error, "Redis does not take the write that shows whether it has told everything; no check relies on memory");
+            tracing::warn!(
+                %error,
+                "Redis does not take, or not confirm, the write that shows whether it has told everything; every check is \
+                 refused until it does"
+            );
             self.0 = message;
         }
         is_new
