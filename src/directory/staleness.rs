@@ -108,6 +108,8 @@ impl Directory {
     /// When this server itself has more, or the store needs no such bound.
     pub async fn allow_staleness(&self, actor: &Actor, bound: Duration) -> Result<(), DirectoryError> {
         self.audited(actor, Action::StoreChange, TARGET, async {
+            // Who may not change it learns nothing of it.
+            self.superuser(actor).await?;
             if !STALENESS.contains(&bound) {
                 let detail = format!("max_staleness is 50ms to 1m, not {}", spell_duration(bound));
                 return Err(Invalid::new("max_staleness", "max_staleness", detail).into());
