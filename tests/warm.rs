@@ -30,7 +30,7 @@ otherwise = "anonymous"
 /// What goes on beside the checks: canaries with what they ask about, and the writing down of when tokens were used.
 fn is_housekeeping(command: &Command) -> bool {
     let about = |kind: &str| command.words.contains(&format!("\"kg:{kind}:"));
-    let canary = command.is("HMGET") && about("m") || command.is("EVAL") && about("c") || command.of_script && about("c");
+    let canary = command.is("HMGET") && about("m") || command.is("EVAL") && about("z") || command.of_script && about("z");
     let use_of_token = (command.is("EVAL") || command.is("EVALSHA") || command.of_script) && about("u");
     canary || use_of_token || command.is("PING") || command.is("INFO")
 }
