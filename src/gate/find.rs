@@ -163,14 +163,14 @@ impl Gate {
         let folded = if login.len() as u64 <= 4 * Email::MAX_CHARS { fold(login) } else { String::new() };
         let (gathered, _) = self.find(&Search::Password { folded: &folded }, asked).await?;
         let account = gathered.account.as_deref();
-        let verification = self.verify_password(login, password, client, account).await?;
+        let verification = self.verify_password((login, &folded), password, client, account).await?;
         Ok((gathered, verification))
     }
 
     /// "No such login" takes as long as "wrong password", and is not told apart from it.
-    pub(super) async fn verify_password(
+    async fn verify_password(
         &self,
-        login: &str,
+        (login, folded): (&str, &str),
         password: &Password,
         client: Option<IpAddr>,
         account: Option<&Account>,
@@ -188,8 +188,7 @@ impl Gate {
             Ok(matches)
         };
         // A login that nobody has goes the same way, or it could be told by how many are verified at once.
-        let folded = fold(login);
-        let whose = known.map_or(Whose::Nobody(&folded), |(account, hash)| Whose::Account(&account.id, hash));
+        let whose = known.map_or(Whose::Nobody(folded), |(account, hash)| Whose::Account(&account.id, hash));
         let memory = self.remembered.name_of(&whose, &from, password);
         match self.remembered.or_verify(&memory, self.parts.clock.now(), verify).await {
             Ok(true) => Ok(Verification::Verified),
