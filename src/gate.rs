@@ -116,6 +116,15 @@ struct Gathered {
     sites: FoundSites,
 }
 
+impl Gathered {
+    /// How many records there are.
+    fn count(&self) -> u64 {
+        let Self { token, session, check_session, account, access, sites } = self;
+        let ones = [token.is_some(), session.is_some(), check_session.is_some(), account.is_some(), access.is_some()];
+        ones.map(u64::from).iter().sum::<u64>() + sites.as_ref().map_or(0, |sites| sites.len() as u64)
+    }
+}
+
 /// What verifying came to; the records are in [`Gathered`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verification {
