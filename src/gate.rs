@@ -173,7 +173,9 @@ impl Gate {
             // Boxed: what is checked at once need not carry a future as large as this.
             Err(render) => {
                 let then = |verdict: &Verdict<'_>, seen: Option<Seen<'_>>| {
-                    seen.into_iter().for_each(|seen| self.tell(verdict, &seen, &mut Noted::default()));
+                    if let Some(seen) = &seen {
+                        self.tell(verdict, seen, &mut Noted::default());
+                    }
                     render(verdict)
                 };
                 Box::pin(self.judge(described, then)).await
@@ -203,7 +205,9 @@ impl Gate {
             (Sought::Records(search), Some(Asking { sites, .. })) => Lately::with(|lately| {
                 let Some((gathered, noted)) = lately.find(self, &search, sites) else { return Err(render) };
                 Ok(self.conclude(&reading, gathered, Verification::Verified, |verdict, seen| {
-                    seen.into_iter().for_each(|seen| self.tell(verdict, &seen, noted));
+                    if let Some(seen) = &seen {
+                        self.tell(verdict, seen, noted);
+                    }
                     render(verdict)
                 }))
             }),
