@@ -55,7 +55,6 @@ impl SignedIn {
     ///
     /// # Errors
     /// When it has to be given first.
-    #[expect(dead_code, reason = "forms that need it come with their pages")]
     pub fn has_confirmed(&self, now: Timestamp) -> Result<(), Refusal> {
         let then = now.checked_add(TO_TYPE).unwrap_or(now);
         if self.session.is_confirmed(then) { Ok(()) } else { Err(Refusal::ConfirmFirst) }

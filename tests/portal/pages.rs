@@ -15,9 +15,20 @@ fn all_pages<'p>(client: &Client<'p>, visitor: &Client<'p>) -> Vec<(String, Answ
         .into();
     let from_shop = "/sign-in?rd=http://shop.localhost:8000/";
     pages.push((from_shop.to_owned(), client.get(from_shop)));
-    for path in
-        ["/sessions", "/sessions?notice=ended", "/sessions?notice=address", "/password", "/confirm", "/confirm?next=/password", "/"]
-    {
+    for path in [
+        "/keys",
+        "/keys/new",
+        "/keys/revoke",
+        "/keys/revoke?all=on",
+        "/keys?name=x&sort=-used",
+        "/sessions",
+        "/sessions?notice=ended",
+        "/sessions?notice=address",
+        "/password",
+        "/confirm",
+        "/confirm?next=/password",
+        "/",
+    ] {
         pages.push((format!("{path}, signed in"), visitor.get(path)));
     }
     let token = client.token("/sign-in");
