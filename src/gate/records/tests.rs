@@ -310,8 +310,8 @@ async fn what_was_read_before_a_loss_is_not_vouched_for_after_it() {
     assert_eq!(house.reads(), 2);
 }
 
-#[test]
-fn what_was_found_is_current_until_its_partition_changes_or_is_lost_or_not_vouched_for() {
+#[tokio::test]
+async fn what_was_found_is_current_until_its_partition_changes_or_is_lost_or_not_vouched_for() {
     let folder = tempfile::tempdir().unwrap();
     let records = Records::new(Arc::new(EmbeddedStore::open(folder.path()).unwrap()), &MemoryRules::default());
     let session = SessionId::parse("AbCdEfGh0123").unwrap();
