@@ -12,7 +12,7 @@ use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Which server key made a digest: the word before the colon in the key file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,6 +20,13 @@ use zeroize::Zeroize;
 pub struct KeyId(String);
 
 impl KeyId {
+    /// 1 to 32 letters, digits, `-` or `_`, or nothing.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let right = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        right.then(|| Self(text.to_owned()))
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -158,19 +165,15 @@ impl ServerKeys {
                 continue;
             }
             let (id, encoded) = line.split_once(':').ok_or_else(|| error("expected id:base64(32 bytes)"))?;
-            let id_is_valid =
-                (1..=32).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-            if !id_is_valid {
-                return Err(error("a key id is 1 to 32 letters, digits, - or _"));
-            }
-            if keys.iter().any(|key| key.id.0 == id) {
+            let id = KeyId::parse(id).ok_or_else(|| error("a key id is 1 to 32 letters, digits, - or _"))?;
+            if keys.iter().any(|key| key.id == id) {
                 return Err(error("this key id occurs twice"));
             }
             let mut bytes = STANDARD.decode(encoded.trim()).map_err(|_| error("the key is not base64"))?;
             let mac = (bytes.len() == 32).then(|| Hmac::<Sha256>::new_from_slice(&bytes).ok()).flatten();
             bytes.zeroize();
             let mac = mac.ok_or_else(|| error("a key is exactly 32 bytes"))?;
-            keys.push(ServerKey { id: KeyId(id.to_owned()), mac });
+            keys.push(ServerKey { id, mac });
         }
         if keys.is_empty() {
             return Err(KeyFileError {
@@ -203,6 +206,17 @@ impl ServerKeys {
         self.0.iter().find(|key| key.id == *id).map(|key| key.digest(parts))
     }
 
+    /// The id of the key that seals, and what it seals with.
+    pub(super) fn to_seal(&self) -> (&KeyId, Zeroizing<[u8; 32]>) {
+        let first = &self.0[0];
+        (&first.id, first.seals_with())
+    }
+
+    /// What the key `id` seals with; `None` when that key is not here any more.
+    pub(super) fn to_open(&self, id: &KeyId) -> Option<Zeroizing<[u8; 32]>> {
+        self.0.iter().find(|key| key.id == *id).map(ServerKey::seals_with)
+    }
+
     /// One value per key by which two servers can tell whether they hold the same one, without showing it.
     pub fn check_values(&self) -> impl Iterator<Item = (&KeyId, String)> {
         self.0.iter().map(|key| (&key.id, key.digest(&[b"kg-check-1"]).to_hex()))
@@ -216,6 +230,11 @@ impl ServerKey {
             mac.update(part);
         }
         Digest(mac.finalize().into_bytes().into())
+    }
+
+    /// A key of its own, so that nothing that is sealed says anything about a digest.
+    fn seals_with(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.digest(&[b"kg-seal-1"]).0)
     }
 }
 
