@@ -9,12 +9,18 @@ mod confirm;
 mod cookies;
 mod form;
 mod guarded;
+mod navigation;
+mod own_page;
 mod password;
+#[expect(dead_code, reason = "forms with several fields come with their pages")]
+mod problems;
 mod refusal;
 mod sessions;
 mod sign_in;
 mod sign_out;
 mod style;
+#[expect(dead_code, reason = "tables come with their pages")]
+mod table;
 mod times;
 mod visitor;
 
@@ -68,7 +74,9 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         .service(web::resource("/sessions/end-others").route(web::post().to(sessions::end_others)))
         .service(web::resource("/password").route(get().to(password::show)).route(web::post().to(password::submit)))
         .service(web::resource("/confirm").route(get().to(confirm::show)).route(web::post().to(confirm::submit)))
+        .service(web::resource("/admin").route(get().to(navigation::admin)))
         .service(web::resource(style::path()).route(get().to(style::serve)))
+        .service(web::resource(style::script_path()).route(get().to(style::serve_script)))
         .default_service(web::to(refusal::nothing_here));
 }
 

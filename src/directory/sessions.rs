@@ -19,6 +19,7 @@ pub(super) use own::{Changed, session_required};
 use super::{Directory, Edit, Plan, confirm, edit, fields, rng, trail};
 use crate::{
     domain::{
+        access::Level,
         account::{Account, AccountKind, Format},
         decision::Reason,
         event::{Action, By, Event, Outcome},
@@ -72,6 +73,8 @@ pub struct Visitor {
     pub session: Session,
     pub account: Account,
     pub stage: Stage,
+    /// As far as his record says; a site of them may be gone.
+    pub administers_sites: bool,
 }
 
 /// What a browser keeps of a portal session that has begun, or goes on under another secret.
@@ -230,12 +233,12 @@ impl Directory {
     /// The same of whoever is still on his way in.
     pub async fn newcomer(&self, cookie: &SessionSecret) -> Result<Option<Visitor>, StoreError> {
         let Some(session) = self.session_of(cookie).await? else { return Ok(None) };
-        let account: Option<Account> = self.get(Key::Account(session.account.clone())).await?;
+        let Some((account, access)) = self.account_with_access(&session.account).await? else { return Ok(None) };
         let now = self.clock.now();
-        let Some(account) = account else { return Ok(None) };
         let Ok(stage) = session.stage(&account, &self.session_rules, now) else { return Ok(None) };
         let session = if stage == Stage::AwaitsCode { session } else { self.seen(session, None, now).await };
-        Ok(Some(Visitor { session, account, stage }))
+        let administers_sites = access.is_some_and(|access| access.highest() >= Level::Admin);
+        Ok(Some(Visitor { session, account, stage, administers_sites }))
     }
 
     /// The session whose secret this is, dead or alive.

@@ -21,7 +21,7 @@ impl Directory {
     pub async fn confirm_password(&self, actor: &Actor, password: Password) -> Result<SessionCookie, DirectoryError> {
         let target = actor.cookie().map(|cookie| cookie.session.to_string()).unwrap_or_default();
         self.audited(actor, Action::SessionConfirm, &target, async {
-            let (standing, account, _) = self.in_session_from(actor, Stage::SetsUp).await?;
+            let (standing, account, _) = self.in_session(actor).await?;
             self.prove_again(actor, &account, password).await?;
             // Before the deed: once the old secret is no good, its owner must get the new one.
             let mut event = standing.event(Action::SessionConfirm, &*target);
@@ -34,7 +34,7 @@ impl Directory {
 
     async fn confirm(&self, actor: &Actor) -> Result<SessionCookie, DirectoryError> {
         until_settled!(self, {
-            let (standing, account, old) = self.in_session_from(actor, Stage::SetsUp).await?;
+            let (standing, account, old) = self.in_session(actor).await?;
             let secret = SessionSecret::generate(old.id.clone(), &mut rng());
             let digest = secret.secret.digest();
             let new = Session { secret: digest, confirmed_at: standing.now, version: old.version + 1, ..old.clone() };
