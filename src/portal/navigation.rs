@@ -23,7 +23,7 @@ enum Whom {
 /// At the top of every page.
 const PAGES: &[Entry] = &[
     Entry { path: "/sessions", label: "Sessions", seen_by: Whom::Everybody },
-    Entry { path: "/password", label: "Password", seen_by: Whom::Everybody },
+    Entry { path: "/security", label: "Security", seen_by: Whom::Everybody },
 ];
 
 /// Where all pages of [`ADMINISTRATION`] are.

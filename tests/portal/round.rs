@@ -17,11 +17,11 @@ use crate::support::{
 };
 
 /// What is in front of everything: each of its hosts is a root domain of its own.
-struct World {
-    portal: String,
-    shop: String,
+pub(super) struct World {
+    pub portal: String,
+    pub shop: String,
     blog: String,
-    house: House,
+    pub house: House,
     proxy: Running,
 }
 
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// Over plain http, as somebody has it who tries it out.
-    fn plain(proxy: Proxy) -> Self {
+    pub fn plain(proxy: Proxy) -> Self {
         let address = free_address();
         let [shop, blog] = ["shop", "blog"].map(|name| format!("http://{name}.localhost:{}", address.port()));
         Self::start(proxy, address, ["http://auth.localhost:PORTAL".to_owned(), shop, blog], |_, text| text.to_owned())
@@ -104,7 +104,7 @@ impl World {
         })
     }
 
-    fn whom(&self) -> String {
+    pub fn whom(&self) -> String {
         format!("{}\n{}", self.proxy.whom(), self.house.keygate.log())
     }
 }
@@ -134,13 +134,13 @@ fn certificate(folder: &Path) -> [String; 2] {
 }
 
 /// What the application saw of the request for the page that is shown.
-fn seen(browser: &Browser, world: &World) -> Value {
+pub(super) fn seen(browser: &Browser, world: &World) -> Value {
     let shown = browser.text("body");
     serde_json::from_str(&shown).unwrap_or_else(|error| panic!("{error} at {}: {shown}\n{}", browser.url(), world.whom()))
 }
 
 /// The values of a header that the application saw.
-fn header(seen: &Value, name: &str) -> Vec<String> {
+pub(super) fn header(seen: &Value, name: &str) -> Vec<String> {
     let pairs = seen["headers"].as_array().expect("the application lists headers").iter();
     let named = pairs.filter(|pair| pair[0].as_str().is_some_and(|found| found.eq_ignore_ascii_case(name)));
     named.map(|pair| pair[1].as_str().unwrap_or_default().to_owned()).collect()
