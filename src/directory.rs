@@ -211,6 +211,12 @@ impl Directory {
         }
     }
 
+    /// What is demanded of the life of tokens.
+    #[must_use]
+    pub fn token_rules(&self) -> &TokenRules {
+        &self.token_rules
+    }
+
     /// Commits a plan. `None` when somebody else was faster, and the plan has to be made anew.
     async fn settle<T>(&self, plan: Plan<T>) -> Result<Option<T>, StoreError> {
         match plan {

@@ -9,12 +9,18 @@ mod confirm;
 mod cookies;
 mod form;
 mod guarded;
+mod keys;
+mod navigation;
+mod once;
+mod own_page;
 mod password;
+mod problems;
 mod refusal;
 mod sessions;
 mod sign_in;
 mod sign_out;
 mod style;
+mod table;
 mod times;
 mod visitor;
 
@@ -25,6 +31,7 @@ use actix_web::{
     http::header::{CONTENT_TYPE, LOCATION},
     web,
 };
+use arc_swap::ArcSwap;
 use askama::Template;
 
 use crate::{
@@ -32,6 +39,7 @@ use crate::{
     directory::Directory,
     domain::{
         origin::{Origin, ProtectedHosts},
+        policy::Policy,
         session::SessionRules,
     },
     metrics::Metrics,
@@ -52,6 +60,8 @@ pub struct PortalState {
     pub hosts: ProtectedHosts,
     pub rules: SessionRules,
     pub metrics: Arc<Metrics>,
+    /// What scopes there are, and what a new key could be tried at.
+    pub policy: Arc<ArcSwap<Policy>>,
 }
 
 /// Adds the pages to an application, or to a scope of one, that [`guarded`] is wrapped around; every path but the API's is
@@ -68,7 +78,10 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         .service(web::resource("/sessions/end-others").route(web::post().to(sessions::end_others)))
         .service(web::resource("/password").route(get().to(password::show)).route(web::post().to(password::submit)))
         .service(web::resource("/confirm").route(get().to(confirm::show)).route(web::post().to(confirm::submit)))
+        .configure(keys::configure)
+        .service(web::resource("/admin").route(get().to(navigation::admin)))
         .service(web::resource(style::path()).route(get().to(style::serve)))
+        .service(web::resource(style::script_path()).route(get().to(style::serve_script)))
         .default_service(web::to(refusal::nothing_here));
 }
 

@@ -3,9 +3,9 @@
 
 use std::net::IpAddr;
 
-use actix_web::{
-    HttpRequest,
-    http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue},
+use actix_http::{
+    Request, RequestHead,
+    header::{COOKIE, HeaderMap, HeaderName, HeaderValue},
 };
 
 use crate::domain::{
@@ -26,37 +26,50 @@ static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// A check as it came over HTTP.
 pub struct Incoming<'r> {
-    request: &'r HttpRequest,
+    head: &'r RequestHead,
+    peer: Peer,
 }
 
 impl<'r> Incoming<'r> {
     #[must_use]
-    pub fn new(request: &'r HttpRequest) -> Self {
-        Self { request }
+    pub fn new(request: &'r Request) -> Self {
+        let peer = match (request.peer_addr(), request.conn_data::<OverUnix>()) {
+            (Some(address), _) => Peer::Ip(address.ip()),
+            (None, Some(OverUnix)) => Peer::Unix,
+            (None, None) => Peer::Unknown,
+        };
+        Self { head: request.head(), peer }
     }
 
     fn headers(&self) -> &'r HeaderMap {
-        self.request.headers()
+        self.head.headers()
     }
 
     #[must_use]
     pub fn peer(&self) -> Peer {
-        match (self.request.peer_addr(), self.request.conn_data::<OverUnix>()) {
-            (Some(address), _) => Peer::Ip(address.ip()),
-            (None, Some(OverUnix)) => Peer::Unix,
-            (None, None) => Peer::Unknown,
-        }
+        self.peer
+    }
+
+    /// As it came, not decoded.
+    #[must_use]
+    pub fn path(&self) -> &'r str {
+        self.head.uri.path()
+    }
+
+    #[must_use]
+    pub fn query(&self) -> &'r str {
+        self.head.uri.query().unwrap_or_default()
     }
 
     #[must_use]
     pub fn method(&self) -> &'r str {
-        self.request.method().as_str()
+        self.head.method.as_str()
     }
 
     /// Path and query, exactly as they came.
     #[must_use]
     pub fn target(&self) -> &'r str {
-        self.request.head().uri.path_and_query().map_or("", |target| target.as_str())
+        self.head.uri.path_and_query().map_or("", |target| target.as_str())
     }
 
     /// The one value of a header; `None` when it is absent.

@@ -6,7 +6,6 @@
 
 mod words;
 
-use actix_web::HttpRequest;
 use askama::Template;
 use rand::{rand_core::UnwrapErr, rngs::SysRng};
 
@@ -64,11 +63,10 @@ struct Visit<'a> {
 }
 
 /// Answers requests that a proxy has sent on as they are, and describes like its checks.
-pub(super) async fn answer(request: &HttpRequest, wire: &Wire) -> Reply {
-    let incoming = Incoming::new(request);
+pub(super) async fn answer(incoming: &Incoming<'_>, wire: &Wire) -> Reply {
     let secret = incoming.optional(&PROXY_SECRET).ok().flatten();
     let believed = wire.believe(incoming.peer(), secret.map(str::as_bytes));
-    let described = believed.and_then(|()| nginx::describe(&incoming, wire));
+    let described = believed.and_then(|()| nginx::describe(incoming, wire));
     let request_id = wire.request_ids.next();
     match described {
         Ok(question) if is_own(&question) => wire.serve_own(DIALECT, question, &incoming.client_headers(), &request_id).await,

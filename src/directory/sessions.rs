@@ -17,6 +17,7 @@ pub(super) use list::session_id;
 use super::{Directory, Edit, Plan, confirm, edit, fields, rng, trail};
 use crate::{
     domain::{
+        access::Level,
         account::{Account, AccountKind, Format},
         decision::Reason,
         event::{Action, By, Event, Outcome},
@@ -69,6 +70,8 @@ pub struct Visitor {
     /// It is alive.
     pub session: Session,
     pub account: Account,
+    /// As far as his record says; a site of them may be gone.
+    pub administers_sites: bool,
 }
 
 /// What a browser keeps of a portal session that has begun, or goes on under another secret.
@@ -214,12 +217,14 @@ impl Directory {
     /// Who a browser is, by its cookie; `None` when that names no living session. Notes that it was seen.
     pub async fn visitor(&self, cookie: &SessionSecret) -> Result<Option<Visitor>, StoreError> {
         let Some(session) = self.session_of(cookie).await? else { return Ok(None) };
-        let account: Option<Account> = self.get(Key::Account(session.account.clone())).await?;
+        let Some((account, access)) = self.account_with_access(&session.account).await? else { return Ok(None) };
         let now = self.clock.now();
-        let alive = |account: &Account| session.alive(account, &self.session_rules, now).is_ok();
-        let Some(account) = account.filter(alive) else { return Ok(None) };
+        if session.alive(&account, &self.session_rules, now).is_err() {
+            return Ok(None);
+        }
         let session = self.seen(session, None, now).await;
-        Ok(Some(Visitor { session, account }))
+        let administers_sites = access.is_some_and(|access| access.highest() >= Level::Admin);
+        Ok(Some(Visitor { session, account, administers_sites }))
     }
 
     /// The session whose secret this is, dead or alive.

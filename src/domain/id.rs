@@ -142,6 +142,12 @@ macro_rules! short_id {
             pub fn as_str(&self) -> &str {
                 std::str::from_utf8(&self.0).unwrap_or_default()
             }
+
+            /// Its letters and digits.
+            #[must_use]
+            pub const fn as_bytes(&self) -> &[u8; crate::domain::id::SHORT_ID_LEN] {
+                &self.0
+            }
         }
 
         impl std::fmt::Display for $name {

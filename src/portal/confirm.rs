@@ -9,8 +9,10 @@ use super::{
     PortalState, Refusal,
     attempt::Failed,
     form::{Form, Typed},
-    go_to, page,
-    visitor::{SignedIn, keep, own_page},
+    go_to,
+    own_page::OwnPage,
+    page,
+    visitor::{SignedIn, keep},
 };
 use crate::domain::password::Password;
 
@@ -20,7 +22,7 @@ struct Page {
     title: &'static str,
     visitor: SignedIn,
     problem: Option<Failed>,
-    next: &'static str,
+    next: OwnPage,
 }
 
 impl Page {
@@ -29,7 +31,7 @@ impl Page {
     }
 }
 
-fn ask(visitor: SignedIn, next: &'static str, problem: Option<Failed>) -> Result<HttpResponse, Refusal> {
+fn ask(visitor: SignedIn, next: OwnPage, problem: Option<Failed>) -> Result<HttpResponse, Refusal> {
     let status = problem.as_ref().map_or(200, Failed::status);
     let confirm = Page { title: "Confirm your password", visitor, problem, next };
     let mut response = page(status, &confirm)?;
@@ -46,9 +48,13 @@ pub(super) struct Query {
     next: String,
 }
 
+fn next(query: Option<web::Query<Query>>) -> OwnPage {
+    OwnPage::at(&query.map(web::Query::into_inner).unwrap_or_default().next)
+}
+
 /// `GET /confirm`
 pub(super) async fn show(visitor: SignedIn, query: Option<web::Query<Query>>) -> Result<HttpResponse, Refusal> {
-    ask(visitor, own_page(&query.map(web::Query::into_inner).unwrap_or_default().next), None)
+    ask(visitor, next(query), None)
 }
 
 #[derive(Deserialize)]
@@ -68,14 +74,14 @@ pub(super) async fn submit(
     query: Option<web::Query<Query>>,
     form: Form<Fields>,
 ) -> Result<HttpResponse, Refusal> {
-    let next = own_page(&query.map(web::Query::into_inner).unwrap_or_default().next);
+    let next = next(query);
     let Fields { password, .. } = form.proven_by(visitor.secret())?;
     let Some(password) = Password::presented(password.expose().as_bytes()) else {
         return ask(visitor, next, Some(Failed::Wrong));
     };
     match state.directory.confirm_password(&visitor.actor(&request), password).await {
         Ok(session) => {
-            let mut response = go_to(next);
+            let mut response = go_to(next.path());
             keep(&state, &session, &mut response)?;
             Ok(response)
         }

@@ -13,7 +13,7 @@ use actix_web::{
     web,
 };
 
-use super::{PortalState, Refusal, style};
+use super::{PortalState, Refusal, own_page::OwnPage, style};
 use crate::{api, domain::origin::Origin};
 
 /// Referrer-Policy: with `no-referrer`, browsers send `Origin: null` with forms, to the portal itself too (Fetch, "append a
@@ -33,8 +33,8 @@ const HEADERS: [(&str, &str); 7] = [
 fn content_security_policy() -> String {
     let style = style::hash();
     format!(
-        "default-src 'none'; style-src 'self' {style}; img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; \
-         base-uri 'none'"
+        "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self' {style}; img-src 'self' data:; \
+         form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
     )
 }
 
@@ -47,9 +47,10 @@ pub async fn guarded(
     let request_id = api::request_id(&request);
     let state = request.app_data::<web::Data<PortalState>>().cloned().filter(|_| !is_api(request.path()));
     let Some(state) = state else { return Ok(next.call(request).await?.map_into_boxed_body()) };
+    let here = OwnPage::of(request.method(), request.path());
     let instead = |refusal: Refusal| {
         refusal.log(&state.directory);
-        refusal.response(request_id)
+        refusal.response(request_id, &here)
     };
     let response = if let Some(refusal) = refused_at_once(&state.url, &request) {
         request.into_response(instead(refusal))

@@ -11,6 +11,7 @@ use super::{
     attempt::Failed,
     form::{Form, Typed},
     go_to, page,
+    problems::sentence,
     visitor::{SignedIn, keep},
 };
 use crate::{
@@ -120,9 +121,6 @@ fn in_words(invalid: &Invalid) -> String {
     match invalid.code {
         "password_too_short" => "The new password is too short: it needs at least 8 characters.".to_owned(),
         "password_too_long" => "The new password is too long: 200 characters always fit.".to_owned(),
-        _ => {
-            let mut letters = invalid.detail.chars();
-            letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
-        }
+        _ => sentence(&invalid.detail),
     }
 }

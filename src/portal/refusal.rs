@@ -9,7 +9,7 @@ use actix_web::{
 };
 use askama::Template;
 
-use super::{go_to, page, style};
+use super::{go_to, own_page::OwnPage, page, style};
 use crate::{
     api::Problem,
     directory::{Directory, DirectoryError},
@@ -22,10 +22,10 @@ const MOST_LOGGED: usize = 100;
 /// Why there is something else than what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Nobody is signed in. Afterwards, there is a way back to a page of ours.
-    SignInFirst { next: &'static str },
-    /// The password has to be given again.
-    ConfirmFirst { next: &'static str },
+    /// Nobody is signed in. Afterwards, there is a way back to the page that was looked at.
+    SignInFirst,
+    /// The password has to be given again; the same afterwards.
+    ConfirmFirst,
     /// The portal was looked for at another host.
     Misdirected { url: Origin, received: Option<String> },
     Said {
@@ -108,7 +108,7 @@ impl Refusal {
     pub fn log(&self, directory: &Directory) {
         let shown = |received: &Option<String>| received.as_deref().and_then(|text| directory.shown(text, MOST_LOGGED));
         match self {
-            Self::SignInFirst { .. } | Self::ConfirmFirst { .. } => {}
+            Self::SignInFirst | Self::ConfirmFirst => {}
             Self::Misdirected { url, received } => {
                 tracing::info!(code = "misdirected", expected = url.authority(), received = shown(received), "refused");
             }
@@ -116,11 +116,11 @@ impl Refusal {
         }
     }
 
-    /// The page, or the way to another one.
-    pub fn response(&self, request_id: Option<String>) -> HttpResponse {
+    /// The page, or the way to another one, from where there is one back `here`.
+    pub fn response(&self, request_id: Option<String>, here: &OwnPage) -> HttpResponse {
         match self {
-            Self::SignInFirst { next } => go_to(&format!("/sign-in?next={next}")),
-            Self::ConfirmFirst { next } => go_to(&format!("/confirm?next={next}")),
+            Self::SignInFirst => go_to(&format!("/sign-in?next={}", here.as_parameter())),
+            Self::ConfirmFirst => go_to(&format!("/confirm?next={}", here.as_parameter())),
             Self::Misdirected { url, .. } => misdirected(url, request_id),
             Self::Said { status, title, text, retry_after, .. } => {
                 let page = page(status.as_u16(), &Page { title, text, request_id, way: way_on(*status) });
@@ -173,8 +173,8 @@ pub(super) async fn nothing_here() -> Result<HttpResponse, Refusal> {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::SignInFirst { .. } => f.write_str("nobody is signed in"),
-            Self::ConfirmFirst { .. } => f.write_str("the password has to be confirmed"),
+            Self::SignInFirst => f.write_str("nobody is signed in"),
+            Self::ConfirmFirst => f.write_str("the password has to be confirmed"),
             Self::Misdirected { .. } => f.write_str("the portal is at another host"),
             Self::Said { title, .. } => f.write_str(title),
         }
@@ -184,15 +184,15 @@ impl fmt::Display for Refusal {
 impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
         match self {
-            Self::SignInFirst { .. } | Self::ConfirmFirst { .. } => StatusCode::SEE_OTHER,
+            Self::SignInFirst | Self::ConfirmFirst => StatusCode::SEE_OTHER,
             Self::Misdirected { .. } => StatusCode::MISDIRECTED_REQUEST,
             Self::Said { status, .. } => *status,
         }
     }
 
-    /// Where the request's id is not known; the layer around the pages knows it.
+    /// Where nothing is known of the request; the layer around the pages knows it.
     fn error_response(&self) -> HttpResponse {
-        self.response(None)
+        self.response(None, &OwnPage::default())
     }
 }
 
@@ -217,7 +217,7 @@ impl From<DirectoryError> for Refusal {
     fn from(error: DirectoryError) -> Self {
         let detail = format!("{error}.");
         match error {
-            DirectoryError::Unauthenticated(_) => Self::SignInFirst { next: "/sessions" },
+            DirectoryError::Unauthenticated(_) => Self::SignInFirst,
             DirectoryError::NotFound { .. } => Self::not_found(),
             DirectoryError::Busy => Self::busy(),
             DirectoryError::ListsInTheMaking => {
@@ -246,7 +246,7 @@ impl From<DirectoryError> for Refusal {
                 let text = "Too many attempts to give a password have failed. Wait for a while, and try again.";
                 Self::new(StatusCode::TOO_MANY_REQUESTS, Reason::TooManyFailures.code(), "Too many failed attempts", text)
             }
-            DirectoryError::Refused { code: "password_confirmation_required", .. } => Self::ConfirmFirst { next: "/sessions" },
+            DirectoryError::Refused { code: "password_confirmation_required", .. } => Self::ConfirmFirst,
             DirectoryError::Invalid(Invalid { code, .. })
             | DirectoryError::Taken { code, .. }
             | DirectoryError::Refused { code, .. } => Self::new(StatusCode::FORBIDDEN, code, "That is not possible", detail),
@@ -263,7 +263,11 @@ mod tests {
         for status in [400, 401, 403, 404, 405, 409, 422, 429, 500, 503] {
             let refusal = Refusal::from(&Problem::new(status, "code", "detail"));
             assert_eq!(refusal.status_code().as_u16(), status, "{refusal:?}");
-            assert_eq!(refusal.response(None).headers().contains_key(RETRY_AFTER), matches!(status, 429 | 503), "{status}");
+            assert_eq!(
+                refusal.response(None, &OwnPage::default()).headers().contains_key(RETRY_AFTER),
+                matches!(status, 429 | 503),
+                "{status}"
+            );
         }
     }
 }

@@ -17,9 +17,11 @@ use super::{
     attempt::Failed,
     browser, cookies,
     form::{Form, Typed},
-    go_to, guarded, page,
+    go_to, guarded,
+    own_page::OwnPage,
+    page,
     times::in_words,
-    visitor::{SignedIn, keep, own_page},
+    visitor::{SignedIn, keep},
 };
 use crate::{
     api::{ClientAddresses, request_id},
@@ -36,7 +38,7 @@ use crate::{
 
 /// Where everything begins.
 pub(super) async fn home(_: SignedIn) -> HttpResponse {
-    go_to("/sessions")
+    go_to(OwnPage::default().path())
 }
 
 /// Where it is said that nobody is sent to the address that was wished.
@@ -45,7 +47,7 @@ const ADDRESS_REFUSED: &str = "/sessions?notice=address";
 /// Where a browser came from, and wants to go back to.
 enum Arrival {
     /// By itself; afterwards to a page of ours.
-    Here { next: &'static str },
+    Here { next: OwnPage },
     /// From a protected host, with the digest of what that host has set in it.
     From { to: ReturnTo, nonce: Option<Digest> },
     /// With an address that nobody is sent to.
@@ -61,7 +63,7 @@ impl Arrival {
             values.next().filter(|_| values.next().is_none())
         };
         match (all.next(), all.next()) {
-            (None, _) => Self::Here { next: own_page(one("next").as_deref().unwrap_or_default()) },
+            (None, _) => Self::Here { next: OwnPage::at(one("next").as_deref().unwrap_or_default()) },
             (Some(rd), None) => match hosts.return_to(&rd) {
                 // The digest is written as secrets are.
                 Some(to) => Self::From { to, nonce: one("nonce").and_then(|nonce| Digest::parse_base64url(nonce.as_bytes())) },
@@ -74,9 +76,9 @@ impl Arrival {
     /// The page with the same way back: what was read of it, written anew.
     fn link(&self) -> String {
         let query = match self {
-            Self::Here { next } if *next == own_page("") => return "/sign-in".to_owned(),
+            Self::Here { next } if *next == OwnPage::default() => return "/sign-in".to_owned(),
             Self::Refused => return "/sign-in".to_owned(),
-            Self::Here { next } => form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish(),
+            Self::Here { next } => format!("next={}", next.as_parameter()),
             Self::From { to, nonce } => {
                 let mut query = form_urlencoded::Serializer::new(String::new());
                 query.append_pair("rd", &to.to_string());
@@ -100,7 +102,7 @@ impl Arrival {
     /// Sends the browser where it wants to go, with the session that it has here.
     async fn go_on(&self, state: &PortalState, session: &SessionSecret) -> Result<HttpResponse, DirectoryError> {
         match self {
-            Self::Here { next } => Ok(go_to(next)),
+            Self::Here { next } => Ok(go_to(next.path())),
             Self::Refused => Ok(go_to(ADDRESS_REFUSED)),
             // The host has set nothing in it: it does so when it is asked once more.
             Self::From { to, nonce: None } => Ok(go_to(&to.to_string())),
@@ -316,7 +318,7 @@ async fn enter(
         Arrival::From { to, .. } => {
             page(200, &GoingOn { title: "You are signed in", to: to.origin.authority(), link: arrival.link() })?
         }
-        Arrival::Here { next } => go_to(next),
+        Arrival::Here { next } => go_to(next.path()),
         Arrival::Refused => go_to(ADDRESS_REFUSED),
     };
     keep(state, session, &mut response)?;

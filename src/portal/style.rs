@@ -1,4 +1,4 @@
-//! The one stylesheet, at a path that changes with it, so that browsers may keep it for good.
+//! The stylesheet and the script of the pages, at paths that change with them, so that browsers may keep them for good.
 
 use std::sync::LazyLock;
 
@@ -12,15 +12,26 @@ use base64::{
 };
 use sha2::{Digest as _, Sha256};
 
+/// What the pages need that stand alone. It can stand in a page itself.
 pub(super) const STYLE: &str = include_str!("style.css");
+/// With what those need that people work with.
+const WHOLE_STYLE: &str = concat!(include_str!("style.css"), include_str!("inside.css"));
+const SCRIPT: &str = include_str!("app.js");
 
-/// Where it is served.
+/// Where the stylesheet is served.
 pub(super) fn path() -> &'static str {
-    static PATH: LazyLock<String> = LazyLock::new(|| {
-        let version = &Sha256::digest(STYLE)[..9];
-        format!("/style-{}.css", URL_SAFE_NO_PAD.encode(version))
-    });
+    static PATH: LazyLock<String> = LazyLock::new(|| format!("/style-{}.css", version(WHOLE_STYLE)));
     &PATH
+}
+
+/// Where the script is.
+pub(super) fn script_path() -> &'static str {
+    static PATH: LazyLock<String> = LazyLock::new(|| format!("/app-{}.js", version(SCRIPT)));
+    &PATH
+}
+
+fn version(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(&Sha256::digest(text)[..9])
 }
 
 /// As a Content-Security-Policy names it where it stands in the page itself.
@@ -30,8 +41,16 @@ pub(super) fn hash() -> &'static str {
 }
 
 pub(super) async fn serve() -> HttpResponse {
+    kept("text/css; charset=utf-8", WHOLE_STYLE)
+}
+
+pub(super) async fn serve_script() -> HttpResponse {
+    kept("text/javascript; charset=utf-8", SCRIPT)
+}
+
+fn kept(content_type: &'static str, body: &'static str) -> HttpResponse {
     HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/css; charset=utf-8"))
+        .insert_header((CONTENT_TYPE, content_type))
         .insert_header((CACHE_CONTROL, "public, max-age=31536000, immutable"))
-        .body(STYLE)
+        .body(body)
 }

@@ -1,25 +1,34 @@
-//! Who looks at a page: the living session behind the portal's cookie, and where a visitor may go next.
+//! Who looks at a page: the living session behind the portal's cookie.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use actix_web::{FromRequest, HttpRequest, HttpResponse, dev::Payload, web};
 
-use super::{PortalState, Refusal, cookies};
+use super::{
+    PortalState, Refusal, cookies,
+    navigation::{self, Entry},
+};
 use crate::{
     api::{ClientAddresses, request_id},
-    directory::{Actor, DirectoryError, SessionCookie},
+    directory::{Actor, DirectoryError, SessionCookie, Visitor},
     domain::{
         account::Account,
         cookie::Cookie,
         csrf,
-        session::{Secret, SessionSecret},
+        session::{Secret, Session, SessionSecret},
+        time::Timestamp,
     },
 };
+
+/// How long somebody may take to fill in a form.
+const TO_TYPE: Duration = Duration::from_mins(5);
 
 /// Somebody who is signed in; as an argument of a handler, the page is for such people only.
 pub(super) struct SignedIn {
     pub cookie: SessionSecret,
     pub account: Account,
+    pub administers_sites: bool,
+    session: Session,
 }
 
 impl SignedIn {
@@ -28,7 +37,7 @@ impl SignedIn {
         let cookie = cookies::read(request, &state.url, Cookie::Portal)?;
         let Some(cookie) = cookie.and_then(SessionSecret::parse) else { return Ok(None) };
         let visitor = state.directory.visitor(&cookie).await.map_err(DirectoryError::from)?;
-        Ok(visitor.map(|visitor| Self { cookie, account: visitor.account }))
+        Ok(visitor.map(|Visitor { session, account, administers_sites }| Self { cookie, account, administers_sites, session }))
     }
 
     /// What the forms of this session are bound to.
@@ -41,7 +50,25 @@ impl SignedIn {
         Actor::session(self.cookie.clone()).from_address(ClientAddresses::address(request)).in_request(request_id(request))
     }
 
+    /// For pages with the form of something that needs the password to have been given just now: it is asked for before
+    /// anything is typed, and with some minutes to type.
+    ///
+    /// # Errors
+    /// When it has to be given first.
+    pub fn has_confirmed(&self, now: Timestamp) -> Result<(), Refusal> {
+        let then = now.checked_add(TO_TYPE).unwrap_or(now);
+        if self.session.is_confirmed(then) { Ok(()) } else { Err(Refusal::ConfirmFirst) }
+    }
+
     // For templates.
+
+    pub fn pages(&self) -> impl Iterator<Item = &'static Entry> {
+        navigation::pages(self)
+    }
+
+    pub fn administration(&self) -> impl Iterator<Item = &'static Entry> {
+        navigation::administration(self)
+    }
 
     pub fn name(&self) -> &str {
         self.account.name.as_ref().map_or(self.login(), |name| name.as_str())
@@ -64,8 +91,7 @@ impl FromRequest for SignedIn {
         let request = request.clone();
         Box::pin(async move {
             let state = request.app_data::<web::Data<PortalState>>().ok_or_else(Refusal::failed)?;
-            let next = own_page(request.path());
-            Self::find(state, &request).await?.ok_or(Refusal::SignInFirst { next })
+            Self::find(state, &request).await?.ok_or(Refusal::SignInFirst)
         })
     }
 }
@@ -73,12 +99,4 @@ impl FromRequest for SignedIn {
 /// Gives the browser the cookie of a session that has just begun or got a new secret.
 pub(super) fn keep(state: &PortalState, session: &SessionCookie, response: &mut HttpResponse) -> Result<(), Refusal> {
     cookies::add(response, Cookie::Portal.set(&state.url, &session.secret.to_text(), session.max_age))
-}
-
-/// Pages that somebody can be sent back to. Nothing that a request says is repeated in a link.
-const OWN_PAGES: [&str; 2] = ["/sessions", "/password"];
-
-/// The page of that path; the first one for every other path.
-pub(super) fn own_page(path: &str) -> &'static str {
-    OWN_PAGES.into_iter().find(|page| *page == path).unwrap_or(OWN_PAGES[0])
 }

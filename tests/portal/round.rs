@@ -17,9 +17,9 @@ use crate::support::{
 };
 
 /// What is in front of everything: each of its hosts is a root domain of its own.
-struct World {
-    portal: String,
-    shop: String,
+pub struct World {
+    pub portal: String,
+    pub shop: String,
     blog: String,
     house: House,
     proxy: Running,
@@ -76,7 +76,7 @@ impl World {
     }
 
     /// Over plain http, as somebody has it who tries it out.
-    fn plain(proxy: Proxy) -> Self {
+    pub fn plain(proxy: Proxy) -> Self {
         let address = free_address();
         let [shop, blog] = ["shop", "blog"].map(|name| format!("http://{name}.localhost:{}", address.port()));
         Self::start(proxy, address, ["http://auth.localhost:PORTAL".to_owned(), shop, blog], |_, text| text.to_owned())
@@ -104,7 +104,7 @@ impl World {
         })
     }
 
-    fn whom(&self) -> String {
+    pub fn whom(&self) -> String {
         format!("{}\n{}", self.proxy.whom(), self.house.keygate.log())
     }
 }
