@@ -17,7 +17,7 @@ use crate::{
         token::{LastUse, TokenId},
     },
     store::{
-        Change, CommitError, Entry, EntryId, Index, Live, Memory, Order, Page, Record as _, Step, Stored, Trail,
+        Change, CommitError, Direction, Entry, EntryId, Index, Live, Memory, Order, Page, Record as _, Step, Stored, Trail,
         embedded::EmbeddedStore,
     },
 };
@@ -130,7 +130,7 @@ impl Store for Slow {
         records
     }
 
-    async fn page(&self, _: &Index, _: Option<&str>, _: usize) -> Result<Page, StoreError> {
+    async fn page_in(&self, _: &Index, _: Direction, _: Option<&str>, _: usize) -> Result<Page, StoreError> {
         unreachable!()
     }
 
@@ -155,6 +155,15 @@ impl Store for Slow {
     }
 
     async fn uses(&self, _: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        unreachable!()
+    }
+
+    async fn by_last_use(
+        &self,
+        _: Direction,
+        _: Option<&(Timestamp, TokenId)>,
+        _: usize,
+    ) -> Result<Vec<(Timestamp, TokenId)>, StoreError> {
         unreachable!()
     }
 
