@@ -33,7 +33,7 @@ async fn an_account_from_creation_to_deletion() {
     assert!(made.body["id"].as_str().unwrap().starts_with("acc_"));
     let vera = json!({
         "login": "vera", "kind": "human", "name": "Vera", "email": null, "superuser": false, "disabled": false,
-        "may_mint_tokens": true, "version": 1
+        "may_mint_tokens": true, "second_factor": false, "must_have_second_factor": false, "version": 1
     });
     assert_eq!(without(made.body.clone(), &["id", "created_at"]), vera);
     assert_eq!(control.get("/accounts/VERA").await.body, made.body);

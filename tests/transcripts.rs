@@ -118,6 +118,10 @@ fn accounts() {
         account superuser eda off --json
         account minting eda off
         account minting eda on --json
+        account require-second-factor eda on
+        account require-second-factor eda off --json
+        account reset-second-factor eda
+        account reset-second-factor eda --json
         account revoke-all ci
         account revoke-all ci --json
         account rename eda ida --json

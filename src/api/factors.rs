@@ -74,7 +74,7 @@ async fn begin_totp(state: web::Data<ApiState>, Caller(actor): Caller, _: Query<
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({ "setup": "k1.AAAA", "name": "Phone", "code": "123456" }))]
+#[schema(example = json!({ "setup": "k1.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "name": "Phone", "code": "123456" }))]
 struct AddTotp {
     /// Of the beginning.
     #[schema(value_type = String, max_length = 512)]

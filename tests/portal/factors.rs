@@ -22,7 +22,7 @@ use crate::support::{
 
 impl Client<'_> {
     /// Sets up an app, and gives back the recovery codes.
-    fn set_up(&self, page: &str) -> (Authenticator, Vec<String>) {
+    pub fn set_up(&self, page: &str) -> (Authenticator, Vec<String>) {
         let (app, fields) = self.begin(page);
         // So that the codes of now and later are left.
         let code = app.code(-1);
@@ -32,7 +32,7 @@ impl Client<'_> {
     }
 
     /// The app that is offered, and what its form has in hidden fields.
-    fn begin(&self, page: &str) -> (Authenticator, [String; 2]) {
+    pub fn begin(&self, page: &str) -> (Authenticator, [String; 2]) {
         let offered = self.get(page);
         let html = body(&offered);
         let between = |before: &str| {

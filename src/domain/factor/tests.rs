@@ -1,3 +1,5 @@
+//! Codes as the standard has them, each accepted once, and secrets that only the server key opens.
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::*;
