@@ -3,11 +3,14 @@
 //! One file per page, its template beside it. A page reads a request, calls the directory, and shows what came of it: it
 //! decides nothing about who may do what, and refuses to know stores and protected hosts' requests.
 
+mod all_keys;
 mod arrival;
 mod attempt;
+mod audit;
 mod browser;
 mod confirm;
 mod cookies;
+mod explain;
 mod form;
 mod guarded;
 mod keys;
@@ -97,6 +100,9 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         .service(web::resource("/confirm").route(get().to(confirm::show)).route(web::post().to(confirm::submit)))
         .configure(keys::configure)
         .service(web::resource("/admin").route(get().to(navigation::admin)))
+        .service(web::resource("/admin/keys").route(get().to(all_keys::show)))
+        .service(web::resource("/admin/audit").route(get().to(audit::show)))
+        .service(web::resource("/admin/explain").route(get().to(explain::show)).route(web::post().to(explain::submit)))
         .service(web::resource(style::path()).route(get().to(style::serve)))
         .service(web::resource(style::script_path()).route(get().to(style::serve_script)))
         .default_service(web::to(refusal::nothing_here));

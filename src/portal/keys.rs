@@ -24,7 +24,7 @@ use crate::{
         token::{TokenId, TokenState},
     },
 };
-use shown::KeyShown;
+pub(super) use shown::KeyShown;
 
 /// How many are on one page.
 const ON_A_PAGE: usize = 25;

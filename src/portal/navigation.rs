@@ -31,7 +31,11 @@ const PAGES: &[Entry] = &[
 const ADMIN: Entry = Entry { path: "/admin", label: "Administration", seen_by: Whom::Everybody };
 
 /// Within the administration.
-const ADMINISTRATION: &[Entry] = &[];
+const ADMINISTRATION: &[Entry] = &[
+    Entry { path: "/admin/keys", label: "Keys", seen_by: Whom::Administrators },
+    Entry { path: "/admin/audit", label: "Audit", seen_by: Whom::Superusers },
+    Entry { path: "/admin/explain", label: "Explain", seen_by: Whom::Superusers },
+];
 
 impl Entry {
     /// Whether the page `at` is this one or beneath it.
