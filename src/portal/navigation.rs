@@ -31,7 +31,13 @@ const PAGES: &[Entry] = &[
 const ADMIN: Entry = Entry { path: "/admin", label: "Administration", seen_by: Whom::Everybody };
 
 /// Within the administration.
-const ADMINISTRATION: &[Entry] = &[];
+const ADMINISTRATION: &[Entry] = &[
+    Entry { path: "/admin/accounts", label: "Accounts", seen_by: Whom::Superusers },
+    Entry { path: "/admin/sites", label: "Sites", seen_by: Whom::Administrators },
+    Entry { path: "/admin/access", label: "Access", seen_by: Whom::Administrators },
+    Entry { path: "/admin/sessions", label: "Sessions", seen_by: Whom::Superusers },
+    Entry { path: "/admin/blocked", label: "Blocked", seen_by: Whom::Superusers },
+];
 
 impl Entry {
     /// Whether the page `at` is this one or beneath it.

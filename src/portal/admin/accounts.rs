@@ -1,0 +1,286 @@
+//! `/admin/accounts`: people and services. For superusers; the keys of a service also for administrators of its sites.
+
+mod deeds;
+mod edit;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{
+    super::{
+        PortalState, Refusal,
+        form::Form,
+        get,
+        keys::{self, create},
+        own_page::segment,
+        page,
+        table::{Column, Pager, View},
+        times::Shown,
+        visitor::SignedIn,
+    },
+    Notice, ON_A_PAGE,
+};
+use crate::{
+    directory::{AccessEntry, AccessFilter, TokenFilter, Window},
+    domain::{
+        account::{Account, AccountKind},
+        text::{Email, Label, Login, fold},
+        time::Timestamp,
+        token::TokenState,
+    },
+};
+
+const AT: &str = "/admin/accounts";
+/// Accounts that are looked at for one page, when few of them may be wanted.
+const LOOKED_AT: usize = 2000;
+
+pub(super) fn configure(cfg: &mut web::ServiceConfig) {
+    cfg.service(web::resource(AT).route(get().to(list)))
+        .service(web::resource("/admin/new-account").route(get().to(edit::new)).route(web::post().to(edit::create)))
+        .service(web::resource("/admin/accounts/{login}").route(get().to(show)))
+        .service(web::resource("/admin/accounts/{login}/edit").route(get().to(edit::show)).route(web::post().to(edit::change)))
+        .service(web::resource("/admin/accounts/{login}/keys").route(get().to(keys_of)))
+        .service(web::resource("/admin/accounts/{login}/new-key").route(get().to(new_key)).route(web::post().to(make_key)))
+        .service(
+            web::resource("/admin/accounts/{login}/{deed}").route(get().to(deeds::ask)).route(web::post().to(deeds::carry_out)),
+        );
+}
+
+/// One account as pages show it.
+struct AccountShown {
+    login: String,
+    /// Where its page is.
+    path: String,
+    /// The login as a piece of an address.
+    segment: String,
+    kind: AccountKind,
+    name: Option<String>,
+    email: Option<String>,
+    superuser: bool,
+    disabled: bool,
+    may_mint: bool,
+    created: Shown,
+    version: u64,
+}
+
+impl AccountShown {
+    fn new(account: Account, now: Timestamp) -> Self {
+        Self {
+            path: path(&account.login),
+            segment: segment(account.login.as_str()),
+            login: account.login.to_string(),
+            kind: account.kind,
+            name: account.name.map(|name| name.as_str().to_owned()),
+            email: account.email.map(|email| email.as_str().to_owned()),
+            superuser: account.superuser,
+            disabled: account.disabled,
+            may_mint: account.may_mint_tokens,
+            created: Shown::new(account.created_at, now),
+            version: account.version,
+        }
+    }
+
+    // For templates.
+
+    fn kind_in_words(&self) -> &'static str {
+        match self.kind {
+            AccountKind::Human => "Person",
+            AccountKind::Service => "Service",
+            AccountKind::Anonymous => "Built in",
+        }
+    }
+
+    fn is_service(&self) -> bool {
+        self.kind == AccountKind::Service
+    }
+
+    /// It is always there.
+    fn is_built_in(&self) -> bool {
+        self.kind == AccountKind::Anonymous
+    }
+}
+
+fn path(login: &Login) -> String {
+    format!("{AT}/{}", segment(login.as_str()))
+}
+
+/// A login in a path, where there may be anything.
+fn login(text: &str) -> Result<Login, Refusal> {
+    Login::parse(text).map_err(|_| Refusal::not_found())
+}
+
+#[derive(Default, Deserialize)]
+struct Query {
+    /// A part of login, name or e-mail address.
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    state: String,
+    after: Option<String>,
+    notice: Option<Notice>,
+}
+
+impl Query {
+    fn takes(&self, account: &Account) -> bool {
+        let wanted = fold(self.q.trim());
+        let texts =
+            [Some(account.login.as_str()), account.name.as_ref().map(Label::as_str), account.email.as_ref().map(Email::as_str)];
+        texts.into_iter().flatten().any(|text| fold(text).contains(&wanted))
+            && (self.kind.is_empty() || account.kind.as_str() == self.kind)
+            && match self.state.as_str() {
+                "enabled" => !account.disabled,
+                "disabled" => account.disabled,
+                "superuser" => account.superuser,
+                _ => true,
+            }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "portal/admin/accounts.html")]
+struct ListPage {
+    title: &'static str,
+    at: &'static str,
+    visitor: SignedIn,
+    notice: Option<Notice>,
+    query: Query,
+    filtered: bool,
+    columns: Vec<Column>,
+    accounts: Vec<AccountShown>,
+    pager: Pager,
+}
+
+/// `GET /admin/accounts`
+async fn list(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    query: Option<web::Query<Query>>,
+) -> Result<HttpResponse, Refusal> {
+    if !visitor.account.superuser {
+        return Err(Refusal::not_found());
+    }
+    let query = query.map(web::Query::into_inner).unwrap_or_default();
+    let view = View::at(AT).with("q", Some(&query.q)).with("kind", Some(&query.kind)).with("state", Some(&query.state));
+    let (actor, now) = (visitor.actor(&request), state.clock.now());
+    let (mut accounts, mut after, mut looked_at) = (Vec::new(), query.after.clone(), 0);
+    let next = loop {
+        let found = state.directory.accounts(&actor, &Window { after, limit: ON_A_PAGE - accounts.len() }).await?;
+        looked_at += found.items.len();
+        accounts.extend(found.items.into_iter().filter(|account| query.takes(account)));
+        if found.next.is_none() || accounts.len() >= ON_A_PAGE || looked_at >= LOOKED_AT {
+            break found.next;
+        }
+        after = found.next;
+    };
+    let accounts = accounts.into_iter().map(|account| AccountShown::new(account, now)).collect();
+    let columns = ["Account", "Kind", "E-mail", "Created"].map(Column::plain).into();
+    let (filtered, pager) = (view.is_filtered(), view.pager("after", query.after.as_deref(), next.as_deref()));
+    let notice = query.notice;
+    page(200, &ListPage { title: "Accounts", at: AT, visitor, notice, query, filtered, columns, accounts, pager })
+}
+
+/// What an account has, as far as it is counted.
+#[derive(Debug, Default)]
+struct Holdings {
+    keys: usize,
+    /// There are more than were counted.
+    more_keys: bool,
+    /// The key that was used last, and when and from where.
+    last_key: Option<(String, String)>,
+    sessions: usize,
+    access: Vec<AccessEntry>,
+}
+
+impl Holdings {
+    async fn of(state: &PortalState, request: &HttpRequest, visitor: &SignedIn, login: &Login) -> Result<Self, Refusal> {
+        let (actor, now) = (visitor.actor(request), state.clock.now());
+        let all = Window { after: None, limit: Window::MAX_LIMIT };
+        let filter = TokenFilter { login: Some(login.clone()), ..TokenFilter::default() };
+        let tokens = state.directory.tokens(&actor, &filter, &all).await?;
+        let sessions = state.directory.sessions(&actor, Some(login), &all).await?.items.len();
+        let filter = AccessFilter { login: Some(login.clone()), site: None };
+        let access = state.directory.access(&actor, &filter, &all).await?.items;
+        let good: Vec<_> = tokens.items.into_iter().filter(|info| info.state == TokenState::Active).collect();
+        let last = good.iter().filter_map(|info| Some((info.last_used.clone()?, info))).max_by_key(|(used, _)| used.at);
+        let last_key = last.map(|(used, info)| {
+            let from = used.address.map(|address| format!(" from {address}")).unwrap_or_default();
+            (info.token.name.as_str().to_owned(), format!("{}{from}", Shown::new(used.at, now).ago))
+        });
+        Ok(Self { keys: good.len(), more_keys: tokens.next.is_some(), last_key, sessions, access })
+    }
+}
+
+#[derive(Template)]
+#[template(path = "portal/admin/account.html")]
+struct ShowPage {
+    title: String,
+    at: &'static str,
+    visitor: SignedIn,
+    notice: Option<Notice>,
+    account: AccountShown,
+    holdings: Holdings,
+}
+
+/// `GET /admin/accounts/{login}`
+async fn show(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    path: web::Path<String>,
+    query: Option<web::Query<Query>>,
+) -> Result<HttpResponse, Refusal> {
+    let account = find(&state, &request, &visitor, &path).await?;
+    let holdings = Holdings::of(&state, &request, &visitor, &account.login).await?;
+    let notice = query.and_then(|query| query.notice);
+    let account = AccountShown::new(account, state.clock.now());
+    page(200, &ShowPage { title: account.login.clone(), at: AT, visitor, notice, account, holdings })
+}
+
+/// The account of a login, for who may manage it.
+async fn find(state: &PortalState, request: &HttpRequest, visitor: &SignedIn, text: &str) -> Result<Account, Refusal> {
+    if !visitor.account.superuser {
+        return Err(Refusal::not_found());
+    }
+    Ok(state.directory.account(&visitor.actor(request), &login(text)?).await?)
+}
+
+/// `GET /admin/accounts/{login}/keys`
+async fn keys_of(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    path: web::Path<String>,
+    query: Option<web::Query<keys::Query>>,
+) -> Result<HttpResponse, Refusal> {
+    keys::list_of(&state, &request, visitor, login(&path)?, query).await
+}
+
+fn for_service(text: &str) -> Result<create::For, Refusal> {
+    let login = login(text)?;
+    Ok(create::For { action: format!("{}/new-key", path(&login)), cancel: format!("{}/keys", path(&login)), login, at: AT })
+}
+
+/// `GET /admin/accounts/{login}/new-key`
+async fn new_key(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    path: web::Path<String>,
+) -> Result<HttpResponse, Refusal> {
+    create::ask(&state, &request, visitor, for_service(&path)?).await
+}
+
+/// `POST /admin/accounts/{login}/new-key`
+async fn make_key(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    path: web::Path<String>,
+    form: Form<create::Fields>,
+) -> Result<HttpResponse, Refusal> {
+    create::make(&state, &request, visitor, for_service(&path)?, form).await
+}
