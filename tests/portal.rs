@@ -2,6 +2,7 @@
 
 mod admin;
 mod browsing;
+mod factors;
 mod forms;
 mod keys;
 mod looks;

@@ -33,6 +33,7 @@ enum Notice {
     Disabled,
     Enabled,
     RevokedAll,
+    FactorsReset,
     Ended,
     Lifted,
 }
@@ -46,6 +47,7 @@ impl Notice {
             Self::Disabled => "Disabled. Nobody is let in as this account.",
             Self::Enabled => "Enabled.",
             Self::RevokedAll => "All keys and sessions of this account have ended.",
+            Self::FactorsReset => "All second factors are taken away, and all sessions have ended.",
             Self::Ended => "The session has ended.",
             Self::Lifted => "The block is lifted, and the failed attempts are forgotten.",
         }

@@ -83,6 +83,9 @@ struct ListPage {
     visitor: SignedIn,
     /// They are the visitor's.
     own: bool,
+    owner: String,
+    /// The page of their account.
+    account: String,
     /// Where this list is.
     path: String,
     /// Where one is made, if he may.
@@ -166,8 +169,10 @@ pub(super) async fn list_of(
     let (filtered, pager) = (view.is_filtered(), view.pager("after", query.after.as_deref(), next.as_deref()));
     let notice = query.notice;
     let title = if own { "Your keys".to_owned() } else { format!("Keys of {login}") };
+    let (owner, account) = (login.to_string(), path.trim_end_matches("/keys").to_owned());
     let (at, new) = (at(own), Some(new).filter(|_| visitor.account.may_mint_tokens));
-    let list = ListPage { title, at, visitor, own, path, new, notice, query, filtered, columns, keys, total, more, pager };
+    let list =
+        ListPage { title, at, visitor, own, owner, account, path, new, notice, query, filtered, columns, keys, total, more, pager };
     page(200, &list)
 }
 

@@ -81,7 +81,7 @@ fn a_superuser_makes_changes_and_deletes_accounts() {
     browser.submit("a[href$='/delete']");
     browser.submit(".sure");
     assert!(!portal.keygate.must(&["account", "list"]).contains("nina"));
-    browser.open(&format!("{}/admin/accounts?q=ada&kind=human", portal.url));
+    browser.open(&format!("{}/admin/accounts?login=ad&kind=human", portal.url));
     assert_eq!(browser.count("tbody tr"), 1);
     // The last superuser stays one.
     browser.open(&format!("{}/admin/accounts/boss/edit", portal.url));
@@ -311,7 +311,7 @@ fn every_page_of_the_administration_has_its_picture_taken() {
         take(&browser, name);
     };
     show("/admin/accounts", "admin-accounts");
-    show("/admin/accounts?q=nothing", "admin-accounts-none-found");
+    show("/admin/accounts?login=nothing", "admin-accounts-none-found");
     show("/admin/accounts/ada", "admin-account");
     show("/admin/accounts/boss/edit", "admin-account-edit");
     show("/admin/new-account", "admin-account-new");

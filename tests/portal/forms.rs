@@ -24,6 +24,10 @@ fn forms() -> [(&'static str, Vec<(&'static str, &'static str)>); 10] {
         ("/sessions/end-others", vec![]),
         ("/password", vec![("login", "vera"), ("current", PASSWORD), ("new", "another long one"), ("again", "another long one")]),
         ("/confirm", vec![("login", "vera"), ("password", PASSWORD)]),
+        ("/second-factor", vec![("code", "000000")]),
+        ("/security/totp", vec![("setup", "k1.x"), ("name", "Phone"), ("code", "000000")]),
+        ("/security/recovery-codes", vec![("code", "000000")]),
+        ("/security/factors/AbCdEfGh0123/remove", vec![("code", "000000")]),
     ]
 }
 

@@ -21,7 +21,7 @@ use super::{
     sites::is_administrator,
 };
 use crate::{
-    directory::{AccessFilter, DirectoryError, Window},
+    directory::{AccessFilter, Direction, DirectoryError, Window},
     domain::{access::Level, site::SiteName, text::Login},
 };
 
@@ -86,7 +86,8 @@ async fn show(
     let query = query.map(web::Query::into_inner).unwrap_or_default();
     let actor = visitor.actor(&request);
     let (sites, next_site) = if query.site.is_empty() {
-        let found = state.directory.sites(&actor, &Window { after: query.after.clone(), limit: SITES }).await?;
+        let found =
+            state.directory.sites(&actor, Direction::Ascending, &Window { after: query.after.clone(), limit: SITES }).await?;
         (found.items.into_iter().map(|site| site.site).collect::<Vec<_>>(), found.next)
     } else {
         (SiteName::parse(query.site.trim()).into_iter().collect(), None)
@@ -179,7 +180,7 @@ async fn form(
     problems: Problems,
 ) -> Result<HttpResponse, Refusal> {
     let window = Window { after: None, limit: Window::DEFAULT_LIMIT };
-    let sites = state.directory.sites(&visitor.actor(request), &window).await?;
+    let sites = state.directory.sites(&visitor.actor(request), Direction::Ascending, &window).await?;
     let sites = sites.items.into_iter().map(|site| site.site).collect();
     let status = if problems.is_empty() { 200 } else { 422 };
     page(status, &EditPage { title: "Give or take access", at: AT, visitor, now, typed, problems, sites })

@@ -22,18 +22,16 @@ use super::{
     Notice, ON_A_PAGE,
 };
 use crate::{
-    directory::{AccessEntry, AccessFilter, TokenFilter, Window},
+    directory::{AccessEntry, AccessFilter, AccountFilter, AccountSort, Sort, TokenFilter, Window},
     domain::{
         account::{Account, AccountKind},
-        text::{Email, Label, Login, fold},
+        text::Login,
         time::Timestamp,
         token::TokenState,
     },
 };
 
 const AT: &str = "/admin/accounts";
-/// Accounts that are looked at for one page, when few of them may be wanted.
-const LOOKED_AT: usize = 2000;
 
 pub(super) fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource(AT).route(get().to(list)))
@@ -48,6 +46,7 @@ pub(super) fn configure(cfg: &mut web::ServiceConfig) {
 }
 
 /// One account as pages show it.
+#[expect(clippy::struct_excessive_bools, reason = "as its record has them")]
 struct AccountShown {
     login: String,
     /// Where its page is.
@@ -60,6 +59,8 @@ struct AccountShown {
     superuser: bool,
     disabled: bool,
     may_mint: bool,
+    has_factor: bool,
+    must_have_factor: bool,
     created: Shown,
     version: u64,
 }
@@ -76,6 +77,8 @@ impl AccountShown {
             superuser: account.superuser,
             disabled: account.disabled,
             may_mint: account.may_mint_tokens,
+            has_factor: account.second_factor,
+            must_have_factor: account.must_have_second_factor,
             created: Shown::new(account.created_at, now),
             version: account.version,
         }
@@ -112,30 +115,31 @@ fn login(text: &str) -> Result<Login, Refusal> {
 
 #[derive(Default, Deserialize)]
 struct Query {
-    /// A part of login, name or e-mail address.
+    /// A login, or the beginning of one; `*` stands for any text.
     #[serde(default)]
-    q: String,
+    login: String,
     #[serde(default)]
     kind: String,
     #[serde(default)]
     state: String,
+    sort: Option<String>,
     after: Option<String>,
     notice: Option<Notice>,
 }
 
 impl Query {
-    fn takes(&self, account: &Account) -> bool {
-        let wanted = fold(self.q.trim());
-        let texts =
-            [Some(account.login.as_str()), account.name.as_ref().map(Label::as_str), account.email.as_ref().map(Email::as_str)];
-        texts.into_iter().flatten().any(|text| fold(text).contains(&wanted))
-            && (self.kind.is_empty() || account.kind.as_str() == self.kind)
-            && match self.state.as_str() {
-                "enabled" => !account.disabled,
-                "disabled" => account.disabled,
-                "superuser" => account.superuser,
-                _ => true,
-            }
+    fn filter(&self) -> AccountFilter {
+        let login = Some(self.login.trim()).filter(|login| !login.is_empty());
+        AccountFilter {
+            login: login.map(|login| if login.contains('*') { login.to_owned() } else { format!("{login}*") }),
+            kind: [AccountKind::Human, AccountKind::Service].into_iter().find(|kind| kind.as_str() == self.kind),
+            disabled: match self.state.as_str() {
+                "enabled" => Some(false),
+                "disabled" => Some(true),
+                _ => None,
+            },
+            sort: self.sort.as_deref().and_then(Sort::<AccountSort>::parse),
+        }
     }
 }
 
@@ -164,20 +168,17 @@ async fn list(
         return Err(Refusal::not_found());
     }
     let query = query.map(web::Query::into_inner).unwrap_or_default();
-    let view = View::at(AT).with("q", Some(&query.q)).with("kind", Some(&query.kind)).with("state", Some(&query.state));
-    let (actor, now) = (visitor.actor(&request), state.clock.now());
-    let (mut accounts, mut after, mut looked_at) = (Vec::new(), query.after.clone(), 0);
-    let next = loop {
-        let found = state.directory.accounts(&actor, &Window { after, limit: ON_A_PAGE - accounts.len() }).await?;
-        looked_at += found.items.len();
-        accounts.extend(found.items.into_iter().filter(|account| query.takes(account)));
-        if found.next.is_none() || accounts.len() >= ON_A_PAGE || looked_at >= LOOKED_AT {
-            break found.next;
-        }
-        after = found.next;
-    };
-    let accounts = accounts.into_iter().map(|account| AccountShown::new(account, now)).collect();
-    let columns = ["Account", "Kind", "E-mail", "Created"].map(Column::plain).into();
+    let view = View::at(AT)
+        .with("login", Some(&query.login))
+        .with("kind", Some(&query.kind))
+        .with("state", Some(&query.state))
+        .with("sort", Some(query.sort.as_deref().unwrap_or("login")));
+    let window = Window { after: query.after.clone(), limit: ON_A_PAGE };
+    let found = state.directory.accounts(&visitor.actor(&request), &query.filter(), &window).await?;
+    let (next, now) = (found.next, state.clock.now());
+    let accounts = found.items.into_iter().map(|account| AccountShown::new(account, now)).collect();
+    let columns =
+        vec![view.column("Account", "login"), Column::plain("Kind"), Column::plain("E-mail"), view.column("Created", "-created")];
     let (filtered, pager) = (view.is_filtered(), view.pager("after", query.after.as_deref(), next.as_deref()));
     let notice = query.notice;
     page(200, &ListPage { title: "Accounts", at: AT, visitor, notice, query, filtered, columns, accounts, pager })

@@ -16,7 +16,7 @@ use super::{
     Notice, ON_A_PAGE,
 };
 use crate::{
-    directory::{AccessFilter, DirectoryError, FieldPatch, Made, NewSite, SitePatch, Window, fields},
+    directory::{AccessFilter, Direction, DirectoryError, FieldPatch, Made, NewSite, SitePatch, Window, fields},
     domain::{
         site::{Host, Site, SiteName},
         text::{Invalid, Label},
@@ -34,6 +34,7 @@ pub(super) fn configure(cfg: &mut web::ServiceConfig) {
 
 #[derive(Default, Deserialize)]
 struct Query {
+    sort: Option<String>,
     after: Option<String>,
     notice: Option<Notice>,
 }
@@ -58,11 +59,13 @@ async fn list(
     query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, Refusal> {
     is_administrator(&visitor)?;
-    let Query { after, notice } = query.map(web::Query::into_inner).unwrap_or_default();
+    let Query { sort, after, notice } = query.map(web::Query::into_inner).unwrap_or_default();
     let window = Window { after: after.clone(), limit: ON_A_PAGE };
-    let found = state.directory.sites(&visitor.actor(&request), &window).await?;
-    let columns = ["Site", "Hosts", "Access"].map(Column::plain).into();
-    let pager = View::at(AT).pager("after", after.as_deref(), found.next.as_deref());
+    let direction = if sort.as_deref() == Some("-id") { Direction::Descending } else { Direction::Ascending };
+    let found = state.directory.sites(&visitor.actor(&request), direction, &window).await?;
+    let view = View::at(AT).with("sort", Some(sort.as_deref().unwrap_or("id")));
+    let columns = vec![view.column("Site", "id"), Column::plain("Hosts"), Column::plain("Access")];
+    let pager = view.pager("after", after.as_deref(), found.next.as_deref());
     page(200, &ListPage { title: "Sites", at: AT, visitor, notice, columns, sites: found.items, pager })
 }
 

@@ -16,6 +16,7 @@ pub(super) enum Deed {
     Disable,
     Enable,
     RevokeAll,
+    ResetFactors,
     Delete,
 }
 
@@ -25,6 +26,7 @@ impl Deed {
             Self::Disable => format!("Disable {login}?"),
             Self::Enable => format!("Enable {login}?"),
             Self::RevokeAll => format!("End all keys and sessions of {login}?"),
+            Self::ResetFactors => format!("Take all second factors of {login} away?"),
             Self::Delete => format!("Delete {login}?"),
         }
     }
@@ -36,6 +38,10 @@ impl Deed {
             }
             Self::Enable => "Its keys are good again, and who has its password can sign in.",
             Self::RevokeAll => "Every client has to get a new key, and everybody has to sign in again. This cannot be undone.",
+            Self::ResetFactors => {
+                "For who has lost his. Be sure that it is he who asks for it: from then on the password alone is enough, until \
+                 another factor is set up. His sessions end."
+            }
             Self::Delete => {
                 "Its keys, and those that were made with them, its sessions and its access go with it. This cannot be undone. \
                  To stop somebody for a while, disable the account."
@@ -48,12 +54,13 @@ impl Deed {
             Self::Disable => "Disable the account",
             Self::Enable => "Enable the account",
             Self::RevokeAll => "End them all",
+            Self::ResetFactors => "Take them away",
             Self::Delete => "Delete the account",
         }
     }
 
     fn breaks(self) -> bool {
-        self != Self::Enable
+        !matches!(self, Self::Enable | Self::ResetFactors)
     }
 }
 
@@ -78,7 +85,7 @@ pub(super) async fn ask(
 ) -> Result<HttpResponse, Refusal> {
     let (login, deed) = path.into_inner();
     let account = find(&state, &request, &visitor, &login).await?;
-    if deed == Deed::Enable {
+    if matches!(deed, Deed::Enable | Deed::ResetFactors) {
         visitor.has_confirmed(state.clock.now())?;
     }
     let holdings = Holdings::of(&state, &request, &visitor, &account.login).await?;
@@ -118,6 +125,10 @@ pub(super) async fn carry_out(
         Deed::RevokeAll => {
             state.directory.revoke_all(&actor, &login, false, None).await?;
             "revoked_all"
+        }
+        Deed::ResetFactors => {
+            state.directory.reset_factors(&actor, &login).await?;
+            "factors_reset"
         }
         Deed::Delete => {
             state.directory.delete_account(&actor, &login, Some(version)).await?;

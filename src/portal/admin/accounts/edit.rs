@@ -66,6 +66,8 @@ pub(super) struct Fields {
     superuser: Option<String>,
     #[serde(default)]
     may_mint: Option<String>,
+    #[serde(default)]
+    second_factor: Option<String>,
 }
 
 /// What of the fields can be in a record.
@@ -125,8 +127,15 @@ pub(super) async fn create(
     let actor = visitor.actor(&request).once(Some(once::read(&request, &typed.once)?));
     let mut problems = Problems::default();
     if let Some(Read { login, name, email, password }) = typed.read(&mut problems) {
-        let (superuser, may_mint_tokens) = (typed.superuser.is_some(), typed.may_mint.is_some());
-        let new = NewAccount { name, email, superuser, may_mint_tokens, password, ..NewAccount::new(login, kind) };
+        let new = NewAccount {
+            name,
+            email,
+            superuser: typed.superuser.is_some(),
+            may_mint_tokens: typed.may_mint.is_some(),
+            must_have_second_factor: typed.second_factor.is_some(),
+            password,
+            ..NewAccount::new(login, kind)
+        };
         match state.directory.create_account(&actor, new).await {
             Ok(account) => return Ok(go_to(&format!("{}?notice=created", path(&account.login)))),
             Err(DirectoryError::Replayed(Made::Account(id))) => {
@@ -157,6 +166,7 @@ pub(super) async fn show(
         email: account.email.clone().unwrap_or_default(),
         superuser: on(account.superuser),
         may_mint: on(account.may_mint),
+        second_factor: on(account.must_have_factor),
         ..Fields::default()
     };
     ask(visitor, Some(account), typed, Problems::default())
@@ -181,6 +191,7 @@ pub(super) async fn change(
             superuser: Some(typed.superuser.is_some()),
             disabled: None,
             may_mint_tokens: Some(typed.may_mint.is_some()),
+            must_have_second_factor: Some(typed.second_factor.is_some()),
             password,
         };
         match state.directory.update_account(&visitor.actor(&request), &old, changes, Some(typed.version)).await {
