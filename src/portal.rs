@@ -3,6 +3,7 @@
 //! One file per page, its template beside it. A page reads a request, calls the directory, and shows what came of it: it
 //! decides nothing about who may do what, and refuses to know stores and protected hosts' requests.
 
+mod admin;
 mod all_keys;
 mod arrival;
 mod attempt;
@@ -99,6 +100,7 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         )
         .service(web::resource("/confirm").route(get().to(confirm::show)).route(web::post().to(confirm::submit)))
         .configure(keys::configure)
+        .configure(admin::configure)
         .service(web::resource("/admin").route(get().to(navigation::admin)))
         .service(web::resource("/admin/keys").route(get().to(all_keys::show)))
         .service(web::resource("/admin/audit").route(get().to(audit::show)))

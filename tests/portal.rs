@@ -1,5 +1,6 @@
 //! The pages of the portal: what a browser sees, and what somebody sees who sends forged requests.
 
+mod admin;
 mod browsing;
 mod factors;
 mod forms;
