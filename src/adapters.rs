@@ -17,7 +17,7 @@ pub mod reply;
 pub mod traefik;
 pub mod wire;
 
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
 
 use crate::domain::decision::{OutagePolicy, Reason};
 use headers::Incoming;
@@ -56,27 +56,36 @@ pub enum Carries {
 
 const DIALECTS: [&Dialect; 5] = [&nginx::DIALECT, &envoy_http::DIALECT, &traefik::DIALECT, &caddy::DIALECT, &haproxy::DIALECT];
 
+/// Answers a check of which everything is known already, as most are. Of everything else, `None`: [`answer`].
+#[must_use]
+pub fn answer_at_once(incoming: &Incoming<'_>, wire: &Wire) -> Option<HttpResponse> {
+    wire.answer_at_once(dialect(incoming.path())?, incoming)
+}
+
 /// Answers everything under `/auth/` and `/.keygate/`.
-pub async fn answer(request: &HttpRequest, wire: &Wire) -> HttpResponse {
-    // What is seldom asked for is boxed: every check's future would be as large as theirs.
-    let path = request.uri().path();
+pub async fn answer(incoming: &Incoming<'_>, wire: &Wire) -> HttpResponse {
+    let path = incoming.path();
     if path.starts_with(own::PREFIX) {
-        return http::over_http(&Box::pin(own::answer(request, wire)).await);
+        return http::over_http(&own::answer(incoming, wire).await);
     }
     if path == check::PATH {
-        return Box::pin(check::answer(request, wire)).await;
+        return check::answer(incoming, wire).await;
     }
-    let chosen = DIALECTS.iter().find(|dialect| match path.strip_prefix(dialect.path) {
-        Some("") => true,
-        Some(rest) => dialect.takes_rest && rest.starts_with('/'),
-        None => false,
-    });
-    match chosen {
-        Some(dialect) => wire.answer(dialect, request).await,
+    match dialect(path) {
+        Some(dialect) => wire.answer(dialect, incoming).await,
         None => {
             HttpResponse::NotFound().content_type("text/plain").body("no such endpoint; see the table of endpoints in the README\n")
         }
     }
+}
+
+/// The dialect that this path belongs to.
+fn dialect(path: &str) -> Option<&'static Dialect> {
+    DIALECTS.into_iter().find(|dialect| match path.strip_prefix(dialect.path) {
+        Some("") => true,
+        Some(rest) => dialect.takes_rest && rest.starts_with('/'),
+        None => false,
+    })
 }
 
 /// The refusal's own status, but where nothing can be said: `deny` and `error` are the two statuses given.

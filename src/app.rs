@@ -214,7 +214,8 @@ impl App {
         };
         let pages = settings.portal.url.clone().map(|url| {
             let (hosts, rules) = (settings.portal.hosts.clone(), settings.sessions);
-            Arc::new(PortalState { directory: directory.clone(), clock, url, hosts, rules, metrics: metrics.clone() })
+            let (directory, metrics, policy) = (directory.clone(), metrics.clone(), policy.clone());
+            Arc::new(PortalState { directory, clock, url, hosts, rules, metrics, policy })
         });
         let portal = (settings.portal, portal);
         let api = ApiParts { prefixes, realm: settings.realm.as_str().to_owned() };

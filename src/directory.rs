@@ -22,10 +22,12 @@ mod me;
 mod mint;
 mod notices;
 mod patch;
+mod places;
 mod revoke;
 mod sessions;
 pub mod shown;
 mod sites;
+mod sorted;
 mod staleness;
 mod standing;
 mod strength;
@@ -37,12 +39,17 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use rand::{CryptoRng, rand_core::UnwrapErr, rngs::SysRng};
 
 pub use access::{AccessEntry, AccessFilter};
-pub use accounts::{AccountPatch, NewAccount};
+pub use accounts::{AccountFilter, AccountPatch, NewAccount};
 pub use actor::Actor;
 pub use bootstrap::{BootstrapError, verify_keys};
 pub use error::DirectoryError;
@@ -53,6 +60,7 @@ pub use me::{Came, Me};
 pub use mint::NewToken;
 pub use notices::Notices;
 pub use patch::FieldPatch;
+pub use places::{AccountSort, Sort, TokenSort};
 pub use revoke::{Found, Revoked};
 pub use sessions::{CodeFault, Redeemed, SessionCookie, SessionInfo, SignIn, SignInError, Visitor};
 pub use sites::{NewSite, SitePatch};
@@ -61,7 +69,7 @@ pub use strength::{CeilingAsk, Expiry};
 pub use tokens::{TokenFilter, TokenInfo, TokenPatch};
 pub use trail::{Recorded, TrailFilter};
 
-pub use crate::store::{Order, record::Made};
+pub use crate::store::{Direction, Order, record::Made};
 use crate::{
     clock::Clock,
     domain::{
@@ -132,6 +140,8 @@ pub struct Directory {
     trail_rules: TrailRules,
     coherence: Arc<Coherence>,
     max_staleness: Duration,
+    /// Once it is known, it stays so.
+    lists_made: AtomicBool,
 }
 
 impl fmt::Debug for Directory {
@@ -199,7 +209,14 @@ impl Directory {
             trail_rules,
             coherence,
             max_staleness,
+            lists_made: AtomicBool::new(false),
         }
+    }
+
+    /// What is demanded of the life of tokens.
+    #[must_use]
+    pub fn token_rules(&self) -> &TokenRules {
+        &self.token_rules
     }
 
     /// Commits a plan. `None` when somebody else was faster, and the plan has to be made anew.
@@ -283,8 +300,17 @@ impl Directory {
 
     /// A page of an index: its members, and the cursor of the next page.
     async fn members(&self, index: &Index, window: &Window) -> Result<(Vec<String>, Option<String>), StoreError> {
+        self.members_in(index, Direction::Ascending, window).await
+    }
+
+    async fn members_in(
+        &self,
+        index: &Index,
+        direction: Direction,
+        window: &Window,
+    ) -> Result<(Vec<String>, Option<String>), StoreError> {
         let limit = window.limit.clamp(1, Window::MAX_LIMIT);
-        let page = self.store.page(index, window.after.as_deref(), limit).await?;
+        let page = self.store.page_in(index, direction, window.after.as_deref(), limit).await?;
         let next = if page.more { page.members.last().cloned() } else { None };
         Ok((page.members, next))
     }

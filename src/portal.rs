@@ -10,10 +10,11 @@ mod confirm;
 mod cookies;
 mod form;
 mod guarded;
+mod keys;
 mod navigation;
+mod once;
 mod own_page;
 mod password;
-#[expect(dead_code, reason = "forms with several fields come with their pages")]
 mod problems;
 mod qr;
 mod refusal;
@@ -23,7 +24,6 @@ mod sessions;
 mod sign_in;
 mod sign_out;
 mod style;
-#[expect(dead_code, reason = "tables come with their pages")]
 mod table;
 mod times;
 mod visitor;
@@ -35,6 +35,7 @@ use actix_web::{
     http::header::{CONTENT_TYPE, LOCATION},
     web,
 };
+use arc_swap::ArcSwap;
 use askama::Template;
 
 use crate::{
@@ -42,6 +43,7 @@ use crate::{
     directory::Directory,
     domain::{
         origin::{Origin, ProtectedHosts},
+        policy::Policy,
         session::SessionRules,
     },
     metrics::Metrics,
@@ -62,6 +64,8 @@ pub struct PortalState {
     pub hosts: ProtectedHosts,
     pub rules: SessionRules,
     pub metrics: Arc<Metrics>,
+    /// What scopes there are, and what a new key could be tried at.
+    pub policy: Arc<ArcSwap<Policy>>,
 }
 
 /// Adds the pages to an application, or to a scope of one, that [`guarded`] is wrapped around; every path but the API's is
@@ -91,6 +95,7 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
                 .route(web::post().to(security::remove::submit)),
         )
         .service(web::resource("/confirm").route(get().to(confirm::show)).route(web::post().to(confirm::submit)))
+        .configure(keys::configure)
         .service(web::resource("/admin").route(get().to(navigation::admin)))
         .service(web::resource(style::path()).route(get().to(style::serve)))
         .service(web::resource(style::script_path()).route(get().to(style::serve_script)))

@@ -3,6 +3,7 @@
 mod browsing;
 mod factors;
 mod forms;
+mod keys;
 mod looks;
 mod pages;
 mod round;
@@ -77,7 +78,7 @@ impl Portal {
     pub fn signed_in(&self) -> Client<'_> {
         let client = self.client();
         let answer = client.sign_in("/sign-in", "vera", PASSWORD);
-        assert_eq!((answer.status, answer.header("location")), (303, Some("/sessions")), "{}", body(&answer));
+        assert_eq!((answer.status, answer.header("location")), (303, Some("/keys")), "{}", body(&answer));
         client
     }
 

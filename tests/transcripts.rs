@@ -245,6 +245,10 @@ fn tokens_by_filters() {
         token list --unused 1h
         token list --unused 1h --json
         token list --expiring soon
+        token list --sort -name
+        token list --sort created --state active --name 'nightly*'
+        token list --creator nobody
+        token list --sort colour
         token revoke --name 'nightly*' --dry-run
         token revoke --account ci --dry-run
         token revoke --older-than 1h

@@ -1,7 +1,7 @@
 //! `/auth/check?method=GET&url=URL`: the same question for people and scripts, asked by a query and answered in
 //! JSON with the real status. It describes a request in its own query, so no proxy need be trusted for it.
 
-use actix_web::{HttpRequest, HttpResponse, http::StatusCode};
+use actix_web::{HttpResponse, http::StatusCode};
 
 use super::{
     headers::Incoming,
@@ -14,9 +14,8 @@ use crate::{
 
 pub const PATH: &str = "/auth/check";
 
-pub async fn answer(request: &HttpRequest, wire: &Wire) -> HttpResponse {
-    let incoming = Incoming::new(request);
-    let query = Parameters::parse(request.uri().query().unwrap_or_default().as_bytes());
+pub async fn answer(incoming: &Incoming<'_>, wire: &Wire) -> HttpResponse {
+    let query = Parameters::parse(incoming.query().as_bytes());
     let (method, url) = (query.get("method").map(|method| method.unwrap_or("GET")), query.get("url"));
     let question = match (method, url) {
         // A URL whose `&` was not encoded would be judged without its end.
@@ -30,7 +29,7 @@ pub async fn answer(request: &HttpRequest, wire: &Wire) -> HttpResponse {
         _ => None,
     };
     let request_id = wire.request_ids.next();
-    wire.judge("check", &incoming, question.ok_or(Reason::MissingDescription), &request_id, |verdict| {
+    wire.judge("check", incoming, question.ok_or(Reason::MissingDescription), &request_id, |verdict| {
         let summary = Summary::new(verdict, request_id.to_string());
         let status = StatusCode::from_u16(summary.status).unwrap_or(StatusCode::FORBIDDEN);
         let mut response = HttpResponse::build(status);

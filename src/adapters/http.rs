@@ -2,17 +2,17 @@
 //! dialects share is elsewhere, and so is what stands in a refusal.
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpResponse,
     http::{
         StatusCode,
         header::{CACHE_CONTROL, COOKIE, HeaderName, HeaderValue, InvalidHeaderValue},
     },
 };
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::{
     Carries, Dialect,
-    headers::{Incoming, PROXY_SECRET},
+    headers::{Describing, Incoming},
     own,
     record::Asked,
     reply::Reply,
@@ -22,7 +22,7 @@ use crate::{
     domain::{
         decide::{Decision, Grant},
         decision::Reason,
-        request::Described,
+        request::{ClientHeaders, Described},
     },
     gate::Verdict,
 };
@@ -32,32 +32,39 @@ const HEADERS_TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-head
 const EMPTY: HeaderValue = HeaderValue::from_static("");
 
 impl Wire {
+    /// The way of every HTTP dialect, where everything is known that it takes; `None` where it is not.
+    pub(super) fn answer_at_once(&self, dialect: &Dialect, incoming: &Incoming<'_>) -> Option<HttpResponse> {
+        let question = self.question(dialect, incoming);
+        if is_own(dialect, question) {
+            return None;
+        }
+        let request_id = self.request_ids.next();
+        let _entered = span(dialect.name, &request_id).entered();
+        let answer = self.gate.check_at_once(described(question, incoming.client_headers()), |verdict| {
+            self.record(&Asked { dialect: dialect.name, question: question.ok(), request_id: &request_id }, verdict);
+            self.render(dialect, incoming, question, verdict, &request_id)
+        });
+        answer.ok()
+    }
+
     /// The way of every HTTP dialect.
-    pub(super) async fn answer(&self, dialect: &Dialect, request: &HttpRequest) -> HttpResponse {
-        let incoming = Incoming::new(request);
-        let secret = incoming.optional(&PROXY_SECRET).ok().flatten();
-        let question = self.believe(incoming.peer(), secret.map(str::as_bytes)).and_then(|()| (dialect.describe)(&incoming, self));
+    pub(super) async fn answer(&self, dialect: &Dialect, incoming: &Incoming<'_>) -> HttpResponse {
+        let question = self.question(dialect, incoming);
         let request_id = self.request_ids.next();
         if let Ok(question) = question
-            && dialect.carries == Carries::Everything
-            && own::is_own(&question)
+            && is_own(dialect, Ok(question))
         {
-            let headers = incoming.client_headers();
-            let reply = Box::pin(self.serve_own(dialect.name, question, &headers, &request_id)).await;
+            let reply = self.serve_own(dialect.name, question, incoming.client_headers(), &request_id).await;
             return over_http(&self.bent(dialect, reply));
         }
-        self.judge(dialect.name, &incoming, question, &request_id, |verdict| match &verdict.decision {
-            Decision::Allow(grant) => {
-                let allow = self.render_allow(dialect, &incoming, grant, verdict, &request_id);
-                allow.unwrap_or_else(|_| HttpResponse::InternalServerError().finish())
-            }
-            Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => {
-                let target = question.map_or(&b"/"[..], |question| question.target);
-                let reply = self.refusal(verdict, target, dialect.carries, &request_id);
-                over_http(&self.bent(dialect, reply))
-            }
-        })
-        .await
+        let render = |verdict: &Verdict<'_>| self.render(dialect, incoming, question, verdict, &request_id);
+        self.judge(dialect.name, incoming, question, &request_id, render).await
+    }
+
+    fn question<'r>(&self, dialect: &Dialect, incoming: &Incoming<'r>) -> Result<Question<'r>, Reason> {
+        let secret = incoming.optional(Describing::ProxySecret).ok().flatten();
+        self.believe(incoming.peer(), secret.map(str::as_bytes))?;
+        (dialect.describe)(incoming, self)
     }
 
     /// Asks the gate, then logs and counts what it said.
@@ -69,23 +76,34 @@ impl Wire {
         request_id: &str,
         render: impl FnOnce(&Verdict<'_>) -> T,
     ) -> T {
-        let headers = incoming.client_headers();
-        let described = question.map(|Question { method, target, host, client }| Described {
-            method,
-            target,
-            host,
-            client,
-            headers: &headers,
-            body: None,
-        });
-        let span = tracing::debug_span!("check", dialect, request_id);
         self.gate
-            .check(described, |verdict| {
+            .check(described(question, incoming.client_headers()), |verdict| {
                 self.record(&Asked { dialect, question: question.ok(), request_id }, verdict);
                 render(verdict)
             })
-            .instrument(span)
+            .instrument(span(dialect, request_id))
             .await
+    }
+
+    fn render(
+        &self,
+        dialect: &Dialect,
+        incoming: &Incoming<'_>,
+        question: Result<Question<'_>, Reason>,
+        verdict: &Verdict<'_>,
+        request_id: &str,
+    ) -> HttpResponse {
+        match &verdict.decision {
+            Decision::Allow(grant) => {
+                let allow = self.render_allow(dialect, incoming, grant, verdict, request_id);
+                allow.unwrap_or_else(|_| HttpResponse::InternalServerError().finish())
+            }
+            Decision::Challenge(_) | Decision::Deny(_) | Decision::Unavailable(_) => {
+                let target = question.map_or(&b"/"[..], |question| question.target);
+                let reply = self.refusal(verdict, target, dialect.carries, request_id);
+                over_http(&self.bent(dialect, reply))
+            }
+        }
     }
 
     /// # Errors
@@ -132,6 +150,19 @@ impl Wire {
         }
         Ok(response)
     }
+}
+
+fn span(dialect: &'static str, request_id: &str) -> Span {
+    tracing::debug_span!("check", dialect, request_id)
+}
+
+fn described<'r>(question: Result<Question<'r>, Reason>, headers: &'r ClientHeaders<'r>) -> Result<Described<'r>, Reason> {
+    question.map(|Question { method, target, host, client }| Described { method, target, host, client, headers, body: None })
+}
+
+/// Whether it is for one of the paths of our own, which come with the checks of some proxies.
+fn is_own(dialect: &Dialect, question: Result<Question<'_>, Reason>) -> bool {
+    dialect.carries == Carries::Everything && question.is_ok_and(|question| own::is_own(&question))
 }
 
 /// The answer over HTTP.

@@ -2,20 +2,20 @@
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiState, Problem, answer,
     decode::given,
     dto::{AccountView, ListBody},
-    extract::{Body, Caller, ListQuery, NoQuery, Once, Posted, Query, Seen},
+    extract::{Body, Caller, NoQuery, Once, Posted, Query, Seen},
     operations::Operations,
     schema,
-    values::{SecretText, login},
+    values::{Cursor, SecretText, login, sort, wanted, window},
     wait::WaitQuery,
 };
 use crate::{
-    directory::{AccountPatch, DirectoryError, FieldPatch, Made, NewAccount, fields},
+    directory::{AccountFilter, AccountPatch, AccountSort, DirectoryError, FieldPatch, Made, NewAccount, Sort, fields},
     domain::{
         account::{Account, AccountKind},
         password::Password,
@@ -100,12 +100,39 @@ struct PatchAccount {
     password: Option<SecretText>,
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AccountQuery {
+    /// The most items in one answer.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u64>,
+    /// `next` of the part before.
+    cursor: Option<Cursor>,
+    /// Only of this login; `*` stands for any characters, and capitals for small letters.
+    #[param(max_length = 128)]
+    login: Option<String>,
+    kind: Option<AccountKind>,
+    /// Only those that are disabled, or that are not.
+    disabled: Option<bool>,
+    /// By what, with a `-` before it for descending.
+    #[param(pattern = "^-?(login|created)$", default = "login")]
+    sort: Option<String>,
+}
+
 /// List accounts
 ///
-/// By login; for who is no superuser, his own.
-#[utoipa::path(get, path = "/v1/accounts", params(ListQuery), responses((status = 200, body = ListBody<AccountView>)))]
-async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<ListQuery>) -> Result<HttpResponse, Problem> {
-    let listing = state.directory.accounts(&caller.0, &query.window()?).await?;
+/// With filters a part may be short, or empty, and not be the last: go on as long as there is `next`. For who is no superuser,
+/// his own.
+#[utoipa::path(get, path = "/v1/accounts", params(AccountQuery), responses((status = 200, body = ListBody<AccountView>)))]
+async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<AccountQuery>) -> Result<HttpResponse, Problem> {
+    let filter = AccountFilter {
+        login: wanted(query.login, "login")?,
+        kind: query.kind,
+        disabled: query.disabled,
+        sort: sort(query.sort.as_deref(), Sort::<AccountSort>::parse, "login or created")?,
+    };
+    let listing = state.directory.accounts(&caller.0, &filter, &window(query.limit, query.cursor.as_ref())?).await?;
     Ok(HttpResponse::Ok().json(ListBody::of(listing, AccountView::from)))
 }
 

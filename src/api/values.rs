@@ -14,7 +14,7 @@ use crate::{
         factor::FactorId,
         session::SessionId,
         site::SiteName,
-        text::{Invalid, Login},
+        text::{Invalid, Login, printable},
         time::{Timestamp, parse_duration},
         token::TokenId,
     },
@@ -84,6 +84,17 @@ pub(super) fn wanted(text: Option<String>, field: &'static str) -> Result<Option
         within(text, MAX_WANTED, "text_too_long", field)?;
     }
     Ok(text)
+}
+
+/// How a list is to be sorted. `words` are those there are.
+pub(super) fn sort<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>, words: &str) -> Result<Option<T>, Invalid> {
+    let unknown = |text: &str| {
+        let detail = format!("`{}` is no order; sort by {words}, with a - before it for descending", printable(text));
+        Invalid::new("query_invalid", "sort", detail)
+    };
+    let Some(text) = text else { return Ok(None) };
+    within(text, MAX_WORD, "text_too_long", "sort")?;
+    parse(text).map(Some).ok_or_else(|| unknown(text))
 }
 
 /// A duration such as `90d` in a field.

@@ -2,6 +2,8 @@
 //! adapters and of the API.
 
 use std::{
+    convert::Infallible,
+    fmt::Debug,
     io,
     net::TcpListener,
     os::unix::net::UnixListener,
@@ -10,12 +12,21 @@ use std::{
     time::Duration,
 };
 
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer, dev::Server, http::Method, middleware::from_fn, web};
+use actix_http::{HttpServiceBuilder, KeepAlive, Request, Response, body::BoxBody};
+use actix_server::{GracefulShutdownSignal, Server};
+use actix_service::{Service, ServiceFactory, ServiceFactoryExt, fn_service};
+use actix_web::{App, HttpResponse, HttpServer, http::Method, middleware::from_fn, rt::net::UnixStream, web};
+use futures_util::future::{Either, ready};
+use rustix::net::sockopt;
 use tracing_actix_web::TracingLogger;
 
 use super::{STOP_WITHIN, reached::ReachedStore};
 use crate::{
-    adapters::{self, headers::OverUnix, wire::Wire},
+    adapters::{
+        self,
+        headers::{Incoming, OverUnix},
+        wire::Wire,
+    },
     api::{self, ApiState, ClientAddresses, RateLimit, RequestSpan},
     config::Portal,
     gate::Gate,
@@ -25,6 +36,8 @@ use crate::{
 
 /// Longer than proxies keep theirs: the side that asks should be the side that closes.
 const KEEP_ALIVE: Duration = Duration::from_mins(2);
+/// For so long an answer is still sent to a client that closes.
+const GONE_WITHIN: Duration = Duration::from_secs(1);
 /// In which a client that has connected to the portal must have sent the head of its request.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// How often the clients of the portal that have gone are forgotten.
@@ -37,28 +50,59 @@ pub(super) struct Health {
     pub metrics: Arc<Metrics>,
 }
 
-/// `/auth/*`, and what operators and orchestrators ask. The span of a check is made where it is judged.
+/// `/auth/*`, and what operators and orchestrators ask. Served without what applications have around their handlers (routes,
+/// extractors, middleware): all of it would be paid for with every check.
 pub(super) fn check(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: Option<UnixListener>) -> io::Result<Server> {
     let (wire, health) = (wire.clone(), health.clone());
-    let mut server = HttpServer::new(move || {
-        // For each worker its own, or all of them would count the references to one, on every check.
-        let served = Rc::new((wire.clone(), web::Data::new(health.clone())));
-        App::new().default_service(web::to(move |request| answer_check(request, served.clone())))
-    })
-    .disable_signals()
-    .shutdown_timeout(STOP_WITHIN.as_secs())
-    .keep_alive(KEEP_ALIVE)
-    // Before the listeners: each takes it over as it is when it is added.
-    .on_connect(|connection, data| {
-        if connection.is::<actix_web::rt::net::UnixStream>() {
-            data.insert(OverUnix);
-        }
-    })
-    .listen(tcp)?;
+    // For each worker its own, or all of them would count the references to one, on every check.
+    let own = move || Rc::new((wire.clone(), health.clone()));
+    notice_the_dead(&tcp)?;
+    let mut server = Server::build().disable_signals().shutdown_timeout(STOP_WITHIN.as_secs());
+    let stopping = server.graceful_shutdown_signal();
+    let (tcp_own, tcp_stopping) = (own.clone(), stopping.clone());
+    server = server.listen("check", tcp, move || {
+        let served = tcp_own();
+        spoken(&tcp_stopping).h1(fn_service(move |request| answer_check(request, &served))).tcp()
+    })?;
     if let Some(unix) = unix {
-        server = server.listen_uds(unix)?;
+        server = server.listen_uds("check", unix, move || {
+            let served = own();
+            let marked = spoken(&stopping).on_connect_ext(|_: &UnixStream, data| {
+                data.insert(OverUnix);
+            });
+            let service = marked.h1(fn_service(move |request| answer_check(request, &served)));
+            fn_service(|stream: UnixStream| ready(Ok((stream, None)))).and_then(service)
+        })?;
     }
     Ok(server.run())
+}
+
+/// Connections that are accepted from here on are closed some two minutes after their peers have gone without a word. Those of
+/// proxies that live stay open however rarely they ask: nobody's question meets a connection that is just being closed, and
+/// no timer is set and taken back with each of them.
+fn notice_the_dead(listener: &TcpListener) -> io::Result<()> {
+    sockopt::set_socket_keepalive(listener, true)?;
+    sockopt::set_tcp_keepidle(listener, Duration::from_mins(1))?;
+    sockopt::set_tcp_keepintvl(listener, Duration::from_secs(20))?;
+    sockopt::set_tcp_keepcnt(listener, 3)?;
+    Ok(())
+}
+
+/// HTTP/1 as the checks need it.
+fn spoken<T, S>(stopping: &GracefulShutdownSignal) -> HttpServiceBuilder<T, S>
+where
+    S: ServiceFactory<Request, Config = ()>,
+    S::Error: Into<Response<BoxBody>> + 'static,
+    S::InitError: Debug,
+    <S::Service as Service<Request>>::Future: 'static,
+{
+    let stopping = stopping.clone();
+    HttpServiceBuilder::default().keep_alive(KeepAlive::Os).client_disconnect_timeout(GONE_WITHIN).graceful_shutdown_signal(
+        move || {
+            let stopping = stopping.clone();
+            async move { stopping.notified().await }
+        },
+    )
 }
 
 /// `/api/v1`, for whoever can reach it and shows a credential; and the pages, where it is known how browsers reach them.
@@ -137,18 +181,28 @@ pub(super) fn control(state: ApiState, gate: Arc<Gate>, health: &Health, socket:
     Ok(server.run())
 }
 
-/// Whatever comes to the listener of the checks. Without a router, which would compare each check with every other path.
-async fn answer_check(request: HttpRequest, served: Rc<(Arc<Wire>, web::Data<Health>)>) -> HttpResponse {
+type Answered = Result<Response<BoxBody>, Infallible>;
+
+/// Whatever comes to the listener of the checks.
+fn answer_check(request: Request, served: &Rc<(Arc<Wire>, Health)>) -> impl Future<Output = Answered> + use<> {
+    match adapters::answer_at_once(&Incoming::new(&request), &served.0) {
+        Some(answer) => Either::Left(ready(Ok(answer.into()))),
+        None => Either::Right(Box::pin(answer_in_time(request, served.clone()))),
+    }
+}
+
+async fn answer_in_time(request: Request, served: Rc<(Arc<Wire>, Health)>) -> Answered {
     let (wire, health) = &*served;
-    match request.path() {
+    let answer = match request.path() {
         "/healthz" | "/readyz" | "/metrics" if !matches!(*request.method(), Method::GET | Method::HEAD) => {
             HttpResponse::MethodNotAllowed().finish()
         }
         "/healthz" => healthz().await,
-        "/readyz" => readyz(health.clone()).await,
+        "/readyz" => readyz(web::Data::new(health.clone())).await,
         "/metrics" => metrics(health),
-        _ => adapters::answer(&request, wire).await,
-    }
+        _ => adapters::answer(&Incoming::new(&request), wire).await,
+    };
+    Ok(answer.into())
 }
 
 fn health_endpoints(config: &mut web::ServiceConfig) {

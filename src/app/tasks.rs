@@ -213,7 +213,7 @@ async fn look_after_records(directory: Arc<Directory>) {
 }
 
 async fn sweep(directory: &Directory) {
-    for list in [List::Tokens, List::Sessions] {
+    for list in [List::Sorted, List::Tokens, List::Unused, List::Sessions] {
         look_after(directory, list).await;
     }
     if let Err(error) = directory.look_after_the_rest().await {
@@ -224,7 +224,9 @@ async fn sweep(directory: &Directory) {
 /// What is looked after, one part after the other.
 #[derive(Clone, Copy, Debug)]
 enum List {
+    Sorted,
     Tokens,
+    Unused,
     Sessions,
 }
 
@@ -232,7 +234,9 @@ async fn look_after(directory: &Directory, list: List) {
     let mut after = None;
     loop {
         let part = match list {
+            List::Sorted => directory.complete_lists(after.clone()).await,
             List::Tokens => directory.look_after_tokens(after.clone()).await,
+            List::Unused => directory.look_after_unused(after.clone()).await,
             List::Sessions => directory.look_after_sessions(after.clone()).await,
         };
         let pause = match part {

@@ -6,7 +6,13 @@ mod change;
 use std::collections::BTreeSet;
 
 use super::{
-    Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, fields, rng, shown::AccountView, standing::Standing,
+    AccountSort, Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Sort, Window, fields,
+    places::{self, id_at},
+    rng,
+    shown::AccountView,
+    sorted::{Part, Range, beginning},
+    standing::Standing,
+    tokens::is_like,
     until_settled,
 };
 use crate::{
@@ -16,7 +22,7 @@ use crate::{
         event::Action,
         id::AccountId,
         password::{Password, PasswordHash},
-        text::{Email, Invalid, Label, Login},
+        text::{Email, Invalid, Label, Login, fold},
         token::Revocation,
     },
     store::{
@@ -53,6 +59,35 @@ impl NewAccount {
             must_have_second_factor: false,
             password: None,
         }
+    }
+}
+
+/// Which accounts are wanted, those for which all of this is so; and in which order.
+#[derive(Clone, Debug, Default)]
+pub struct AccountFilter {
+    /// The whole login, folded; `*` stands for any text.
+    pub login: Option<String>,
+    pub kind: Option<AccountKind>,
+    pub disabled: Option<bool>,
+    /// `None`: by login.
+    pub sort: Option<Sort<AccountSort>>,
+}
+
+impl AccountFilter {
+    fn takes(&self, account: &Account) -> bool {
+        self.login.as_deref().is_none_or(|pattern| is_like(&account.login.folded(), &fold(pattern)))
+            && self.kind.is_none_or(|kind| account.kind == kind)
+            && self.disabled.is_none_or(|disabled| account.disabled == disabled)
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.login.is_some() || self.kind.is_some() || self.disabled.is_some()
+    }
+
+    /// Where all are that can be wanted.
+    fn range(&self, by: AccountSort) -> Range {
+        let beginning = self.login.as_deref().filter(|_| by == AccountSort::Login).and_then(beginning);
+        beginning.map(Range::of_beginning).unwrap_or_default()
     }
 }
 
@@ -127,6 +162,7 @@ impl Directory {
         self.claim(&mut edit, &account, claims(&account)).await?;
         edit.create(Key::Account(account.id.clone()), &account)?;
         edit.add_to(Index::Accounts, &account.login.folded());
+        edit.add_to(Index::AccountsByCreation, &places::of_account(&account));
         if account.superuser {
             edit.add_to(Index::Superusers, &account.id);
         }
@@ -149,21 +185,49 @@ impl Directory {
         seen.ok_or_else(|| DirectoryError::not_found("account", id.as_str()))
     }
 
-    /// All accounts by login, `anonymous` among them; for who is no superuser, his own.
-    pub async fn accounts(&self, actor: &Actor, window: &Window) -> Result<Listing<Account>, DirectoryError> {
+    /// The accounts, `anonymous` among them; for who is no superuser, his own. With a filter a part may hold fewer than the
+    /// limit, and not be the last.
+    pub async fn accounts(
+        &self,
+        actor: &Actor,
+        filter: &AccountFilter,
+        window: &Window,
+    ) -> Result<Listing<Account>, DirectoryError> {
         let standing = self.standing(actor).await?;
         if let Some(bearer) = standing.authority.bearer()
             && !standing.authority.is_superuser()
         {
-            return Ok(Listing { items: vec![bearer.account.clone()], next: None });
+            let own = Some(bearer.account.clone()).filter(|account| filter.takes(account));
+            return Ok(Listing { items: own.into_iter().collect(), next: None });
         }
-        let (logins, next) = self.members(&Index::Accounts, window).await?;
-        let keys: Vec<_> = logins.into_iter().map(Key::Name).collect();
+        let sort = filter.sort.unwrap_or(Sort::ascending(AccountSort::Login));
+        let index = match sort.by {
+            AccountSort::Login => Index::Accounts,
+            AccountSort::Created if self.lists_are_made().await? => Index::AccountsByCreation,
+            AccountSort::Created => return Err(DirectoryError::ListsInTheMaking),
+        };
+        let mut part = Part::new(window, sort.direction, filter.range(sort.by));
+        loop {
+            let page = self.store.page_in(&index, sort.direction, part.position(), part.at_once(filter.is_narrow())).await?;
+            let ids = match sort.by {
+                AccountSort::Login => self.claimed(&page.members).await?,
+                AccountSort::Created => page.members.iter().map(|place| account_id(id_at(place))).collect(),
+            };
+            // An account that went between two of these reads is left out.
+            let mut accounts = self.accounts_by_id(ids.iter().flatten().cloned()).await?;
+            let found = ids.into_iter().map(|id| accounts.remove(&id?));
+            let found = page.members.into_iter().zip(found).collect();
+            if let Some(listing) = part.take(found, page.more, |_, account| filter.takes(account)) {
+                return Ok(listing);
+            }
+        }
+    }
+
+    /// Whose these folded names are.
+    async fn claimed(&self, names: &[String]) -> Result<Vec<Option<AccountId>>, StoreError> {
+        let keys: Vec<_> = names.iter().cloned().map(Key::Name).collect();
         let claims = self.get_all::<NameClaim>(&keys).await?;
-        let keys: Vec<_> = claims.into_iter().flatten().map(|claim| Key::Account(claim.account)).collect();
-        // An account that went between two of these reads is left out.
-        let items = self.readable::<Account>(keys).await?.into_iter().filter_map(Result::ok).flatten().collect();
-        Ok(Listing { items, next })
+        Ok(claims.into_iter().map(|claim| Some(claim?.account)).collect())
     }
 
     /// Changes an account, all of the patch at once. `seen` is the version the caller has read, if he minds.

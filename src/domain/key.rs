@@ -15,23 +15,48 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
 /// Which server key made a digest: the word before the colon in the key file.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct KeyId(String);
+///
+/// 1 to 32 letters, digits, `-` or `_`; what is shorter ends in zeros. Inline, for every token's record holds one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct KeyId([u8; 32]);
 
 impl KeyId {
-    /// 1 to 32 letters, digits, `-` or `_`, or nothing.
+    /// Nothing, where it is none.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let right = (1..=32).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-        right.then(|| Self(text.to_owned()))
+        let is_valid = !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        let mut id = [0; 32];
+        id.get_mut(..text.len()).filter(|_| is_valid)?.copy_from_slice(text.as_bytes());
+        Some(Self(id))
     }
 
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        str::from_utf8(&self.0).unwrap_or_default().trim_end_matches('\0')
     }
 }
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({})", self.as_str())
+    }
+}
+
+impl TryFrom<String> for KeyId {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or(KEY_ID_WORDS)
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(id: KeyId) -> Self {
+        id.as_str().to_owned()
+    }
+}
+
+const KEY_ID_WORDS: &str = "a key id is 1 to 32 letters, digits, - or _";
 
 /// What is stored of a secret: its HMAC-SHA-256 under a server key, or SHA-256 of a long one. Compared in constant time only.
 #[derive(Clone)]
@@ -165,7 +190,7 @@ impl ServerKeys {
                 continue;
             }
             let (id, encoded) = line.split_once(':').ok_or_else(|| error("expected id:base64(32 bytes)"))?;
-            let id = KeyId::parse(id).ok_or_else(|| error("a key id is 1 to 32 letters, digits, - or _"))?;
+            let id = KeyId::parse(id).ok_or_else(|| error(KEY_ID_WORDS))?;
             if keys.iter().any(|key| key.id == id) {
                 return Err(error("this key id occurs twice"));
             }
@@ -197,7 +222,7 @@ impl ServerKeys {
     #[must_use]
     pub fn digest_to_mint(&self, parts: &[&[u8]]) -> (KeyId, Digest) {
         let first = &self.0[0];
-        (first.id.clone(), first.digest(parts))
+        (first.id, first.digest(parts))
     }
 
     /// The digest of `parts` under the key `id`; `None` when that key is not here any more.

@@ -80,15 +80,14 @@ impl Gate {
     ) -> Result<(Gathered, Verification), Stop> {
         let token = view.get::<JudgedToken>(Key::Token(presented.id.clone()))?;
         let Some(token) = token else { return Ok((Gathered::default(), Verification::Unknown)) };
+        // Nothing more is looked up for who only knows an id.
         if !presented.verifies(&token, &self.parts.keys) {
             return Ok((Gathered::default(), Verification::Mismatch));
         }
         let gathered = look_up_account(&token.account, sites, view)?;
-        let is_his = |account: &Arc<Account>| login.is_none_or(|login| fold(login) == account.login.folded());
-        if !gathered.account.as_ref().is_none_or(is_his) {
-            return Ok((gathered, Verification::Mismatch));
-        }
-        Ok(verified(Gathered { token: Some(token), ..gathered }))
+        let gathered = Gathered { token: Some(token), ..gathered };
+        let verification = if is_his(&gathered, login) { Verification::Verified } else { Verification::Mismatch };
+        Ok((gathered, verification))
     }
 
     fn look_up_session(
@@ -107,16 +106,37 @@ impl Gate {
             return Ok((Gathered::default(), Verification::Unknown));
         }
         let gathered = look_up_account(&session.account, sites, view)?;
-        if let Some(seen) = self.parts.signs.sessions.last(&session.id)
+        if self.has_ended(&session)
+            && let Some(seen) = self.parts.signs.sessions.last(&session.id)
             && seen > session.seen_at
         {
             Arc::make_mut(&mut session).seen_at = seen;
         }
         // Another server may have seen it since.
-        if self.parts.clock.now() >= session.ends_at(&self.parts.session_rules) {
+        if self.has_ended(&session) {
             view.insist(key)?;
         }
-        Ok(verified(Gathered { session: Some(session), ..gathered }))
+        Ok(verified(Gathered { session: Some(session), check_session: Some(here), ..gathered }))
+    }
+
+    /// As far as this record says.
+    fn has_ended(&self, session: &Session) -> bool {
+        self.parts.clock.now() >= session.ends_at(&self.parts.session_rules)
+    }
+
+    /// Whether what is presented now is what these records were gathered for, its secret included; for who has remembered
+    /// them. What has to be looked at again is not.
+    pub(super) fn still_verifies(&self, search: &Search<'_>, gathered: &Gathered) -> bool {
+        match (search, gathered) {
+            (Search::Anonymous, _) => true,
+            (Search::Token { token, login }, Gathered { token: Some(record), .. }) => {
+                token.verifies(record, &self.parts.keys) && is_his(gathered, *login)
+            }
+            (Search::Session { cookie, .. }, Gathered { session: Some(session), check_session: Some(here), .. }) => {
+                cookie.verifies(&here.secret) && !self.has_ended(session)
+            }
+            _ => false,
+        }
     }
 
     /// Looks up until everything is known, and reads in between. Most often nothing has to be read.
@@ -209,6 +229,12 @@ impl Gate {
         }
         verification
     }
+}
+
+/// Whether the login that was given beside a token, if one was, is its owner's.
+fn is_his(gathered: &Gathered, login: Option<&str>) -> bool {
+    let is_owner = |login: &str| gathered.account.as_ref().is_none_or(|account| fold(login) == account.login.folded());
+    login.is_none_or(is_owner)
 }
 
 fn verified(gathered: Gathered) -> (Gathered, Verification) {

@@ -7,6 +7,7 @@
 
 mod flights;
 mod map;
+mod tally;
 mod value;
 
 use std::{
@@ -23,6 +24,7 @@ pub(super) use value::Kept;
 use self::{
     flights::{Boarding, Flights, Own},
     map::{Known, Map},
+    tally::Tally,
 };
 use crate::{
     clock::BootTime,
@@ -49,7 +51,11 @@ impl Default for MemoryRules {
     }
 }
 
+/// How many records there have been in this process.
+static RECORDS: AtomicU64 = AtomicU64::new(0);
+
 pub struct Records {
+    id: u64,
     store: Arc<dyn Store>,
     map: Arc<Map>,
     coherence: Arc<Coherence>,
@@ -58,7 +64,7 @@ pub struct Records {
     join_within: Duration,
     /// How long a check may read.
     pub(super) read_within: Duration,
-    hits: AtomicU64,
+    hits: Tally,
     misses: AtomicU64,
     coalesced: AtomicU64,
 }
@@ -80,6 +86,13 @@ pub struct RecordCounts {
     pub bytes: u64,
 }
 
+/// How many changes had been told of some partitions.
+pub(super) struct Stamp {
+    directory: u64,
+    /// 0 where there is none.
+    family: u64,
+}
+
 /// Why a look-up goes no further.
 #[derive(Debug)]
 pub(super) enum Stop {
@@ -95,6 +108,7 @@ impl Records {
         let map = Arc::new(Map::new(rules.bounds));
         let coherence = store.tell(map.clone());
         Self {
+            id: 1 + RECORDS.fetch_add(1, Ordering::Relaxed),
             store,
             map,
             coherence,
@@ -102,7 +116,7 @@ impl Records {
             max_staleness: rules.max_staleness,
             join_within: rules.store_timeout.min(rules.max_staleness),
             read_within: rules.store_timeout,
-            hits: AtomicU64::new(0),
+            hits: Tally::default(),
             misses: AtomicU64::new(0),
             coalesced: AtomicU64::new(0),
         }
@@ -119,12 +133,34 @@ impl Records {
         View { records: self, losses: self.map.losses(), began: BootTime::now(), read: Vec::new(), missing: Vec::new(), hits: 0 }
     }
 
+    /// Tells these from others in the same process. Never 0.
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// To be taken before records of the directory, and of a family of sessions, are looked up: [`Self::is_current`].
+    pub(super) fn stamp(&self, family: Option<Partition>) -> Stamp {
+        let changes = |partition| self.map.changes(partition);
+        Stamp { directory: changes(Partition::DIRECTORY), family: family.map_or(0, changes) }
+    }
+
+    /// Whether a check that began then may use what was found in memory after the stamp was taken.
+    pub(super) fn is_current(&self, stamp: &Stamp, family: Option<Partition>, began: BootTime) -> bool {
+        // In this order: what is vouched for has been counted.
+        let holds = |partition, changes| self.is_vouched(partition, began) && self.map.changes(partition) == changes;
+        holds(Partition::DIRECTORY, stamp.directory) && family.is_none_or(|family| holds(family, stamp.family))
+    }
+
+    pub(super) fn count_hits(&self, hits: u64) {
+        self.hits.add(hits);
+    }
+
     #[must_use]
     pub fn counts(&self) -> RecordCounts {
         let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let (remembered, absent) = self.map.len();
         RecordCounts {
-            hits: load(&self.hits),
+            hits: self.hits.sum(),
             misses: load(&self.misses),
             coalesced: load(&self.coalesced),
             stale: self.map.stale(),
@@ -246,6 +282,11 @@ impl View<'_> {
         Ok(())
     }
 
+    /// How many records were found in memory: not counted where they come to nothing.
+    pub fn take_hits(&mut self) -> u64 {
+        std::mem::take(&mut self.hits)
+    }
+
     /// Whether what was read for this check may be used: the store has shown meanwhile that it is in order.
     pub fn is_vouched(&self) -> bool {
         self.read.iter().all(|(key, _)| self.records.is_vouched(key.partition(), self.began))
@@ -259,7 +300,7 @@ impl View<'_> {
 
 impl Drop for View<'_> {
     fn drop(&mut self) {
-        self.records.hits.fetch_add(self.hits, Ordering::Relaxed);
+        self.records.count_hits(self.hits);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Forms that are sent to the pages. The fields of one can be had only against the token in it, so that nobody forgets to ask
 //! for it; fields that a form does not have, and fields that come twice, are refused.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{collections::BTreeSet, fmt, future::Future, pin::Pin};
 
 use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::CONTENT_TYPE, web};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -54,7 +54,13 @@ fn read<T: DeserializeOwned>(body: &str) -> Result<Form<T>, Refusal> {
     let (tokens, rest): (Vec<_>, Vec<_>) = body.split('&').partition(|pair| pair.starts_with("csrf="));
     let [token] = tokens.as_slice() else { return Err(Refusal::stale_form()) };
     let token = token.trim_start_matches("csrf=").to_owned();
-    let fields = serde_urlencoded::from_str(&rest.join("&")).map_err(|_| Refusal::bad_form())?;
+    let rest = rest.join("&");
+    // Said here, because a map of fields would take the last of them.
+    let mut names = BTreeSet::new();
+    if !form_urlencoded::parse(rest.as_bytes()).all(|(name, _)| names.insert(name)) {
+        return Err(Refusal::bad_form());
+    }
+    let fields = serde_urlencoded::from_str(&rest).map_err(|_| Refusal::bad_form())?;
     Ok(Form { token, fields })
 }
 

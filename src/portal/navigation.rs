@@ -22,6 +22,7 @@ enum Whom {
 
 /// At the top of every page.
 const PAGES: &[Entry] = &[
+    Entry { path: "/keys", label: "Keys", seen_by: Whom::Everybody },
     Entry { path: "/sessions", label: "Sessions", seen_by: Whom::Everybody },
     Entry { path: "/security", label: "Security", seen_by: Whom::Everybody },
 ];

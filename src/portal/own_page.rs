@@ -6,7 +6,7 @@ use std::fmt;
 use actix_web::http::Method;
 
 /// Everything that can be gone back to is one of these, or beneath it.
-const ROOTS: [&str; 3] = ["/sessions", "/security", "/password"];
+const ROOTS: [&str; 4] = ["/keys", "/sessions", "/security", "/password"];
 /// The longest path that is gone back to.
 const MAX_LENGTH: usize = 512;
 
@@ -103,7 +103,7 @@ mod tests {
             (Method::GET, "/password", "/password"),
             (Method::POST, "/password", "/password"),
             (Method::POST, "/sessions/end", "/sessions"),
-            (Method::POST, "/sign-out", "/sessions"),
+            (Method::POST, "/sign-out", "/keys"),
         ] {
             assert_eq!(OwnPage::of(&method, path).path(), back, "{method} {path}");
         }

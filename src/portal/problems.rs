@@ -24,6 +24,11 @@ impl Problems {
         read.map_err(|invalid| self.add(field, sentence(&invalid.detail))).ok()
     }
 
+    /// What a use case found.
+    pub fn note(&mut self, invalid: &Invalid) {
+        self.add(invalid.field, sentence(&invalid.detail));
+    }
+
     // For templates.
 
     pub fn is_empty(&self) -> bool {
@@ -38,14 +43,34 @@ impl Problems {
         self.0.iter().find(|problem| problem.field == field).map(|problem| problem.text.as_str())
     }
 
-    /// The attributes of a field, of which `hint` is described by its hint too.
-    pub fn is(&self, field: &str) -> bool {
+    pub fn has(&self, field: &str) -> bool {
         self.of(field).is_some()
     }
 }
 
-/// With a capital letter and a full stop.
+/// With a capital letter and a full stop, and the quotes of people.
 pub(super) fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
+    let mut opens = true;
+    let quoted = text.chars().map(|c| match c {
+        '`' => {
+            opens = !opens;
+            if opens { '”' } else { '“' }
+        }
+        c => c,
+    });
+    let quoted: String = quoted.collect();
+    let mut letters = quoted.chars();
     letters.next().map(|first| format!("{}{}.", first.to_uppercase(), letters.as_str())).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_says_becomes_a_sentence() {
+        assert_eq!(sentence("`here` is no network: write `::1`"), "“here” is no network: write “::1”.");
+        assert_eq!(sentence("choose a level"), "Choose a level.");
+        assert_eq!(sentence(""), "");
+    }
 }

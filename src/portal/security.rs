@@ -10,7 +10,7 @@ use askama::Template;
 use serde::Deserialize;
 
 // `style`: for the layout of the pages below.
-use super::{PortalState, Refusal, page, style, times::Shown, visitor::SignedIn};
+use super::{PortalState, Refusal, page, times::Shown, visitor::SignedIn};
 use crate::{
     directory::FactorsInfo,
     domain::{

@@ -17,6 +17,8 @@ pub(super) struct Column {
     pub link: Option<String>,
     /// As `aria-sort` says it.
     pub sorted: Option<&'static str>,
+    /// What is in the column says it to who sees.
+    pub unseen: bool,
 }
 
 /// The links to other parts of a table.
@@ -58,7 +60,7 @@ impl View {
             Some(_) if is_by_it => format!("-{word}"),
             _ => by.to_owned(),
         };
-        Column { label, link: Some(self.link("sort", &to)), sorted }
+        Column { label, link: Some(self.link("sort", &to)), sorted, unseen: false }
     }
 
     /// The links beneath the part that begins at `after`.
@@ -81,7 +83,12 @@ impl View {
 impl Column {
     /// One that nothing is sorted by.
     pub fn plain(label: &'static str) -> Self {
-        Self { label, link: None, sorted: None }
+        Self { label, link: None, sorted: None, unseen: false }
+    }
+
+    /// One of boxes or buttons, whose head only readers of screens need.
+    pub fn unseen(label: &'static str) -> Self {
+        Self { unseen: true, ..Self::plain(label) }
     }
 }
 

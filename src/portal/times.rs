@@ -12,7 +12,7 @@ pub(super) struct Shown {
     pub exact: String,
     /// `3 Oct 2026, 14:02 UTC`.
     pub date: String,
-    /// `5 minutes ago`.
+    /// `5 minutes ago`, or `in 5 minutes`.
     pub ago: String,
 }
 
@@ -22,6 +22,12 @@ impl Shown {
         let since = u64::try_from(now.as_millis() - time.as_millis()).map(Duration::from_millis).unwrap_or_default();
         let ago = if since < Duration::from_mins(1) { "just now".to_owned() } else { format!("{} ago", in_words(since)) };
         Self { date: date(&exact), exact, ago }
+    }
+
+    /// A time that is to come: `in 5 minutes`.
+    pub fn coming(time: Timestamp, now: Timestamp) -> Self {
+        let left = u64::try_from(time.as_millis() - now.as_millis()).map(Duration::from_millis).unwrap_or_default();
+        Self { ago: format!("in {}", in_words(left)), ..Self::new(time, now) }
     }
 }
 
@@ -63,5 +69,6 @@ mod tests {
         assert_eq!(agos, expected);
         assert_eq!(Shown::new(time, Timestamp::from_millis(0)).ago, "just now");
         assert_eq!(in_words(Duration::from_hours(24 * 14)), "14 days");
+        assert_eq!(Shown::coming(time.checked_add(Duration::from_hours(48)).unwrap(), time).ago, "in 2 days");
     }
 }

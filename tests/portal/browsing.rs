@@ -30,15 +30,16 @@ fn somebody_signs_in_looks_around_and_signs_out() {
     assert_eq!(browser.focused(), "password");
     browser.fill("#password", PASSWORD);
     browser.submit(".main");
-    assert_eq!(browser.url(), format!("{}/sessions", portal.url));
+    assert_eq!(browser.url(), format!("{}/keys", portal.url));
     assert_eq!(browser.text(".who span"), "Vera Petrova");
+    browser.open(&format!("{}/sessions", portal.url));
     assert!(browser.text(".list li").contains("Chrome on Linux") && browser.text(".list li").contains("This browser"));
     let cookie = browser.cookie("keygate").unwrap();
     assert_eq!((&cookie["httpOnly"], &cookie["sameSite"], &cookie["expiry"]), (&json!(true), &json!("Lax"), &json!(null)));
     assert_eq!(browser.run("return document.cookie"), json!(""));
     // Back to the form is back to where one is signed in.
     browser.open(&format!("{}/sign-in", portal.url));
-    assert_eq!(browser.url(), format!("{}/sessions", portal.url));
+    assert_eq!(browser.url(), format!("{}/keys", portal.url));
     browser.submit(".who button");
     assert_eq!((browser.url(), browser.text("h1")), (format!("{}/signed-out", portal.url), "You are signed out".to_owned()));
     assert!(browser.cookie("keygate").is_none() && !is_signed_in(&browser, &portal));
@@ -68,7 +69,7 @@ fn another_browser_s_session_is_seen_and_ended() {
     let (here, there, third) = (Browser::start(), Browser::start(), portal.signed_in());
     sign_in(&here, &portal, PASSWORD);
     sign_in(&there, &portal, PASSWORD);
-    here.reload();
+    here.open(&format!("{}/sessions", portal.url));
     assert_eq!((here.count(".list li"), here.count(".list form")), (3, 2));
     assert!(here.text(".list li").contains("This browser"), "the own one comes first");
     // The one that was seen last comes next; both are of the same second, so each is ended in turn.
@@ -136,15 +137,15 @@ fn the_keyboard_is_enough() {
     browser.type_keys(&format!("vera{TAB}{PASSWORD}{TAB}{SPACE}{TAB}"));
     assert_eq!((browser.focused(), browser.property("#remember", "checked")), ("Sign in".to_owned(), json!(true)));
     browser.leave(|| browser.type_keys(ENTER));
-    assert_eq!(browser.url(), format!("{}/sessions", portal.url));
+    assert_eq!(browser.url(), format!("{}/keys", portal.url));
     // The first stop leads past the navigation.
     browser.type_keys(TAB);
     assert_eq!(browser.focused(), "Skip to the content");
     browser.type_keys(ENTER);
     assert_eq!(browser.focused(), "main");
     browser.open(&format!("{}/sessions", portal.url));
-    // Skip, brand, two pages, and the way out.
-    browser.type_keys(&TAB.repeat(5));
+    // Skip, brand, three pages, and the way out.
+    browser.type_keys(&TAB.repeat(6));
     assert_eq!(browser.focused(), "Sign out");
     browser.leave(|| browser.type_keys(ENTER));
     assert_eq!(browser.url(), format!("{}/signed-out", portal.url));
@@ -156,7 +157,7 @@ fn no_script_is_needed() {
     let browser = Browser::start();
     browser.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
     sign_in(&browser, &portal, PASSWORD);
-    assert_eq!(browser.url(), format!("{}/sessions", portal.url));
+    assert_eq!(browser.url(), format!("{}/keys", portal.url));
     browser.open(&format!("{}/password", portal.url));
     for (field, value) in [("#current", PASSWORD), ("#new", "a quite different one"), ("#again", "a quite different one")] {
         browser.fill(field, value);

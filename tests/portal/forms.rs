@@ -14,6 +14,10 @@ fn is_signed_in(client: &Client<'_>) -> bool {
 /// Every form of the portal, with fields that would do something.
 fn forms() -> [(&'static str, Vec<(&'static str, &'static str)>); 10] {
     [
+        ("/keys/new", vec![("once", "x"), ("name", "x"), ("rights", "all"), ("expires", "30d"), ("networks", "192.0.2.7")]),
+        ("/keys/revoke", vec![("ids", "all")]),
+        ("/keys/AbCdEfGh0123/edit", vec![("name", "x"), ("device", "")]),
+        ("/keys/AbCdEfGh0123/rotate", vec![("once", "x"), ("grace", "none")]),
         ("/sign-in", vec![("login", "vera"), ("password", PASSWORD)]),
         ("/sign-out", vec![]),
         ("/sessions/end", vec![("id", "AbCdEfGh0123")]),
@@ -202,7 +206,7 @@ fn nobody_is_sent_where_it_was_not_configured() {
     }
     for next in ["http://evil.example/", "//evil.example", "/evil", "/sessions/../evil", "/password/"] {
         let next = form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish();
-        assert_eq!(signed_in.get(&format!("/sign-in?{next}")).header("location"), Some("/sessions"), "{next}");
+        assert_eq!(signed_in.get(&format!("/sign-in?{next}")).header("location"), Some("/keys"), "{next}");
         assert!(!body(&signed_in.get(&format!("/confirm?{next}"))).contains("evil"), "{next}");
     }
     assert_eq!(signed_in.get("/sign-in?next=/password").header("location"), Some("/password"));
@@ -315,5 +319,5 @@ fn signing_in_anew_ends_the_session_before_it() {
     assert_eq!((out.status, out.header("location")), (303, Some("/signed-out")));
     assert_eq!(out.header("set-cookie"), Some("__Host-keygate=; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0"));
     assert_eq!(sessions(), 0);
-    assert_eq!(client.get("/").header("location"), Some("/sign-in?next=/sessions"));
+    assert_eq!(client.get("/").header("location"), Some("/sign-in?next=/keys"));
 }

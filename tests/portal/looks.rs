@@ -5,23 +5,33 @@ use std::path::Path;
 use serde_json::json;
 
 use super::{PASSWORD, PLAIN, Portal, body, form, token_in};
-use crate::support::browser::Browser;
+use crate::support::{axe, browser::Browser};
 
 /// Somebody whose name and login are as long as such things get.
 const LONG: &str = "wilhelmina.theodora.featherstonehaugh-cholmondeley";
 
-/// Takes the page that the browser shows in all four forms.
+/// What a page may weigh, with its style and script, in bytes as they are transferred.
+const MAX_WEIGHT: u64 = 60 * 1024;
+
+/// Takes the page that the browser shows in all four forms, and sees that nothing of it is in anybody's way.
 pub fn take(browser: &Browser, name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/screenshots");
-    for (width, size) in [(1280, "wide"), (390, "narrow")] {
-        for colours in ["light", "dark"] {
+    for colours in ["light", "dark"] {
+        for (width, size) in [(1280, "wide"), (390, "narrow")] {
             browser.picture(&folder.join(format!("{name}-{size}-{colours}.png")), width, colours);
         }
+        let found = axe::violations(browser);
+        assert!(found.is_empty(), "{name}, {colours}: {}", found.join("\n"));
     }
+    let weight = browser.run(
+        "const parts = [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]; \
+         return parts.reduce((sum, part) => sum + part.encodedBodySize, 0);",
+    );
+    assert!(weight.as_u64().is_some_and(|weight| weight <= MAX_WEIGHT), "{name}: {weight} bytes");
 }
 
 /// Whether the page is no wider than a phone.
-fn assert_fits(browser: &Browser) {
+pub fn assert_fits(browser: &Browser) {
     browser.narrow();
     let widths = browser.run("return [document.documentElement.scrollWidth, innerWidth]");
     assert!(widths[0].as_u64() <= widths[1].as_u64(), "{} is too wide: {widths}", browser.url());
@@ -36,7 +46,7 @@ fn show_going_on(browser: &Browser, portal: &Portal) {
     browser.run(&format!("document.body.innerHTML = {}", json!(content)));
 }
 
-fn sign_in(browser: &Browser, portal: &Portal, login: &str, password: &str) {
+pub fn sign_in(browser: &Browser, portal: &Portal, login: &str, password: &str) {
     browser.fill("#login", login);
     browser.fill("#password", password);
     browser.submit(".main");

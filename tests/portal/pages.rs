@@ -16,6 +16,11 @@ fn all_pages<'p>(client: &Client<'p>, visitor: &Client<'p>) -> Vec<(String, Answ
     let from_shop = "/sign-in?rd=http://shop.localhost:8000/";
     pages.push((from_shop.to_owned(), client.get(from_shop)));
     for path in [
+        "/keys",
+        "/keys/new",
+        "/keys/revoke",
+        "/keys/revoke?all=on",
+        "/keys?name=x&sort=-used",
         "/sessions",
         "/sessions?notice=ended",
         "/sessions?notice=address",

@@ -17,7 +17,7 @@ use crate::support::{
 };
 
 /// What is in front of everything: each of its hosts is a root domain of its own.
-pub(super) struct World {
+pub struct World {
     pub portal: String,
     pub shop: String,
     blog: String,

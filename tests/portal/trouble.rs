@@ -79,7 +79,7 @@ fn while_the_store_is_away_nobody_is_signed_out() {
     browser.fill("#login", "vera");
     browser.fill("#password", PASSWORD);
     browser.submit(".main");
-    assert_eq!(browser.url(), format!("{}/sessions", portal.url));
+    assert_eq!(browser.url(), format!("{}/keys", portal.url));
     server.kill();
     for page in ["/sessions", "/password", "/confirm", "/", "/sign-in"] {
         let answer = signed_in.get(page);
@@ -101,7 +101,7 @@ fn while_the_store_is_away_nobody_is_signed_out() {
     server.restart();
     wait_for("the store", || (signed_in.get("/sessions").status == 200).then_some(()));
     browser.reload();
-    assert_eq!(browser.text("h1"), "Your sessions");
+    assert_eq!(browser.text("h1"), "Your keys");
 }
 
 /// Whoever has given the right password is in, whatever becomes of the session that his browser had before.

@@ -12,8 +12,9 @@ use std::{
 use keygate::{
     clock::Clock,
     directory::{
-        self, AccessFilter, AccountPatch, Actor, CeilingAsk, Directory, DirectoryError, Expiry, FieldPatch, NewAccount, NewSite,
-        NewToken, SignIn, SitePatch, TokenFilter, TokenPatch, TrailFilter, TrailRules, Window, fields,
+        self, AccessFilter, AccountFilter, AccountPatch, Actor, CeilingAsk, Direction, Directory, DirectoryError, Expiry,
+        FieldPatch, NewAccount, NewSite, NewToken, SignIn, SitePatch, TokenFilter, TokenPatch, TrailFilter, TrailRules, Window,
+        fields,
     },
     domain::{
         access::Level,
@@ -108,8 +109,8 @@ impl UseCases {
     /// All there is, but for the trail.
     pub async fn contents(&self) -> String {
         let (all, root) = (Window { after: None, limit: Window::MAX_LIMIT }, Actor::control(0));
-        let accounts = self.directory.accounts(&root, &all).await.unwrap();
-        let sites = self.directory.sites(&root, &all).await.unwrap();
+        let accounts = self.directory.accounts(&root, &AccountFilter::default(), &all).await.unwrap();
+        let sites = self.directory.sites(&root, Direction::Ascending, &all).await.unwrap();
         let access = self.directory.access(&root, &AccessFilter::default(), &all).await.unwrap();
         let tokens = self.directory.tokens(&root, &TokenFilter::default(), &all).await.unwrap();
         let sessions = self.directory.sessions(&root, None, &all).await.unwrap();
@@ -166,11 +167,11 @@ impl UseCases {
         loop {
             let (part, next): (Vec<String>, _) = match what {
                 "accounts" => {
-                    let listing = self.directory.accounts(actor, &window).await?;
+                    let listing = self.directory.accounts(actor, &AccountFilter::default(), &window).await?;
                     (listing.items.into_iter().map(|account| account.login.to_string()).collect(), listing.next)
                 }
                 "sites" => {
-                    let listing = self.directory.sites(actor, &window).await?;
+                    let listing = self.directory.sites(actor, Direction::Ascending, &window).await?;
                     (listing.items.into_iter().map(|site| site.site.to_string()).collect(), listing.next)
                 }
                 "access" => {

@@ -43,6 +43,19 @@ impl<'p> SiteAsk<'p> {
     }
 }
 
+impl SiteAsk<'_> {
+    /// To be kept beyond the request.
+    #[must_use]
+    pub fn into_static(self) -> SiteAsk<'static> {
+        match self {
+            Self::Named(names) => SiteAsk::Named(Cow::Owned(names.into_owned())),
+            Self::ByHost(host) => SiteAsk::ByHost(host),
+            Self::Missing => SiteAsk::Missing,
+            Self::Impossible => SiteAsk::Impossible,
+        }
+    }
+}
+
 /// `shop` or `1,3`: each of them, doubles once. `None` when a part is no site id, or there are too many.
 #[must_use]
 pub fn parse_site_list(list: &str) -> Option<Vec<SiteName>> {

@@ -32,6 +32,8 @@ pub(super) struct Map {
     /// How many changes were told of each stripe's keys. Held while something is put in or taken out.
     stripes: Box<[Mutex<u64>]>,
     chance: RandomState,
+    /// How many changes and losses were told of each partition, counted once the map knows of them.
+    changes: [AtomicU64; Partition::COUNT],
     losses: AtomicU64,
     stale: AtomicU64,
 }
@@ -83,6 +85,7 @@ impl Map {
             absent: Cache::with_weighter(absent, absent as u64, WeighKey),
             stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
             chance: RandomState::new(),
+            changes: [const { AtomicU64::new(0) }; Partition::COUNT],
             losses: AtomicU64::new(0),
             stale: AtomicU64::new(0),
         }
@@ -128,6 +131,12 @@ impl Map {
         self.stale.load(Ordering::Relaxed)
     }
 
+    /// How often something of the partition has gone out of the map because it was told to have changed. Who asks before he
+    /// looks anything up, and gets the same number later, knows that all of it is still as it was.
+    pub fn changes(&self, partition: Partition) -> u64 {
+        self.changes[partition.index()].load(Ordering::SeqCst)
+    }
+
     /// How often something may have gone by untold.
     pub fn losses(&self) -> u64 {
         self.losses.load(Ordering::Acquire)
@@ -146,6 +155,8 @@ impl Memory for Map {
         *count += 1;
         self.kept.remove(key);
         self.absent.remove(key);
+        // Last: who sees the new number finds nothing old any more.
+        self.changes[key.partition().index()].fetch_add(1, Ordering::SeqCst);
     }
 
     fn lost(&self, partitions: &[Partition]) {
@@ -158,6 +169,9 @@ impl Memory for Map {
         let stays = |key: &Key| !partitions.contains(&key.partition());
         self.kept.retain(|key, _| stays(key));
         self.absent.retain(|key, ()| stays(key));
+        for partition in partitions {
+            self.changes[partition.index()].fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 

@@ -1,0 +1,185 @@
+//! What a worker has gathered lately for each credential, so that a check of one that it has just seen looks up nothing:
+//! neither shares it a table with the other workers, nor a count of references.
+//!
+//! The rule is that of [`Records`](super::records::Records): first the clock, then how far the store vouches, then whether
+//! anything has changed since the records were looked up. Only then are they used. The secret is verified each time.
+
+use std::{cell::RefCell, net::IpAddr, rc::Rc};
+
+use super::{Gate, Gathered, Verification, find::Search, records::Stamp};
+use crate::{
+    clock::BootTime,
+    domain::{policy::SiteAsk, site::Host, time::Timestamp},
+    store::Partition,
+};
+
+/// How many credentials a worker has at hand: about two megabytes.
+const SLOTS: usize = 8_192;
+/// How many questions for sites are kept in one place.
+const ASKED: usize = 8;
+/// The same use again is told after so many milliseconds.
+const QUIET_MILLIS: i64 = 1_000;
+
+thread_local! {
+    static LATELY: RefCell<Lately> = const { RefCell::new(Lately { of: 0, slots: Vec::new(), asked: Vec::new() }) };
+}
+
+/// Each credential has one slot, which it shares with others.
+pub(super) struct Lately {
+    /// Whose records these are, as a process may have several gates.
+    of: u64,
+    slots: Vec<Option<Slot>>,
+    /// What was asked for last: most requests ask for the same sites, which then lie in one place.
+    asked: Vec<Rc<Asked>>,
+}
+
+/// Two lines of the processor's cache. Which credential it is of is said by its record.
+#[repr(align(64))]
+struct Slot {
+    asked: Rc<Asked>,
+    stamp: Stamp,
+    gathered: Gathered,
+    noted: Noted,
+}
+
+/// What was asked for with a credential.
+struct Asked {
+    sites: SiteAsk<'static>,
+    /// The host whose check session it is.
+    host: Option<Host>,
+}
+
+impl Asked {
+    fn is(&self, search: &Search<'_>, sites: &SiteAsk<'_>) -> bool {
+        self.sites == *sites && self.host.as_ref() == host(search)
+    }
+}
+
+/// When and from where a use was told last.
+#[derive(Default)]
+pub(super) struct Noted(Option<(Timestamp, Option<IpAddr>)>);
+
+impl Noted {
+    /// Whether a use is to be told.
+    pub fn renew(&mut self, now: Timestamp, client: Option<IpAddr>) -> bool {
+        let is_news = |(at, from): (Timestamp, Option<IpAddr>)| {
+            from != client || !(0..QUIET_MILLIS).contains(&(now.as_millis() - at.as_millis()))
+        };
+        let is_news = self.0.is_none_or(is_news);
+        if is_news {
+            self.0 = Some((now, client));
+        }
+        is_news
+    }
+}
+
+impl Lately {
+    pub fn with<T>(then: impl FnOnce(&mut Self) -> T) -> T {
+        LATELY.with_borrow_mut(then)
+    }
+
+    /// The records of a credential that is what it says it is; `None` where it is not, or nobody knows without reading.
+    pub fn find(&mut self, gate: &Gate, search: &Search<'_>, asked: &SiteAsk<'_>) -> Option<(&Gathered, &mut Noted)> {
+        let records = &gate.parts.records;
+        if self.of != records.id() {
+            self.of = records.id();
+            self.slots.clear();
+            self.slots.resize_with(SLOTS, || None);
+        }
+        let index = index(search)?;
+        let slot = &self.slots[index];
+        let began = BootTime::now();
+        let family = family(search);
+        let is_current = |slot: &&Slot| slot.is_for(search, asked) && records.is_current(&slot.stamp, family, began);
+        match slot.as_ref().filter(is_current) {
+            Some(known) if !gate.still_verifies(search, &known.gathered) => return None,
+            Some(known) => records.count_hits(known.gathered.count()),
+            None => {
+                let gathered = Slot::gather(gate, search, asked, || self.shared(search, asked))?;
+                self.slots[index] = Some(gathered);
+            }
+        }
+        self.slots[index].as_mut().map(|slot| (&slot.gathered, &mut slot.noted))
+    }
+
+    fn shared(&mut self, search: &Search<'_>, sites: &SiteAsk<'_>) -> Rc<Asked> {
+        if let Some(known) = self.asked.iter().find(|known| known.is(search, sites)) {
+            return known.clone();
+        }
+        let new = Rc::new(Asked { sites: sites.clone().into_static(), host: host(search).cloned() });
+        self.asked.truncate(ASKED - 1);
+        self.asked.insert(0, new.clone());
+        new
+    }
+}
+
+impl Slot {
+    fn is_for(&self, search: &Search<'_>, sites: &SiteAsk<'_>) -> bool {
+        let same = match (search, &self.gathered) {
+            (Search::Anonymous, Gathered { token: None, session: None, .. }) => true,
+            (Search::Token { token, .. }, Gathered { token: Some(known), .. }) => token.id == known.id,
+            (Search::Session { cookie, .. }, Gathered { session: Some(known), .. }) => cookie.session == known.id,
+            _ => false,
+        };
+        same && self.asked.is(search, sites)
+    }
+
+    /// Looks everything up once, where all of it is remembered.
+    fn gather(gate: &Gate, search: &Search<'_>, sites: &SiteAsk<'_>, shared: impl FnOnce() -> Rc<Asked>) -> Option<Self> {
+        let records = &gate.parts.records;
+        // Before anything is looked up: what changes meanwhile makes all of it old.
+        let stamp = records.stamp(family(search));
+        let mut view = records.view();
+        match (gate.look_up(search, sites, &mut view), view.take_hits()) {
+            (Ok((gathered, Verification::Verified)), hits) => {
+                records.count_hits(hits);
+                Some(Self { asked: shared(), stamp, gathered, noted: Noted::default() })
+            }
+            _ => None,
+        }
+    }
+}
+
+fn host<'a>(search: &Search<'a>) -> Option<&'a Host> {
+    if let Search::Session { host, .. } = search { Some(host) } else { None }
+}
+
+/// Of what belongs to a session.
+fn family(search: &Search<'_>) -> Option<Partition> {
+    if let Search::Session { cookie, .. } = search { Some(Partition::of_id(cookie.session.as_str())) } else { None }
+}
+
+/// Ids are random, so their first letters are as good as any hash of them.
+fn index(search: &Search<'_>) -> Option<usize> {
+    let id = match search {
+        Search::Anonymous => return Some(0),
+        Search::Token { token, .. } => token.id.as_bytes(),
+        Search::Session { cookie, .. } => cookie.session.as_bytes(),
+        Search::Password { .. } => return None,
+    };
+    let letters = u64::from_le_bytes(*id.first_chunk()?);
+    usize::try_from(letters.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOTS.ilog2())).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_use_is_told_once_a_second() {
+        let mut noted = Noted::default();
+        let at = Timestamp::from_millis;
+        let here = Some(IpAddr::from([192, 0, 2, 1]));
+        for (millis, client, is_told) in [
+            (5_000, here, true),
+            (5_999, here, false),
+            (6_000, here, true),
+            (6_001, None, true),
+            (6_002, None, false),
+            // Somebody has set the clock back.
+            (3_000, None, true),
+        ] {
+            assert_eq!(noted.renew(at(millis), client), is_told, "{millis}");
+        }
+    }
+}

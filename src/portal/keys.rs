@@ -1,0 +1,185 @@
+//! `/keys`: the keys that clients hold for somebody. Listed, shown, made, renamed, rotated, revoked; each is one page. A key is
+//! what the API calls a token.
+
+mod change;
+pub(super) mod create;
+mod example;
+mod made;
+pub(super) mod revoke;
+mod shown;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{
+    PortalState, Refusal, get, page,
+    table::{Column, Pager, View},
+    visitor::SignedIn,
+};
+use crate::{
+    directory::{TokenFilter, TokenInfo, Window},
+    domain::{
+        time::Timestamp,
+        token::{TokenId, TokenState},
+    },
+};
+use shown::KeyShown;
+
+/// How many are on one page.
+const ON_A_PAGE: usize = 25;
+
+pub(super) fn configure(cfg: &mut web::ServiceConfig) {
+    let form = |path: &str| web::resource(path);
+    cfg.service(web::resource("/keys").route(get().to(list)))
+        .service(form("/keys/new").route(get().to(create::show)).route(web::post().to(create::submit)))
+        .service(form("/keys/revoke").route(get().to(revoke::show)).route(web::post().to(revoke::submit)))
+        .service(form("/keys/{id}/edit").route(get().to(change::show)).route(web::post().to(change::submit)))
+        .service(form("/keys/{id}/rotate").route(get().to(made::ask)).route(web::post().to(made::rotate)))
+        .service(web::resource("/keys/{id}").route(get().to(show)));
+}
+
+/// What has just been done. A link may name one, so none of them says more than that.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Notice {
+    Renamed,
+    Revoked,
+    /// The form was sent twice.
+    MadeBefore,
+}
+
+impl Notice {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Renamed => "The key has a new description.",
+            Self::Revoked => "Revoked. Every request with it is refused from now on.",
+            Self::MadeBefore => {
+                "This key has been made already, and its text was shown then. If you have not kept it, rotate the key to get another."
+            }
+        }
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct Query {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    state: String,
+    sort: Option<String>,
+    after: Option<String>,
+    notice: Option<Notice>,
+}
+
+#[derive(Template)]
+#[template(path = "portal/keys/list.html")]
+struct ListPage {
+    title: &'static str,
+    at: &'static str,
+    visitor: SignedIn,
+    notice: Option<Notice>,
+    query: Query,
+    filtered: bool,
+    columns: Vec<Column>,
+    keys: Vec<KeyShown>,
+    /// How many there are, as far as they are looked at.
+    total: usize,
+    /// There are more than are looked at.
+    more: bool,
+    pager: Pager,
+}
+
+/// `GET /keys`
+async fn list(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    query: Option<web::Query<Query>>,
+) -> Result<HttpResponse, Refusal> {
+    let query = query.map(web::Query::into_inner).unwrap_or_default();
+    let filter = TokenFilter { login: Some(visitor.account.login.clone()), ..TokenFilter::default() };
+    // Somebody's own are few; they are sorted here.
+    let window = Window { after: None, limit: Window::MAX_LIMIT };
+    let found = state.directory.tokens(&visitor.actor(&request), &filter, &window).await?;
+    let (more, now) = (found.next.is_some(), state.clock.now());
+    let wanted = query.name.trim().to_lowercase();
+    let is_wanted = |info: &TokenInfo| {
+        let token = &info.token;
+        let texts = [Some(&token.name), token.device.as_ref()].into_iter().flatten();
+        (wanted.is_empty() || texts.into_iter().any(|text| text.as_str().to_lowercase().contains(&wanted)))
+            && match query.state.as_str() {
+                "active" => info.state == TokenState::Active,
+                "ended" => info.state != TokenState::Active,
+                _ => true,
+            }
+    };
+    let mut keys: Vec<_> = found.items.into_iter().filter(is_wanted).collect();
+    sort(&mut keys, query.sort.as_deref().unwrap_or_default());
+    let total = keys.len();
+    let from = query.after.as_deref().and_then(|after| after.parse().ok()).unwrap_or(0).min(total);
+    let next = (from + ON_A_PAGE < total).then(|| (from + ON_A_PAGE).to_string());
+    let rules = state.directory.token_rules();
+    let keys = keys.into_iter().skip(from).take(ON_A_PAGE).map(|info| KeyShown::new(info, &visitor, rules, now)).collect();
+    let view =
+        View::at("/keys").with("name", Some(&query.name)).with("state", Some(&query.state)).with("sort", query.sort.as_deref());
+    let columns = vec![
+        Column::unseen("Choose"),
+        view.column("Key", "name"),
+        Column::plain("May do"),
+        view.column("Created", "-created"),
+        view.column("Expires", "expires"),
+        view.column("Last used", "-used"),
+    ];
+    let (filtered, pager) = (view.is_filtered(), view.pager(query.after.as_deref(), next.as_deref()));
+    let notice = query.notice;
+    let list = ListPage { title: "Your keys", at: "/keys", visitor, notice, query, filtered, columns, keys, total, more, pager };
+    page(200, &list)
+}
+
+/// Without a word for it: those that are good come first, the newest before the others.
+fn sort(keys: &mut [TokenInfo], by: &str) {
+    let name = |info: &TokenInfo| info.token.name.as_str().to_lowercase();
+    let ends = |info: &TokenInfo| info.token.ends_at().map_or(i64::MAX, Timestamp::as_millis);
+    let used = |info: &TokenInfo| info.last_used.as_ref().map_or(0, |used| used.at.as_millis());
+    match by.trim_start_matches('-') {
+        "name" => keys.sort_by_key(name),
+        "created" => keys.sort_by_key(|info| info.token.created_at),
+        "expires" => keys.sort_by_key(ends),
+        "used" => keys.sort_by_key(used),
+        _ => keys.sort_by_key(|info| (info.state != TokenState::Active, std::cmp::Reverse(info.token.created_at))),
+    }
+    if by.starts_with('-') {
+        keys.reverse();
+    }
+}
+
+#[derive(Template)]
+#[template(path = "portal/keys/show.html")]
+struct ShowPage {
+    title: String,
+    at: &'static str,
+    visitor: SignedIn,
+    notice: Option<Notice>,
+    key: KeyShown,
+}
+
+/// `GET /keys/{id}`
+async fn show(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    path: web::Path<String>,
+    query: Option<web::Query<Query>>,
+) -> Result<HttpResponse, Refusal> {
+    let info = find(&state, &request, &visitor, &path).await?;
+    let key = KeyShown::new(info, &visitor, state.directory.token_rules(), state.clock.now());
+    let notice = query.and_then(|query| query.notice);
+    page(200, &ShowPage { title: key.name.clone(), at: "/keys", visitor, notice, key })
+}
+
+/// The key of an id, where the visitor sees it.
+async fn find(state: &PortalState, request: &HttpRequest, visitor: &SignedIn, id: &str) -> Result<TokenInfo, Refusal> {
+    let id = TokenId::parse(id).ok_or_else(Refusal::not_found)?;
+    Ok(state.directory.token(&visitor.actor(request), &id).await?)
+}

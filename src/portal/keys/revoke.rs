@@ -1,0 +1,117 @@
+//! Revoking keys, one, some or all that somebody has: first the page that says what will be refused from then on.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use askama::Template;
+use serde::Deserialize;
+
+use super::{
+    super::{PortalState, Refusal, form::Form, go_to, page, visitor::SignedIn},
+    find,
+    shown::KeyShown,
+};
+use crate::{
+    directory::{DirectoryError, Found, TokenFilter, TokenInfo, Window},
+    domain::{
+        text::Login,
+        token::{TokenId, TokenState},
+    },
+};
+
+/// As many as are on a page of the list.
+const MOST: usize = super::ON_A_PAGE;
+/// In place of ids: all of the visitor's.
+const ALL: &str = "all";
+
+#[derive(Template)]
+#[template(path = "portal/keys/revoke.html")]
+struct RevokePage {
+    title: &'static str,
+    at: &'static str,
+    visitor: SignedIn,
+    /// Those that are named on the page.
+    keys: Vec<KeyShown>,
+    /// How many there are besides.
+    others: usize,
+    /// As the form sends them.
+    ids: String,
+    all: bool,
+}
+
+/// `GET /keys/revoke?id=…&id=…`, or `?all=on`
+pub(super) async fn show(state: web::Data<PortalState>, request: HttpRequest, visitor: SignedIn) -> Result<HttpResponse, Refusal> {
+    let pairs = || form_urlencoded::parse(request.query_string().as_bytes());
+    let all = pairs().any(|(name, _)| name == ALL);
+    let now = state.clock.now();
+    let is_open = |info: &TokenInfo| info.state == TokenState::Active;
+    let mut infos = Vec::new();
+    if all {
+        let window = Window { after: None, limit: Window::MAX_LIMIT };
+        infos = state.directory.tokens(&visitor.actor(&request), &of(&visitor.account.login), &window).await?.items;
+        infos.retain(is_open);
+    } else {
+        for (_, id) in pairs().filter(|(name, _)| name == "id").take(MOST) {
+            infos.push(find(&state, &request, &visitor, &id).await?);
+        }
+        infos.retain(is_open);
+    }
+    let ids = if all { ALL.to_owned() } else { infos.iter().map(|info| info.token.id.as_str()).collect::<Vec<_>>().join(" ") };
+    let others = infos.len().saturating_sub(MOST);
+    let rules = state.directory.token_rules();
+    let keys: Vec<_> = infos.into_iter().take(MOST).map(|info| KeyShown::new(info, &visitor, rules, now)).collect();
+    let title = match (all, keys.len()) {
+        (_, 0) => "Nothing to revoke",
+        (true, _) => "Revoke all your keys?",
+        (false, 1) => "Revoke this key?",
+        (false, _) => "Revoke these keys?",
+    };
+    page(200, &RevokePage { title, at: "/keys", visitor, keys, others, ids, all })
+}
+
+fn of(login: &Login) -> TokenFilter {
+    TokenFilter { login: Some(login.clone()), ..TokenFilter::default() }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fields {
+    /// With blanks between them.
+    ids: String,
+}
+
+/// `POST /keys/revoke`
+pub(super) async fn submit(
+    state: web::Data<PortalState>,
+    request: HttpRequest,
+    visitor: SignedIn,
+    form: Form<Fields>,
+) -> Result<HttpResponse, Refusal> {
+    let Fields { ids } = form.proven_by(visitor.secret())?;
+    let actor = visitor.actor(&request);
+    if ids == ALL {
+        let mut window = Window { after: None, limit: Window::MAX_LIMIT };
+        loop {
+            let filter = of(&visitor.account.login);
+            let revoked = state.directory.revoke_tokens(&actor, &filter, &Found::Revoke(None), &window).await?;
+            if revoked.next.is_none() {
+                return Ok(go_to("/keys?notice=revoked"));
+            }
+            window.after = revoked.next;
+        }
+    }
+    let ids: Option<Vec<_>> = ids.split(' ').take(MOST).map(TokenId::parse).collect();
+    let ids = ids.ok_or_else(Refusal::not_found)?;
+    let mut owners = Vec::new();
+    for id in &ids {
+        match state.directory.revoke_token(&actor, id, false, None, None).await {
+            Ok(info) => owners.push(info.token.account.clone()),
+            // One of several has gone by itself.
+            Err(DirectoryError::NotFound { .. }) if ids.len() > 1 => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let own = owners.iter().all(|owner| *owner == visitor.account.id);
+    Ok(match ids.as_slice() {
+        [id] if !own => go_to(&format!("/keys/{id}?notice=revoked")),
+        _ => go_to("/keys?notice=revoked"),
+    })
+}
