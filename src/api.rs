@@ -13,6 +13,7 @@ mod decode;
 mod documents;
 mod explain;
 mod extract;
+mod factors;
 mod limit;
 mod me;
 mod operations;
@@ -94,6 +95,7 @@ fn operations() -> operations::Operations {
         tokens::operations,
         sessions::operations,
         me::operations,
+        factors::operations,
         audit::operations,
         blocked::operations,
         store::operations,

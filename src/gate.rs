@@ -22,7 +22,7 @@ use crate::{
     domain::{
         access::AccessRows,
         account::Account,
-        decide::{Decision, Finding, Sites, Snapshot, Verified, decide, refused_way},
+        decide::{Decision, Finding, Sites, Snapshot, Verified, decide, leads_to_sign_in, refused_way},
         decision::{Reason, Via, Way},
         key::ServerKeys,
         origin::Origin,
@@ -91,7 +91,8 @@ impl Verdict<'_> {
     #[must_use]
     pub fn sends_to_sign_in(&self) -> Option<bool> {
         let wanted = self.otherwise == Some(Otherwise::Login);
-        let is_stranger = matches!(self.decision.reason(), Some(Reason::NoCredential | Reason::SessionEnded));
+        let via = self.credentials.map_or(Via::None, |credentials| credentials.presented.way().via);
+        let is_stranger = self.decision.reason().is_some_and(|reason| leads_to_sign_in(reason, via));
         (wanted && is_stranger).then_some(self.origin.is_some())
     }
 }
@@ -114,6 +115,15 @@ struct Gathered {
     account: Option<Arc<Account>>,
     access: Option<Arc<AccessRows>>,
     sites: FoundSites,
+}
+
+impl Gathered {
+    /// How many records there are.
+    fn count(&self) -> u64 {
+        let Self { token, session, check_session, account, access, sites } = self;
+        let ones = [token.is_some(), session.is_some(), check_session.is_some(), account.is_some(), access.is_some()];
+        ones.map(u64::from).iter().sum::<u64>() + sites.as_ref().map_or(0, |sites| sites.len() as u64)
+    }
 }
 
 /// What verifying came to; the records are in [`Gathered`].
@@ -164,7 +174,9 @@ impl Gate {
             // Boxed: what is checked at once need not carry a future as large as this.
             Err(render) => {
                 let then = |verdict: &Verdict<'_>, seen: Option<Seen<'_>>| {
-                    seen.into_iter().for_each(|seen| self.tell(verdict, &seen, &mut Noted::default()));
+                    if let Some(seen) = &seen {
+                        self.tell(verdict, seen, &mut Noted::default());
+                    }
                     render(verdict)
                 };
                 Box::pin(self.judge(described, then)).await
@@ -194,7 +206,9 @@ impl Gate {
             (Sought::Records(search), Some(Asking { sites, .. })) => Lately::with(|lately| {
                 let Some((gathered, noted)) = lately.find(self, &search, sites) else { return Err(render) };
                 Ok(self.conclude(&reading, gathered, Verification::Verified, |verdict, seen| {
-                    seen.into_iter().for_each(|seen| self.tell(verdict, &seen, noted));
+                    if let Some(seen) = &seen {
+                        self.tell(verdict, seen, noted);
+                    }
                     render(verdict)
                 }))
             }),

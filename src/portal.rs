@@ -4,6 +4,7 @@
 //! decides nothing about who may do what, and refuses to know stores and protected hosts' requests.
 
 mod all_keys;
+mod arrival;
 mod attempt;
 mod audit;
 mod browser;
@@ -18,7 +19,10 @@ mod once;
 mod own_page;
 mod password;
 mod problems;
+mod qr;
 mod refusal;
+mod second_factor;
+mod security;
 mod sessions;
 mod sign_in;
 mod sign_out;
@@ -80,6 +84,19 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         .service(web::resource("/sessions/end").route(web::post().to(sessions::end)))
         .service(web::resource("/sessions/end-others").route(web::post().to(sessions::end_others)))
         .service(web::resource("/password").route(get().to(password::show)).route(web::post().to(password::submit)))
+        .service(web::resource(arrival::CODE).route(get().to(second_factor::show)).route(web::post().to(second_factor::submit)))
+        .service(web::resource("/security").route(get().to(security::show)))
+        .service(web::resource(arrival::SET_UP).route(get().to(security::totp::show)).route(web::post().to(security::totp::submit)))
+        .service(
+            web::resource("/security/recovery-codes")
+                .route(get().to(security::recovery::show))
+                .route(web::post().to(security::recovery::submit)),
+        )
+        .service(
+            web::resource("/security/factors/{id}/remove")
+                .route(get().to(security::remove::show))
+                .route(web::post().to(security::remove::submit)),
+        )
         .service(web::resource("/confirm").route(get().to(confirm::show)).route(web::post().to(confirm::submit)))
         .configure(keys::configure)
         .service(web::resource("/admin").route(get().to(navigation::admin)))

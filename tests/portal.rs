@@ -1,6 +1,7 @@
 //! The pages of the portal: what a browser sees, and what somebody sees who sends forged requests.
 
 mod browsing;
+mod factors;
 mod forms;
 mod keys;
 mod looks;

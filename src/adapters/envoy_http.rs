@@ -1,11 +1,9 @@
 //! Envoy `ext_authz` over HTTP: the check is the request itself, behind a path prefix. Only 200 passes. A 5xx is an
 //! error to Envoy, and with `failure_mode_allow` an open door; so an outage is 403 unless configured otherwise.
 
-use actix_web::http::header::HOST;
-
 use super::{
     Carries, Dialect,
-    headers::Incoming,
+    headers::{Describing, Incoming},
     plain_status,
     wire::{Question, Wire},
 };
@@ -29,7 +27,7 @@ fn describe<'r>(incoming: &Incoming<'r>, wire: &Wire) -> Result<Question<'r>, Re
     Ok(Question {
         method: incoming.method(),
         target: target.ok_or(Reason::MissingDescription)?.as_bytes(),
-        host: incoming.required(&HOST)?,
+        host: incoming.required(Describing::Host)?,
         client,
     })
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use actix_http::{
     Request, RequestHead,
-    header::{COOKIE, HeaderMap, HeaderName, HeaderValue},
+    header::{COOKIE, HeaderMap, HeaderName},
 };
 
 use crate::domain::{
@@ -14,20 +14,60 @@ use crate::domain::{
     identity::{IdentityNames, fold_header_name},
     request::ClientHeaders,
     trust::{Peer, TrustedProxies, parse_address},
+    values::Values,
 };
 
 /// Data of a connection that came through a Unix socket.
 #[derive(Clone, Copy, Debug)]
 pub struct OverUnix;
 
-/// What a proxy proves by that it may describe requests.
-pub static PROXY_SECRET: HeaderName = HeaderName::from_static("x-auth-proxy-secret");
-static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The headers by which proxies describe a request.
+#[derive(Clone, Copy, Debug)]
+pub enum Describing {
+    OriginalMethod,
+    OriginalUri,
+    OriginalHost,
+    OriginalProto,
+    RealIp,
+    ForwardedMethod,
+    ForwardedUri,
+    ForwardedHost,
+    ForwardedProto,
+    ForwardedFor,
+    Host,
+    /// What a proxy proves by that it may.
+    ProxySecret,
+}
+
+impl Describing {
+    const COUNT: usize = Self::ProxySecret as usize + 1;
+
+    /// By its name in lower case.
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "x-original-method" => Self::OriginalMethod,
+            "x-original-uri" => Self::OriginalUri,
+            "x-original-host" => Self::OriginalHost,
+            "x-original-proto" => Self::OriginalProto,
+            "x-real-ip" => Self::RealIp,
+            "x-forwarded-method" => Self::ForwardedMethod,
+            "x-forwarded-uri" => Self::ForwardedUri,
+            "x-forwarded-host" => Self::ForwardedHost,
+            "x-forwarded-proto" => Self::ForwardedProto,
+            "x-forwarded-for" => Self::ForwardedFor,
+            "host" => Self::Host,
+            "x-auth-proxy-secret" => Self::ProxySecret,
+            _ => return None,
+        })
+    }
+}
 
 /// A check as it came over HTTP.
 pub struct Incoming<'r> {
     head: &'r RequestHead,
     peer: Peer,
+    describing: [Values<'r>; Describing::COUNT],
+    client: ClientHeaders<'r>,
 }
 
 impl<'r> Incoming<'r> {
@@ -38,7 +78,15 @@ impl<'r> Incoming<'r> {
             (None, Some(OverUnix)) => Peer::Unix,
             (None, None) => Peer::Unknown,
         };
-        Self { head: request.head(), peer }
+        let head = request.head();
+        let (mut describing, mut client) = (<[Values<'r>; Describing::COUNT]>::default(), ClientHeaders::default());
+        for (name, value) in head.headers() {
+            match Describing::named(name.as_str()) {
+                Some(header) => describing[header as usize].push(value.as_bytes()),
+                None => client.take(name.as_str(), value.as_bytes()),
+            }
+        }
+        Self { head, peer, describing, client }
     }
 
     fn headers(&self) -> &'r HeaderMap {
@@ -73,26 +121,25 @@ impl<'r> Incoming<'r> {
     }
 
     /// The one value of a header; `None` when it is absent.
-    pub fn optional(&self, name: &HeaderName) -> Result<Option<&'r str>, Reason> {
-        let mut values = self.headers().get_all(name);
-        match (values.next(), values.next()) {
-            (None, _) => Ok(None),
-            (Some(value), None) => std::str::from_utf8(value.as_bytes()).map(Some).map_err(|_| Reason::MissingDescription),
-            (Some(_), Some(_)) => Err(Reason::MissingDescription),
+    pub fn optional(&self, header: Describing) -> Result<Option<&'r str>, Reason> {
+        match *self.describing[header as usize] {
+            [] => Ok(None),
+            [value] => std::str::from_utf8(value).map(Some).map_err(|_| Reason::MissingDescription),
+            _ => Err(Reason::MissingDescription),
         }
     }
 
     /// The one value of a header that must be there.
-    pub fn required(&self, name: &HeaderName) -> Result<&'r str, Reason> {
-        match self.optional(name)? {
+    pub fn required(&self, header: Describing) -> Result<&'r str, Reason> {
+        match self.optional(header)? {
             Some("") | None => Err(Reason::MissingDescription),
             Some(value) => Ok(value),
         }
     }
 
     /// Accepts `http` and `https`, and `ws` and `wss`, which some proxies say of an upgrade; without the header it is http.
-    pub fn protocol(&self, name: &HeaderName) -> Result<(), Reason> {
-        match self.optional(name)? {
+    pub fn protocol(&self, header: Describing) -> Result<(), Reason> {
+        match self.optional(header)? {
             None => Ok(()),
             Some(scheme) if ["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => Ok(()),
             Some(_) => Err(Reason::MissingDescription),
@@ -100,8 +147,8 @@ impl<'r> Incoming<'r> {
     }
 
     /// One address; `None` when the header is absent.
-    pub fn address(&self, name: &HeaderName) -> Result<Option<IpAddr>, Reason> {
-        match self.optional(name)? {
+    pub fn address(&self, header: Describing) -> Result<Option<IpAddr>, Reason> {
+        match self.optional(header)? {
             None | Some("") => Ok(None),
             Some(text) => parse_address(text).map(Some).ok_or(Reason::MissingDescription),
         }
@@ -109,7 +156,7 @@ impl<'r> Incoming<'r> {
 
     /// The client by `X-Forwarded-For`, whose lines are one list.
     pub fn forwarded_for(&self, trusted: &TrustedProxies) -> Result<Option<IpAddr>, Reason> {
-        let lines = self.headers().get_all(&X_FORWARDED_FOR).map(HeaderValue::as_bytes);
+        let lines = self.describing[Describing::ForwardedFor as usize].iter().copied();
         trusted.client_by(lines).map_err(|_| Reason::MissingDescription)
     }
 
@@ -129,12 +176,8 @@ impl<'r> Incoming<'r> {
 
     /// The client's own headers that a check may look at.
     #[must_use]
-    pub fn client_headers(&self) -> ClientHeaders<'r> {
-        let mut headers = ClientHeaders::default();
-        for (name, value) in self.headers() {
-            headers.take(name.as_str(), value.as_bytes());
-        }
-        headers
+    pub fn client_headers(&self) -> &ClientHeaders<'r> {
+        &self.client
     }
 }
 

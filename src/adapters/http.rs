@@ -12,7 +12,7 @@ use tracing::{Instrument, Span};
 
 use super::{
     Carries, Dialect,
-    headers::{Incoming, PROXY_SECRET},
+    headers::{Describing, Incoming},
     own,
     record::Asked,
     reply::Reply,
@@ -40,8 +40,7 @@ impl Wire {
         }
         let request_id = self.request_ids.next();
         let _entered = span(dialect.name, &request_id).entered();
-        let headers = incoming.client_headers();
-        let answer = self.gate.check_at_once(described(question, &headers), |verdict| {
+        let answer = self.gate.check_at_once(described(question, incoming.client_headers()), |verdict| {
             self.record(&Asked { dialect: dialect.name, question: question.ok(), request_id: &request_id }, verdict);
             self.render(dialect, incoming, question, verdict, &request_id)
         });
@@ -55,8 +54,7 @@ impl Wire {
         if let Ok(question) = question
             && is_own(dialect, Ok(question))
         {
-            let headers = incoming.client_headers();
-            let reply = self.serve_own(dialect.name, question, &headers, &request_id).await;
+            let reply = self.serve_own(dialect.name, question, incoming.client_headers(), &request_id).await;
             return over_http(&self.bent(dialect, reply));
         }
         let render = |verdict: &Verdict<'_>| self.render(dialect, incoming, question, verdict, &request_id);
@@ -64,7 +62,7 @@ impl Wire {
     }
 
     fn question<'r>(&self, dialect: &Dialect, incoming: &Incoming<'r>) -> Result<Question<'r>, Reason> {
-        let secret = incoming.optional(&PROXY_SECRET).ok().flatten();
+        let secret = incoming.optional(Describing::ProxySecret).ok().flatten();
         self.believe(incoming.peer(), secret.map(str::as_bytes))?;
         (dialect.describe)(incoming, self)
     }
@@ -78,9 +76,8 @@ impl Wire {
         request_id: &str,
         render: impl FnOnce(&Verdict<'_>) -> T,
     ) -> T {
-        let headers = incoming.client_headers();
         self.gate
-            .check(described(question, &headers), |verdict| {
+            .check(described(question, incoming.client_headers()), |verdict| {
                 self.record(&Asked { dialect, question: question.ok(), request_id }, verdict);
                 render(verdict)
             })

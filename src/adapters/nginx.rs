@@ -1,20 +1,12 @@
 //! NGINX `auth_request`. It knows 2xx, 401 and 403; anything else is an error, which it turns into 500. So a
 //! refusal is 401 or 403, and `X-Auth-Status` tells the configuration what it really was.
 
-use actix_web::http::header::HeaderName;
-
 use super::{
     Carries, Dialect,
-    headers::Incoming,
+    headers::{Describing, Incoming},
     wire::{Question, Wire},
 };
 use crate::domain::decision::{OutagePolicy, Reason};
-
-static X_ORIGINAL_PROTO: HeaderName = HeaderName::from_static("x-original-proto");
-static X_ORIGINAL_METHOD: HeaderName = HeaderName::from_static("x-original-method");
-static X_ORIGINAL_URI: HeaderName = HeaderName::from_static("x-original-uri");
-static X_ORIGINAL_HOST: HeaderName = HeaderName::from_static("x-original-host");
-static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 pub const DIALECT: Dialect = Dialect {
     name: "nginx",
@@ -29,12 +21,12 @@ pub const DIALECT: Dialect = Dialect {
 
 /// The description in `X-Original-*`, all of which the configuration must overwrite: a subrequest inherits the client's headers.
 pub(super) fn describe<'r>(incoming: &Incoming<'r>, _: &Wire) -> Result<Question<'r>, Reason> {
-    incoming.protocol(&X_ORIGINAL_PROTO)?;
+    incoming.protocol(Describing::OriginalProto)?;
     Ok(Question {
-        method: incoming.required(&X_ORIGINAL_METHOD)?,
-        target: incoming.required(&X_ORIGINAL_URI)?.as_bytes(),
-        host: incoming.required(&X_ORIGINAL_HOST)?,
-        client: incoming.address(&X_REAL_IP)?,
+        method: incoming.required(Describing::OriginalMethod)?,
+        target: incoming.required(Describing::OriginalUri)?.as_bytes(),
+        host: incoming.required(Describing::OriginalHost)?,
+        client: incoming.address(Describing::RealIp)?,
     })
 }
 

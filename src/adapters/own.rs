@@ -10,7 +10,7 @@ use askama::Template;
 use rand::{rand_core::UnwrapErr, rngs::SysRng};
 
 use super::{
-    headers::{Incoming, PROXY_SECRET},
+    headers::{Describing, Incoming},
     nginx,
     record::Asked,
     reply::{Reply, STYLE},
@@ -64,12 +64,12 @@ struct Visit<'a> {
 
 /// Answers requests that a proxy has sent on as they are, and describes like its checks.
 pub(super) async fn answer(incoming: &Incoming<'_>, wire: &Wire) -> Reply {
-    let secret = incoming.optional(&PROXY_SECRET).ok().flatten();
+    let secret = incoming.optional(Describing::ProxySecret).ok().flatten();
     let believed = wire.believe(incoming.peer(), secret.map(str::as_bytes));
     let described = believed.and_then(|()| nginx::describe(incoming, wire));
     let request_id = wire.request_ids.next();
     match described {
-        Ok(question) if is_own(&question) => wire.serve_own(DIALECT, question, &incoming.client_headers(), &request_id).await,
+        Ok(question) if is_own(&question) => wire.serve_own(DIALECT, question, incoming.client_headers(), &request_id).await,
         described => {
             let asked = Asked { dialect: DIALECT, question: described.ok(), request_id: &request_id };
             let reason = described.err().unwrap_or(Reason::MissingDescription);

@@ -2,20 +2,13 @@
 //! any 2xx passes, anything else goes to the client as it is. Traefik can only remove or replace a whole `Cookie`, so the
 //! answer holds the cookies that may go on, for `authResponseHeaders`.
 
-use actix_web::http::header::HeaderName;
-
 use super::{
     Carries, Dialect,
-    headers::Incoming,
+    headers::{Describing, Incoming},
     plain_status,
     wire::{Question, Wire},
 };
 use crate::domain::decision::Reason;
-
-static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-static X_FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
-static X_FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
-static X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 pub const DIALECT: Dialect = Dialect {
     name: "traefik",
@@ -29,11 +22,11 @@ pub const DIALECT: Dialect = Dialect {
 };
 
 pub(super) fn describe<'r>(incoming: &Incoming<'r>, wire: &Wire) -> Result<Question<'r>, Reason> {
-    incoming.protocol(&X_FORWARDED_PROTO)?;
+    incoming.protocol(Describing::ForwardedProto)?;
     Ok(Question {
-        method: incoming.required(&X_FORWARDED_METHOD)?,
-        target: incoming.required(&X_FORWARDED_URI)?.as_bytes(),
-        host: incoming.required(&X_FORWARDED_HOST)?,
+        method: incoming.required(Describing::ForwardedMethod)?,
+        target: incoming.required(Describing::ForwardedUri)?.as_bytes(),
+        host: incoming.required(Describing::ForwardedHost)?,
         client: incoming.forwarded_for(&wire.trusted_proxies)?,
     })
 }

@@ -30,6 +30,7 @@ pub(super) fn operations(api: &mut Operations) {
     api.add(__path_update, update);
     api.add(__path_delete, delete);
     api.add(__path_revoke_all, revoke_all);
+    api.add(__path_reset_factors, reset_factors);
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -50,6 +51,9 @@ struct CreateAccount {
     superuser: bool,
     #[serde(default = "yes")]
     may_mint_tokens: bool,
+    /// Not for a service.
+    #[serde(default)]
+    must_have_second_factor: bool,
     /// 8 to 1,024 bytes. Not for a service.
     #[schema(value_type = Option<String>, format = Password, max_length = 1024)]
     password: Option<SecretText>,
@@ -86,6 +90,10 @@ struct PatchAccount {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = bool)]
     may_mint_tokens: Option<bool>,
+    /// Not for a service.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = bool)]
+    must_have_second_factor: Option<bool>,
     /// 8 to 1,024 bytes.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, format = Password, max_length = 1024)]
@@ -143,6 +151,7 @@ async fn create(
         email: body.email.as_deref().map(Email::parse).transpose()?,
         superuser: body.superuser,
         may_mint_tokens: body.may_mint_tokens,
+        must_have_second_factor: body.must_have_second_factor,
         password: body.password.as_ref().map(|password| Password::chosen(&password.0)).transpose()?,
     };
     let (account, replayed) = match state.directory.create_account(&actor, new).await {
@@ -185,6 +194,7 @@ async fn update(
         superuser: body.superuser,
         disabled: body.disabled,
         may_mint_tokens: body.may_mint_tokens,
+        must_have_second_factor: body.must_have_second_factor,
         password: body.password.as_ref().map(|password| Password::chosen(&password.0)).transpose()?,
     };
     Ok(shown(state.directory.update_account(&caller.0, &login(&path)?, changes, seen.0).await?))
@@ -235,6 +245,21 @@ async fn revoke_all(
         done => (done?, false),
     };
     Ok(answer::shown_once(account.version, replayed, AccountView::from(account)))
+}
+
+/// Take an account's second factors away
+///
+/// For who has lost his. The account's sessions end; who must have a second factor sets up another one when he signs in.
+#[utoipa::path(delete, path = "/v1/accounts/{login}/factors", params(("login" = Login, Path), WaitQuery),
+    responses((status = 204)))]
+async fn reset_factors(
+    state: web::Data<ApiState>,
+    caller: Caller,
+    path: web::Path<String>,
+    _: Query<WaitQuery>,
+) -> Result<HttpResponse, Problem> {
+    state.directory.reset_factors(&caller.0, &login(&path)?).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 fn shown(account: Account) -> HttpResponse {

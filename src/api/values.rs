@@ -11,6 +11,7 @@ use super::{Problem, dto::ListBody};
 use crate::{
     directory::{Listing, Window},
     domain::{
+        factor::FactorId,
         session::SessionId,
         site::SiteName,
         text::{Invalid, Login, printable},
@@ -122,6 +123,11 @@ pub(super) fn site_name(text: &str) -> Result<SiteName, Problem> {
 /// What is no id may be a cookie, so it is not repeated.
 pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
     SessionId::parse(text).ok_or_else(|| Problem::new(404, "session_not_found", "there is no such session"))
+}
+
+/// What is no id may be a code, so it is not repeated.
+pub(super) fn factor_id(text: &str) -> Result<FactorId, Problem> {
+    FactorId::parse(text).ok_or_else(|| Problem::new(404, "factor_not_found", "there is no such factor"))
 }
 
 /// What is no id may be a whole token, so it is not repeated.

@@ -12,11 +12,12 @@ use std::{
     time::Duration,
 };
 
-use actix_http::{HttpServiceBuilder, Request, Response, body::BoxBody};
+use actix_http::{HttpServiceBuilder, KeepAlive, Request, Response, body::BoxBody};
 use actix_server::{GracefulShutdownSignal, Server};
 use actix_service::{Service, ServiceFactory, ServiceFactoryExt, fn_service};
 use actix_web::{App, HttpResponse, HttpServer, http::Method, middleware::from_fn, rt::net::UnixStream, web};
 use futures_util::future::{Either, ready};
+use rustix::net::sockopt;
 use tracing_actix_web::TracingLogger;
 
 use super::{STOP_WITHIN, reached::ReachedStore};
@@ -54,17 +55,18 @@ pub(super) struct Health {
 pub(super) fn check(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: Option<UnixListener>) -> io::Result<Server> {
     let (wire, health) = (wire.clone(), health.clone());
     // For each worker its own, or all of them would count the references to one, on every check.
-    let served = move || Rc::new((wire.clone(), health.clone()));
+    let own = move || Rc::new((wire.clone(), health.clone()));
+    notice_the_dead(&tcp)?;
     let mut server = Server::build().disable_signals().shutdown_timeout(STOP_WITHIN.as_secs());
     let stopping = server.graceful_shutdown_signal();
-    let (tcp_served, tcp_stopping) = (served.clone(), stopping.clone());
+    let (tcp_own, tcp_stopping) = (own.clone(), stopping.clone());
     server = server.listen("check", tcp, move || {
-        let served = tcp_served();
+        let served = tcp_own();
         spoken(&tcp_stopping).h1(fn_service(move |request| answer_check(request, &served))).tcp()
     })?;
     if let Some(unix) = unix {
         server = server.listen_uds("check", unix, move || {
-            let served = served();
+            let served = own();
             let marked = spoken(&stopping).on_connect_ext(|_: &UnixStream, data| {
                 data.insert(OverUnix);
             });
@@ -75,7 +77,18 @@ pub(super) fn check(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: O
     Ok(server.run())
 }
 
-/// HTTP/1 as on all listeners.
+/// Connections that are accepted from here on are closed some two minutes after their peers have gone without a word. Those of
+/// proxies that live stay open however rarely they ask: nobody's question meets a connection that is just being closed, and
+/// no timer is set and taken back with each of them.
+fn notice_the_dead(listener: &TcpListener) -> io::Result<()> {
+    sockopt::set_socket_keepalive(listener, true)?;
+    sockopt::set_tcp_keepidle(listener, Duration::from_mins(1))?;
+    sockopt::set_tcp_keepintvl(listener, Duration::from_secs(20))?;
+    sockopt::set_tcp_keepcnt(listener, 3)?;
+    Ok(())
+}
+
+/// HTTP/1 as the checks need it.
 fn spoken<T, S>(stopping: &GracefulShutdownSignal) -> HttpServiceBuilder<T, S>
 where
     S: ServiceFactory<Request, Config = ()>,
@@ -84,7 +97,7 @@ where
     <S::Service as Service<Request>>::Future: 'static,
 {
     let stopping = stopping.clone();
-    HttpServiceBuilder::default().keep_alive(KEEP_ALIVE).client_disconnect_timeout(GONE_WITHIN).graceful_shutdown_signal(
+    HttpServiceBuilder::default().keep_alive(KeepAlive::Os).client_disconnect_timeout(GONE_WITHIN).graceful_shutdown_signal(
         move || {
             let stopping = stopping.clone();
             async move { stopping.notified().await }

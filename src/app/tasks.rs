@@ -125,6 +125,7 @@ async fn write_failures(directory: Arc<Directory>, guessing: Arc<Guessing>, metr
             let subject = match writing.subject() {
                 Subject::Address(_) => "address",
                 Subject::Login(_) => "login",
+                Subject::Codes(_) => "code",
                 Subject::TokensFrom(_) => "token",
             };
             match directory.write_failures(writing).await {

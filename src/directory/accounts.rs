@@ -41,6 +41,7 @@ pub struct NewAccount {
     pub email: Option<Email>,
     pub superuser: bool,
     pub may_mint_tokens: bool,
+    pub must_have_second_factor: bool,
     pub password: Option<Password>,
 }
 
@@ -48,7 +49,16 @@ impl NewAccount {
     /// With nothing but a login, and the right to mint.
     #[must_use]
     pub fn new(login: Login, kind: AccountKind) -> Self {
-        Self { login, kind, name: None, email: None, superuser: false, may_mint_tokens: true, password: None }
+        Self {
+            login,
+            kind,
+            name: None,
+            email: None,
+            superuser: false,
+            may_mint_tokens: true,
+            must_have_second_factor: false,
+            password: None,
+        }
     }
 }
 
@@ -90,6 +100,7 @@ pub struct AccountPatch {
     pub superuser: Option<bool>,
     pub disabled: Option<bool>,
     pub may_mint_tokens: Option<bool>,
+    pub must_have_second_factor: Option<bool>,
     pub password: Option<Password>,
 }
 
@@ -99,7 +110,9 @@ impl Directory {
         fields::without_tokens(&self.prefixes, texts)?;
         match new.kind {
             AccountKind::Human => {}
-            AccountKind::Service => service_has_no(new.password.is_some(), new.email.is_some())?,
+            AccountKind::Service => {
+                service_has_no(new.password.is_some(), new.email.is_some(), new.must_have_second_factor)?;
+            }
             AccountKind::Anonymous => {
                 return Err(
                     Invalid::new("account_kind", "kind", "the account `anonymous` is built in; make a human or a service").into()
@@ -136,6 +149,8 @@ impl Directory {
             superuser: new.superuser,
             disabled: false,
             may_mint_tokens: new.may_mint_tokens,
+            second_factor: false,
+            must_have_second_factor: new.must_have_second_factor,
             generation: 0,
             session_generation: 0,
             revoked_all: Vec::new(),
@@ -246,7 +261,8 @@ impl Directory {
         refuse_built_in(&old)?;
         DirectoryError::unless_seen(seen, old.version)?;
         if old.kind == AccountKind::Service {
-            service_has_no(password.is_some(), matches!(patch.email, FieldPatch::Set(_)))?;
+            let factor = patch.must_have_second_factor == Some(true);
+            service_has_no(password.is_some(), matches!(patch.email, FieldPatch::Set(_)), factor)?;
         }
         let new_password = password.is_some();
         let mut new = patched(&old, patch, password);
@@ -449,11 +465,14 @@ pub(super) fn counts_as_superuser(account: &Account) -> bool {
     account.superuser && !account.disabled
 }
 
-fn service_has_no(password: bool, email: bool) -> Result<(), Invalid> {
+fn service_has_no(password: bool, email: bool, second_factor: bool) -> Result<(), Invalid> {
     if password {
         Err(Invalid::new("service_password", "password", "a service account has no password; it has tokens"))
     } else if email {
         Err(Invalid::new("service_email", "email", "a service account has no e-mail address"))
+    } else if second_factor {
+        let detail = "a service account does not sign in, so it has no second factor";
+        Err(Invalid::new("service_second_factor", "must_have_second_factor", detail))
     } else {
         Ok(())
     }

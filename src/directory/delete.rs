@@ -99,6 +99,7 @@ impl Directory {
                 edit.remove_from(Index::AccountsByCreation, &places::of_account(&account));
                 edit.remove_from(Index::Superusers, &account.id);
                 self.drop_access(&mut edit, &account.id).await?;
+                edit.delete(Key::Factors(account.id.clone()));
                 let event = standing.event(Action::AccountDelete, account.login.as_str());
                 edit.tell(event.changing(Some(&AccountView::from(account)), None::<&AccountView>));
             }

@@ -2,6 +2,7 @@
 
 mod confirm;
 mod descent;
+mod factors;
 mod guessing;
 mod leaks;
 mod lists;

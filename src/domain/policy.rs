@@ -7,7 +7,7 @@ mod pattern;
 mod sites;
 mod tree;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -21,7 +21,7 @@ use super::{
     site::SiteName,
     token::Scope,
 };
-use tree::{Leaves, PathTree};
+use tree::{Leaves, PathTree, Places};
 
 /// What a request must be like for a rule to be about it. What is absent matches any.
 #[derive(Clone, Debug, Default)]
@@ -112,8 +112,8 @@ impl Rule {
 #[derive(Debug, Default)]
 pub struct Policy {
     rules: Vec<Rule>,
-    exact: HashMap<String, PathTree>,
-    below: HashMap<String, PathTree>,
+    exact: Places<PathTree>,
+    below: Places<PathTree>,
     any: PathTree,
     /// Every query parameter that some rule reads.
     read_names: Vec<String>,

@@ -9,7 +9,7 @@ use std::{cell::RefCell, net::IpAddr, rc::Rc};
 use super::{Gate, Gathered, Verification, find::Search, records::Stamp};
 use crate::{
     clock::BootTime,
-    domain::{policy::SiteAsk, session::SessionId, site::Host, time::Timestamp, token::TokenId},
+    domain::{policy::SiteAsk, site::Host, time::Timestamp},
     store::Partition,
 };
 
@@ -30,24 +30,29 @@ pub(super) struct Lately {
     of: u64,
     slots: Vec<Option<Slot>>,
     /// What was asked for last: most requests ask for the same sites, which then lie in one place.
-    asked: Vec<Rc<SiteAsk<'static>>>,
+    asked: Vec<Rc<Asked>>,
 }
 
+/// Two lines of the processor's cache. Which credential it is of is said by its record.
+#[repr(align(64))]
 struct Slot {
-    credential: Credential,
-    sites: Rc<SiteAsk<'static>>,
+    asked: Rc<Asked>,
     stamp: Stamp,
     gathered: Gathered,
     noted: Noted,
-    /// How many records it took.
-    hits: u64,
 }
 
-/// What a search was for, without its secret.
-enum Credential {
-    Anonymous,
-    Token(TokenId),
-    Session(SessionId, Host),
+/// What was asked for with a credential.
+struct Asked {
+    sites: SiteAsk<'static>,
+    /// The host whose check session it is.
+    host: Option<Host>,
+}
+
+impl Asked {
+    fn is(&self, search: &Search<'_>, sites: &SiteAsk<'_>) -> bool {
+        self.sites == *sites && self.host.as_ref() == host(search)
+    }
 }
 
 /// When and from where a use was told last.
@@ -84,23 +89,24 @@ impl Lately {
         let index = index(search)?;
         let slot = &self.slots[index];
         let began = BootTime::now();
-        let known = slot.as_ref().filter(|slot| slot.is_for(search, asked) && records.is_current(&slot.stamp, began));
-        match known {
+        let family = family(search);
+        let is_current = |slot: &&Slot| slot.is_for(search, asked) && records.is_current(&slot.stamp, family, began);
+        match slot.as_ref().filter(is_current) {
             Some(known) if !gate.still_verifies(search, &known.gathered) => return None,
-            Some(known) => records.count_hits(known.hits),
+            Some(known) => records.count_hits(known.gathered.count()),
             None => {
-                let gathered = Slot::gather(gate, search, asked, || self.shared(asked))?;
+                let gathered = Slot::gather(gate, search, asked, || self.shared(search, asked))?;
                 self.slots[index] = Some(gathered);
             }
         }
         self.slots[index].as_mut().map(|slot| (&slot.gathered, &mut slot.noted))
     }
 
-    fn shared(&mut self, asked: &SiteAsk<'_>) -> Rc<SiteAsk<'static>> {
-        if let Some(known) = self.asked.iter().find(|known| ***known == *asked) {
+    fn shared(&mut self, search: &Search<'_>, sites: &SiteAsk<'_>) -> Rc<Asked> {
+        if let Some(known) = self.asked.iter().find(|known| known.is(search, sites)) {
             return known.clone();
         }
-        let new = Rc::new(asked.clone().into_static());
+        let new = Rc::new(Asked { sites: sites.clone().into_static(), host: host(search).cloned() });
         self.asked.truncate(ASKED - 1);
         self.asked.insert(0, new.clone());
         new
@@ -108,43 +114,39 @@ impl Lately {
 }
 
 impl Slot {
-    fn is_for(&self, search: &Search<'_>, asked: &SiteAsk<'_>) -> bool {
-        let same = match (&self.credential, search) {
-            (Credential::Anonymous, Search::Anonymous) => true,
-            (Credential::Token(id), Search::Token { token, .. }) => *id == token.id,
-            (Credential::Session(id, at), Search::Session { cookie, host }) => *id == cookie.session && at == *host,
+    fn is_for(&self, search: &Search<'_>, sites: &SiteAsk<'_>) -> bool {
+        let same = match (search, &self.gathered) {
+            (Search::Anonymous, Gathered { token: None, session: None, .. }) => true,
+            (Search::Token { token, .. }, Gathered { token: Some(known), .. }) => token.id == known.id,
+            (Search::Session { cookie, .. }, Gathered { session: Some(known), .. }) => cookie.session == known.id,
             _ => false,
         };
-        same && *self.sites == *asked
+        same && self.asked.is(search, sites)
     }
 
     /// Looks everything up once, where all of it is remembered.
-    fn gather(
-        gate: &Gate,
-        search: &Search<'_>,
-        asked: &SiteAsk<'_>,
-        shared: impl FnOnce() -> Rc<SiteAsk<'static>>,
-    ) -> Option<Self> {
-        let credential = match search {
-            Search::Anonymous => Credential::Anonymous,
-            Search::Token { token, .. } => Credential::Token(token.id.clone()),
-            Search::Session { cookie, host } => Credential::Session(cookie.session.clone(), (*host).clone()),
-            Search::Known(_) | Search::Password { .. } => return None,
-        };
+    fn gather(gate: &Gate, search: &Search<'_>, sites: &SiteAsk<'_>, shared: impl FnOnce() -> Rc<Asked>) -> Option<Self> {
         let records = &gate.parts.records;
-        let family = match search {
-            Search::Session { cookie, .. } => Some(Partition::of_id(cookie.session.as_str())),
-            _ => None,
-        };
         // Before anything is looked up: what changes meanwhile makes all of it old.
-        let stamp = records.stamp(family);
+        let stamp = records.stamp(family(search));
         let mut view = records.view();
-        let (Ok((gathered, Verification::Verified)), hits) = (gate.look_up(search, asked, &mut view), view.take_hits()) else {
-            return None;
-        };
-        records.count_hits(hits);
-        Some(Self { credential, sites: shared(), stamp, gathered, noted: Noted::default(), hits })
+        match (gate.look_up(search, sites, &mut view), view.take_hits()) {
+            (Ok((gathered, Verification::Verified)), hits) => {
+                records.count_hits(hits);
+                Some(Self { asked: shared(), stamp, gathered, noted: Noted::default() })
+            }
+            _ => None,
+        }
     }
+}
+
+fn host<'a>(search: &Search<'a>) -> Option<&'a Host> {
+    if let Search::Session { host, .. } = search { Some(host) } else { None }
+}
+
+/// Of what belongs to a session.
+fn family(search: &Search<'_>) -> Option<Partition> {
+    if let Search::Session { cookie, .. } = search { Some(Partition::of_id(cookie.session.as_str())) } else { None }
 }
 
 /// Ids are random, so their first letters are as good as any hash of them.

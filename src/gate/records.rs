@@ -88,8 +88,9 @@ pub struct RecordCounts {
 
 /// How many changes had been told of some partitions.
 pub(super) struct Stamp {
-    directory: (Partition, u64),
-    family: Option<(Partition, u64)>,
+    directory: u64,
+    /// 0 where there is none.
+    family: u64,
 }
 
 /// Why a look-up goes no further.
@@ -139,15 +140,15 @@ impl Records {
 
     /// To be taken before records of the directory, and of a family of sessions, are looked up: [`Self::is_current`].
     pub(super) fn stamp(&self, family: Option<Partition>) -> Stamp {
-        let of = |partition| (partition, self.map.changes(partition));
-        Stamp { directory: of(Partition::DIRECTORY), family: family.map(of) }
+        let changes = |partition| self.map.changes(partition);
+        Stamp { directory: changes(Partition::DIRECTORY), family: family.map_or(0, changes) }
     }
 
     /// Whether a check that began then may use what was found in memory after the stamp was taken.
-    pub(super) fn is_current(&self, stamp: &Stamp, began: BootTime) -> bool {
+    pub(super) fn is_current(&self, stamp: &Stamp, family: Option<Partition>, began: BootTime) -> bool {
         // In this order: what is vouched for has been counted.
-        let holds = |(partition, changes)| self.is_vouched(partition, began) && self.map.changes(partition) == changes;
-        holds(stamp.directory) && stamp.family.is_none_or(holds)
+        let holds = |partition, changes| self.is_vouched(partition, began) && self.map.changes(partition) == changes;
+        holds(Partition::DIRECTORY, stamp.directory) && family.is_none_or(|family| holds(family, stamp.family))
     }
 
     pub(super) fn count_hits(&self, hits: u64) {

@@ -44,8 +44,12 @@ struct House {
     _folder: tempfile::TempDir,
 }
 
-const RULES: SessionRules =
-    SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24) };
+const RULES: SessionRules = SessionRules {
+    idle: Duration::from_hours(1),
+    absolute: Duration::from_hours(12),
+    remember: Duration::from_hours(24),
+    must_have_second_factor: false,
+};
 const BEGIN: i64 = 1_800_000_000_000;
 
 fn policy() -> Policy {
@@ -93,6 +97,7 @@ async fn house() -> House {
         browser: None,
         remembered: false,
         confirmed_at: now,
+        awaits_code: false,
         version: 1,
     };
     let check = CheckSession { v: Format, secret: cookie.secret.digest(), created_at: now, version: 1 };
@@ -133,12 +138,29 @@ impl House {
     /// What a check says so many minutes after the beginning.
     async fn after(&self, minutes: i64) -> String {
         self.clock.0.store(BEGIN + minutes * 60_000, Ordering::Relaxed);
+        match self.at_once(&self.cookie) {
+            Some(said) => said,
+            None => self.check().await,
+        }
+    }
+
+    /// What a check says now without reading anything.
+    fn at_once(&self, cookie: &SessionSecret) -> Option<String> {
+        let cookies = format!("__Host-keygate-check={}", cookie.to_text());
+        let mut headers = ClientHeaders::default();
+        headers.take("cookie", cookies.as_bytes());
+        self.gate.check_at_once(Ok(described(&headers)), said).ok()
+    }
+
+    async fn check(&self) -> String {
         let cookies = format!("__Host-keygate-check={}", self.cookie.to_text());
         let mut headers = ClientHeaders::default();
         headers.take("cookie", cookies.as_bytes());
-        let client = "192.0.2.7".parse().ok();
-        let described = Described { method: "GET", target: b"/", host: "shop.example.com", client, headers: &headers, body: None };
-        self.gate.check(Ok(described), |verdict| verdict.decision.reason().map_or("allow", Reason::code).to_owned()).await
+        self.gate.check(Ok(described(&headers)), said).await
+    }
+
+    async fn commit(&self, step: Step) {
+        self.store.commit(Change { steps: vec![step], ..Change::default() }).await.unwrap();
     }
 
     async fn record(&self) -> Session {
@@ -146,6 +168,53 @@ impl House {
         let stored = self.store.read(std::slice::from_ref(&key)).await.unwrap().pop().flatten().unwrap();
         Session::decode(&key, &stored).unwrap()
     }
+}
+
+fn described<'a>(headers: &'a ClientHeaders<'a>) -> Described<'a> {
+    let client = "192.0.2.7".parse().ok();
+    Described { method: "GET", target: b"/", host: "shop.example.com", client, headers, body: None }
+}
+
+fn said(verdict: &Verdict<'_>) -> String {
+    verdict.decision.reason().map_or("allow", Reason::code).to_owned()
+}
+
+#[tokio::test]
+async fn what_was_gathered_lately_is_used_until_any_of_it_changes() {
+    let house = house().await;
+    let account =
+        Account { login: Login::parse("vera").unwrap(), kind: AccountKind::Human, ..Account::anonymous(house.clock.now()) };
+    let site = Key::Site(SiteName::parse("shop").unwrap());
+    let stored_site = house.store.read(std::slice::from_ref(&site)).await.unwrap().remove(0).unwrap();
+    let session = house.record().await;
+    let disabled = Account { disabled: true, version: 2, ..account.clone() }.encode().unwrap();
+    let enabled = Account { version: 3, ..account.clone() }.encode().unwrap();
+    for (step, then) in [
+        (Step::Put(Key::Account(account.id.clone()), disabled), "account_disabled"),
+        (Step::Put(Key::Account(account.id.clone()), enabled), "allow"),
+        (Step::Delete(site.clone()), "site_unknown"),
+        (Step::Put(site, stored_site), "allow"),
+        (Step::Delete(Key::Access(account.id.clone())), "site_access"),
+        (Step::Delete(Key::Session(session.id.clone())), "session_ended"),
+    ] {
+        house.check().await;
+        assert!(house.at_once(&house.cookie).is_some() || then == "session_ended", "{then}");
+        house.commit(step).await;
+        assert_eq!(house.at_once(&house.cookie), None, "{then}");
+        assert_eq!(house.after(0).await, then);
+    }
+}
+
+#[tokio::test]
+async fn another_secret_is_another_credential_however_lately_the_right_one_was_seen() {
+    let house = house().await;
+    house.check().await;
+    assert_eq!(house.at_once(&house.cookie).as_deref(), Some("allow"));
+    let guess = SessionSecret::generate(house.cookie.session.clone(), &mut test_rng());
+    assert_eq!(house.at_once(&guess), None);
+    assert_eq!(house.at_once(&house.cookie).as_deref(), Some("allow"));
+    house.clock.0.store(BEGIN + 60 * 60_000, Ordering::Relaxed);
+    assert_eq!(house.at_once(&house.cookie), None, "somebody else may have seen it since");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ enum Whom {
 const PAGES: &[Entry] = &[
     Entry { path: "/keys", label: "Keys", seen_by: Whom::Everybody },
     Entry { path: "/sessions", label: "Sessions", seen_by: Whom::Everybody },
-    Entry { path: "/password", label: "Password", seen_by: Whom::Everybody },
+    Entry { path: "/security", label: "Security", seen_by: Whom::Everybody },
 ];
 
 /// Where all pages of [`ADMINISTRATION`] are.

@@ -7,6 +7,7 @@ use super::{Partition, StoreError, Stored, Trouble};
 use crate::domain::{
     access::AccessRows,
     account::{Account, Format},
+    factor::Factors,
     guessing::Failures,
     id::{AccountId, SiteId},
     key::{Digest, KeyId},
@@ -26,6 +27,8 @@ pub enum Key {
     /// A claim on a host.
     Host(Host),
     Access(AccountId),
+    /// The second factors of an account.
+    Factors(AccountId),
     Token(TokenId),
     Session(SessionId),
     CheckSession(SessionId, Host),
@@ -52,6 +55,7 @@ impl Key {
             Self::Site(name) => format!("site:{name}"),
             Self::Host(host) => format!("host:{host}"),
             Self::Access(id) => format!("access:{id}"),
+            Self::Factors(id) => format!("factors:{id}"),
             Self::Token(id) => format!("token:{id}"),
             Self::Session(id) => format!("session:{id}"),
             Self::CheckSession(id, host) => format!("check:{id}:{host}"),
@@ -279,6 +283,7 @@ record!(
     AccessRows,
     CheckSession,
     Code,
+    Factors,
     Failures,
     HostClaim,
     IdempotencyRecord,

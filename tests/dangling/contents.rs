@@ -110,6 +110,16 @@ impl Contents {
             );
             check(account["superuser"] != true || !self.has(&format!("access:{id}")), format!("the superuser {id} has no rows"));
         }
+        for (id, account) in self.of_kind("account") {
+            let has = self.records.get(&format!("factors:{id}"));
+            check((account["second_factor"] == true) == has.is_some(), format!("{id} has a second factor if it says so"));
+            let some =
+                |factors: &Value| factors["account"] == id && factors["factors"].as_array().is_some_and(|all| !all.is_empty());
+            check(has.is_none_or(some), format!("the factors of {id} are its own, and some"));
+        }
+        for (id, _) in self.of_kind("factors") {
+            check(self.has(&format!("account:{id}")), format!("the factors {id} are of an account"));
+        }
         for (name, claim) in self.of_kind("name") {
             let account = self.records.get(&format!("account:{}", text(&claim["account"])));
             let is_his = |account: &Value| {

@@ -11,13 +11,16 @@ use crate::domain::request::CheckRequest;
 /// Those at which rules for a path may stand. Seldom more, so that a check asks for no memory.
 pub(super) type Leaves<'p> = SmallVec<[&'p Leaf; 8]>;
 
+/// By names out of the policy, of which nobody can send more: so a quick hash will do.
+pub(super) type Places<T> = HashMap<String, T, foldhash::fast::RandomState>;
+
 /// The rules at one place of a path tree.
 #[derive(Debug, Default)]
 pub(super) struct Leaf {
     /// Rules without a query, in order.
     plain: Vec<usize>,
     /// Rules with a query, by the first parameter they ask for and its value, in order.
-    by_query: BTreeMap<String, HashMap<String, Vec<usize>>>,
+    by_query: BTreeMap<String, Places<Vec<usize>>>,
     /// For each set of methods, the first rule that reads the query and minds the body.
     minds_body: Vec<(Option<BTreeSet<String>>, usize)>,
     /// The first rule whose meaning depends on the method.
@@ -61,7 +64,7 @@ impl Leaf {
 /// Rules by path.
 #[derive(Debug, Default)]
 pub(super) struct PathTree {
-    literals: HashMap<String, PathTree>,
+    literals: Places<PathTree>,
     capture: Option<Box<PathTree>>,
     here: Leaf,
     here_and_below: Leaf,

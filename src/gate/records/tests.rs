@@ -318,3 +318,37 @@ async fn what_was_read_before_a_loss_is_not_vouched_for_after_it() {
     assert!(house.look().await, "it is read anew");
     assert_eq!(house.reads(), 2);
 }
+
+#[tokio::test]
+async fn what_was_found_is_current_until_its_partition_changes_or_is_lost_or_not_vouched_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let records = Records::new(Arc::new(EmbeddedStore::open(folder.path()).unwrap()), &MemoryRules::default());
+    let session = SessionId::parse("AbCdEfGh0123").unwrap();
+    let family = Partition::of_id(session.as_str());
+    let elsewhere = Partition::all().find(|other| ![Partition::DIRECTORY, family].contains(other)).unwrap();
+    let is_current = |stamp: &Stamp, family| records.is_current(stamp, family, BootTime::now());
+    for (told, holds) in [
+        (Told::Changed(key()), (false, false)),
+        (Told::Changed(Key::Session(session.clone())), (true, false)),
+        (Told::Lost(vec![Partition::DIRECTORY]), (false, false)),
+        (Told::Lost(vec![family]), (true, false)),
+        (Told::Lost(vec![elsewhere]), (true, true)),
+    ] {
+        let (of_token, of_session) = (records.stamp(None), records.stamp(Some(family)));
+        assert!(is_current(&of_token, None) && is_current(&of_session, Some(family)));
+        match &told {
+            Told::Changed(key) => records.map.changed(key),
+            Told::Lost(partitions) => records.map.lost(partitions),
+        }
+        assert_eq!((is_current(&of_token, None), is_current(&of_session, Some(family))), holds, "{told:?}");
+    }
+    let stamp = records.stamp(None);
+    records.coherence().verify(Partition::DIRECTORY, BootTime::from_nanos(0));
+    assert!(!is_current(&stamp, None), "nobody vouches for it");
+}
+
+#[derive(Debug)]
+enum Told {
+    Changed(Key),
+    Lost(Vec<Partition>),
+}
