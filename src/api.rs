@@ -43,6 +43,7 @@ pub mod dto {
 }
 
 pub use client::ClientAddresses;
+pub use explain::{Question, explained};
 pub use extract::{PeerUid, note_peer};
 pub use limit::{RateLimit, within_limit};
 pub use problem::{Document, Problem, request_id};

@@ -1,14 +1,18 @@
-//! The pages: people sign in, see their sessions, change their password. Rendered here, and good without any script.
+//! The pages: people sign in, manage their keys, sessions and what they prove themselves by; administrators everything else.
+//! Rendered here, and good without any script.
 //!
 //! One file per page, its template beside it. A page reads a request, calls the directory, and shows what came of it: it
 //! decides nothing about who may do what, and refuses to know stores and protected hosts' requests.
 
 mod admin;
+mod all_keys;
 mod arrival;
 mod attempt;
+mod audit;
 mod browser;
 mod confirm;
 mod cookies;
+mod explain;
 mod form;
 mod guarded;
 mod keys;
@@ -99,6 +103,9 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         .configure(keys::configure)
         .configure(admin::configure)
         .service(web::resource("/admin").route(get().to(navigation::admin)))
+        .service(web::resource("/admin/keys").route(get().to(all_keys::show)))
+        .service(web::resource("/admin/audit").route(get().to(audit::show)))
+        .service(web::resource("/admin/explain").route(get().to(explain::show)).route(web::post().to(explain::submit)))
         .service(web::resource(style::path()).route(get().to(style::serve)))
         .service(web::resource(style::script_path()).route(get().to(style::serve_script)))
         .default_service(web::to(refusal::nothing_here));

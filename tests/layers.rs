@@ -22,7 +22,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["domain", "directory", "gate"]),
     // Who asks and from where, how many requests are borne, and a request's id are read in one place for pages and API. The
     // clock, for how long ago something was. Who signs in is counted where it happens.
-    ("portal", &["api", "clock", "directory", "domain", "metrics"]),
+    // The gate is asked to explain.
+    ("portal", &["api", "clock", "directory", "domain", "gate", "metrics"]),
     ("config", &["domain"]),
     ("telemetry", &["config"]),
     ("app", &["adapters", "api", "clock", "config", "directory", "domain", "gate", "metrics", "portal", "store"]),

@@ -8,6 +8,7 @@ mod keys;
 mod looks;
 mod pages;
 mod round;
+mod surveys;
 mod trouble;
 
 use std::{cell::RefCell, net::IpAddr};

@@ -426,7 +426,23 @@ async fn a_decision_is_explained_rule_by_rule() {
         );
         assert!(told["because"].as_str().is_some_and(|why| !why.is_empty()), "{told}");
     }
+    // Its id is enough.
+    let by_id = control.send(Method::POST, "/explain", &json!({ "url": url, "token_id": id, "from": "192.0.2.9" })).await.body;
+    assert_eq!(without(by_id, &["request_id"]), without(told.body, &["request_id"]));
+    for (ask, reason) in [
+        (json!({ "url": url, "token_id": id, "from": "198.51.100.1" }), "network"),
+        (json!({ "url": "http://shop.example.com/a/../b", "token_id": id }), "ambiguous_path"),
+    ] {
+        assert_eq!(control.send(Method::POST, "/explain", &ask).await.body["reason"], reason, "{ask}");
+    }
+    for nobodys in ["AbCdEfGh0123", token.as_str().unwrap()] {
+        let refused = control.send(Method::POST, "/explain", &json!({ "url": url, "token_id": nobodys })).await;
+        assert_eq!((refused.status, code(&refused.body)), (404, "token_not_found"));
+        assert!(!refused.body.to_string().contains("kg_u_A") && !refused.body.to_string().contains(&token.as_str().unwrap()[17..]));
+    }
     for (ask, expected, field) in [
+        (json!({ "url": url, "token_id": id, "token": token }), "credential_twice", json!("token_id")),
+        (json!({ "url": url, "token_id": id, "cookie": "x" }), "credential_twice", json!("token_id")),
         (json!({}), "body_invalid", json!("url")),
         (json!({ "url": "shop.example.com/" }), "url_malformed", json!("url")),
         (json!({ "url": url, "from": "home" }), "address_malformed", json!("from")),

@@ -35,8 +35,11 @@ const ADMINISTRATION: &[Entry] = &[
     Entry { path: "/admin/accounts", label: "Accounts", seen_by: Whom::Superusers },
     Entry { path: "/admin/sites", label: "Sites", seen_by: Whom::Administrators },
     Entry { path: "/admin/access", label: "Access", seen_by: Whom::Administrators },
+    Entry { path: "/admin/keys", label: "Keys", seen_by: Whom::Administrators },
     Entry { path: "/admin/sessions", label: "Sessions", seen_by: Whom::Superusers },
     Entry { path: "/admin/blocked", label: "Blocked", seen_by: Whom::Superusers },
+    Entry { path: "/admin/audit", label: "Audit", seen_by: Whom::Superusers },
+    Entry { path: "/admin/explain", label: "Explain", seen_by: Whom::Superusers },
 ];
 
 impl Entry {

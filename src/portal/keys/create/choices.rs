@@ -75,7 +75,7 @@ impl Choices {
         };
         let window = Window { after: None, limit: MOST_SITES };
         let (rows, more): (Vec<_>, _) = if superuser {
-            let found = state.directory.sites(&actor, Direction::default(), &window).await?;
+            let found = state.directory.sites(&actor, Direction::Ascending, &window).await?;
             (found.items.into_iter().map(|site| (site.site, Level::Admin)).collect(), found.next.is_some())
         } else {
             let filter = AccessFilter { login: Some(login.clone()), site: None };
