@@ -3,7 +3,8 @@
 //! A store is a map from keys to records, sorted indexes beside it for the lists, and one way to change
 //! them: a [`Change`], applied whole or not at all, each part of it conditional on the version its author
 //! has read. Beside the records it keeps the audit trail ([`Trail`]), whose entry is a part of the change it
-//! tells of, and the last use of each token, which is no part of its record. What the records mean is the
+//! tells of, the last use of each token, which is no part of its record, and for a while what servers publish of themselves.
+//! What the records mean is the
 //! directory's business; what a request may do is the gate's.
 //!
 //! # A new backend
@@ -23,7 +24,7 @@ pub mod record;
 pub mod redis;
 pub mod trail;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -33,6 +34,7 @@ pub use record::{Index, Key, Record};
 pub use trail::{Entry, EntryId, Order, Trail};
 
 use crate::domain::{
+    id::ReplicaId,
     time::Timestamp,
     token::{LastUse, TokenId},
 };
@@ -261,6 +263,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets the last uses of tokens whose records have gone.
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError>;
+
+    /// Publishes what a server says of itself, in the place of what it has said before. It is forgotten when `keep` is over,
+    /// need not outlive the store's own restart, and wakes nobody.
+    async fn publish(&self, replica: &ReplicaId, said: &str, keep: Duration) -> Result<(), StoreError>;
+
+    /// What servers have published and is not forgotten, in the order of their ids.
+    async fn published(&self) -> Result<Vec<(ReplicaId, String)>, StoreError>;
 
     /// Forgets records whose time is over ([`Step::PutUntil`]), where the store does not do that by itself.
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError>;

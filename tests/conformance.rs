@@ -8,6 +8,7 @@ mod embedded;
 mod families;
 mod indexes;
 mod model;
+mod published;
 mod races;
 mod records;
 mod redis;
@@ -49,6 +50,7 @@ use self::{
         pages_have_an_order_a_cursor_and_an_end, ten_thousand_members_are_paged_once_each,
     },
     model::random_changes_agree_with_a_model,
+    published::{what_a_server_publishes_is_forgotten_in_time, what_servers_publish_is_read_by_all},
     races::{
         conflicts_take_nothing_else_with_them, no_increment_is_lost_between_concurrent_writers,
         of_concurrent_writers_exactly_one_wins, readers_never_see_half_a_change,
@@ -175,6 +177,8 @@ macro_rules! conformance {
                 forgotten_uses_are_gone_and_no_others,
                 two_thousand_uses_are_noted_and_read_at_once,
                 tokens_are_listed_by_their_last_uses_in_both_directions,
+                what_servers_publish_is_read_by_all,
+                what_a_server_publishes_is_forgotten_in_time,
                 a_record_with_a_time_is_like_any_other_until_then,
                 a_record_goes_some_time_after_its_time,
                 a_record_without_a_time_stays,

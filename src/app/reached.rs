@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     directory::{BootstrapError, Directory},
     domain::{
+        id::ReplicaId,
         time::Timestamp,
         token::{LastUse, TokenId},
     },
@@ -339,6 +340,14 @@ impl Store for ReachedStore {
 
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
         self.note(self.ready().await?.forget_uses(tokens).await)
+    }
+
+    async fn publish(&self, replica: &ReplicaId, said: &str, keep: Duration) -> Result<(), StoreError> {
+        self.note(self.ready().await?.publish(replica, said, keep).await)
+    }
+
+    async fn published(&self) -> Result<Vec<(ReplicaId, String)>, StoreError> {
+        self.note(self.ready().await?.published().await)
     }
 
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {

@@ -222,7 +222,7 @@ impl Directory {
     /// Takes all factors of an account away, for who has lost his; for superusers. Its sessions end.
     ///
     /// # Errors
-    /// `NotFound` when there is no such account, or none of its factors.
+    /// `NotFound` when there is no such account, `Refused` when it has none.
     pub async fn reset_factors(&self, actor: &Actor, login: &Login) -> Result<Account, DirectoryError> {
         self.audited(actor, Action::FactorReset, login.as_str(), async {
             until_settled!(self, {
@@ -231,7 +231,7 @@ impl Directory {
                 let old = self.account_by_login(login).await?;
                 refuse_built_in(&old)?;
                 if !old.second_factor {
-                    return Err(DirectoryError::not_found("second_factor", login.as_str()));
+                    return Err(DirectoryError::refused("no_second_factor", format!("`{login}` has no second factor")));
                 }
                 let session_generation = old.session_generation + 1;
                 let new = Account { second_factor: false, session_generation, version: old.version + 1, ..old.clone() };

@@ -108,6 +108,12 @@ prefixed_id!(
     "sit_"
 );
 
+prefixed_id!(
+    /// Names a server from its start to its end.
+    ReplicaId,
+    "rep_"
+);
+
 impl AccountId {
     /// The built-in account that stands for nobody in particular. It exists in every store.
     #[must_use]

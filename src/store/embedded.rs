@@ -1,10 +1,12 @@
 //! The embedded store: `SQLite` in the data directory, for one process.
 //!
 //! Owns the directory, the lock on it and the schema; `writer` holds the one connection that changes
-//! anything, `readers` the ones that look, `beside` the statements for what is no record. A record is a key, a
+//! anything, `readers` the ones that look, `beside` the statements for what is no record,
+//! `board` what is not written down at all. A record is a key, a
 //! version and a text here; what it means is not known. An operator reads `keygate.db` with `sqlite3` while the server runs.
 
 mod beside;
+mod board;
 mod readers;
 mod writer;
 
@@ -21,6 +23,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use self::{
+    board::Board,
     readers::Readers,
     writer::{Note, Writer},
 };
@@ -29,6 +32,7 @@ use super::{
     Trail, coherence::Listener,
 };
 use crate::domain::{
+    id::ReplicaId,
     time::Timestamp,
     token::{LastUse, TokenId},
 };
@@ -113,6 +117,7 @@ pub struct EmbeddedStore {
     readers: Readers,
     writer: Writer,
     listener: Listener,
+    board: Board,
     _lock: Lock,
 }
 
@@ -150,7 +155,7 @@ impl EmbeddedStore {
         let readers = Readers::open(&path).map_err(database_error)?;
         let listener = Listener::default();
         let writer = Writer::start(connection, listener.clone()).map_err(directory_error)?;
-        Ok(Self { readers, writer, listener, _lock: lock })
+        Ok(Self { readers, writer, listener, board: Board::default(), _lock: lock })
     }
 }
 
@@ -212,6 +217,15 @@ impl Store for EmbeddedStore {
 
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
         self.writer.note(Note::ForgetUses(tokens.to_vec())).await
+    }
+
+    async fn publish(&self, replica: &ReplicaId, said: &str, keep: Duration) -> Result<(), StoreError> {
+        self.board.put(replica, said, keep);
+        Ok(())
+    }
+
+    async fn published(&self) -> Result<Vec<(ReplicaId, String)>, StoreError> {
+        Ok(self.board.read())
     }
 
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {

@@ -1,8 +1,8 @@
 //! Redis 7 or Valkey, RESP3: one server, a master with sentinels, or a cluster.
 //!
 //! `link` holds the connections to a master up and vouches for what it was told, with `tracking`, `canary` and `sequence`;
-//! `routes` knows which link leads to which partition, `asking` sends commands along them. `keys` spells the keys, `scripts`
-//! and `uses` hold what runs inside Redis, `errors` is the way from the driver's errors to ours. A record is a string of JSON
+//! `routes` knows which link leads to which partition, `asking` sends commands along them. `keys` spells the keys, `scripts`,
+//! `uses` and `published` hold what runs inside Redis, `errors` is the way from the driver's errors to ours. A record is a string of JSON
 //! there, an index a sorted set whose scores are all 0, so its order is that of the bytes, a trail a stream. Of a record nothing but its `version` is read.
 //!
 //! A user of Redis needs the commands that the README names, for keys of the prefix: `CLIENT TRACKING` and the like are in
@@ -18,6 +18,7 @@ mod link;
 mod live;
 mod options;
 mod place;
+mod published;
 mod routes;
 mod scripts;
 mod sequence;
@@ -27,7 +28,7 @@ mod tracking;
 mod uses;
 mod wait;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use redis::{Cmd, FromRedisValue};
@@ -52,6 +53,7 @@ use super::{
     live::{Answer, Server},
 };
 use crate::domain::{
+    id::ReplicaId,
     time::Timestamp,
     token::{LastUse, TokenId},
 };
@@ -257,6 +259,22 @@ impl Store for RedisStore {
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
         let forget = |token: &TokenId| (Partition::of_id(token.as_str()), uses::forget(&self.keys, token));
         self.routes.tell_each(&tokens.iter().map(forget).collect::<Vec<_>>()).await
+    }
+
+    async fn publish(&self, replica: &ReplicaId, said: &str, keep: Duration) -> Result<(), StoreError> {
+        let command = published::put(&self.keys, replica, said, keep);
+        self.routes.tell_each(&[(Partition::DIRECTORY, command)]).await
+    }
+
+    async fn published(&self) -> Result<Vec<(ReplicaId, String)>, StoreError> {
+        let mut command = redis::cmd("ZRANGE");
+        command.arg(self.keys.published()).arg("-").arg("+").arg("BYLEX");
+        let ids: Vec<String> = self.ask(&command).await?;
+        let ids: Vec<ReplicaId> = ids.iter().filter_map(|id| ReplicaId::parse(id)).collect();
+        let names: Vec<_> = ids.iter().map(|id| (Partition::DIRECTORY, self.keys.published_by(id))).collect();
+        let values = self.routes.values(&names).await?;
+        let said = |(id, (value, _)): (ReplicaId, (Option<Vec<u8>>, bool))| Some((id, String::from_utf8(value?).ok()?));
+        Ok(ids.into_iter().zip(values).filter_map(said).collect())
     }
 
     /// Redis does it by itself.

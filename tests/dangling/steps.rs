@@ -20,6 +20,7 @@ use keygate::{
         access::Level,
         account::AccountKind,
         guessing::GuessingRules,
+        id::ReplicaId,
         key::ServerKeys,
         origin::{Origin, ProtectedHosts, ReturnTo, Target},
         password::{Cost, Password},
@@ -142,6 +143,12 @@ impl Store for Dying {
     }
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
         call!(self, self.store.forget_uses(tokens).await)
+    }
+    async fn publish(&self, replica: &ReplicaId, said: &str, keep: Duration) -> Result<(), StoreError> {
+        call!(self, self.store.publish(replica, said, keep).await)
+    }
+    async fn published(&self) -> Result<Vec<(ReplicaId, String)>, StoreError> {
+        self.store.published().await
     }
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
         call!(self, self.store.forget_expired(now).await)

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::*;
 use crate::{
-    domain::token::LastUse,
+    domain::{id::ReplicaId, token::LastUse},
     store::{Change, Direction, Entry, EntryId, Live, Memory, Order, Page, Stored, Trail},
 };
 
@@ -69,6 +69,12 @@ impl Store for Lonely {
     }
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
         self.store.forget_uses(tokens).await
+    }
+    async fn publish(&self, replica: &ReplicaId, said: &str, keep: Duration) -> Result<(), StoreError> {
+        self.store.publish(replica, said, keep).await
+    }
+    async fn published(&self) -> Result<Vec<(ReplicaId, String)>, StoreError> {
+        self.store.published().await
     }
     async fn forget_expired(&self, now: Timestamp) -> Result<(), StoreError> {
         self.store.forget_expired(now).await

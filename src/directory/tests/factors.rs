@@ -319,7 +319,7 @@ async fn services_and_anonymous_have_none() {
     assert_eq!(code(fixture.patch("ci", must()).await), "service_second_factor");
     assert_eq!(code(fixture.patch("anonymous", must()).await), "built_in_account");
     assert_eq!(code(fixture.directory.reset_factors(&ADMIN, &login("anonymous")).await), "built_in_account");
-    assert_eq!(code(fixture.directory.reset_factors(&ADMIN, &login("ci")).await), "not_found");
+    assert_eq!(code(fixture.directory.reset_factors(&ADMIN, &login("ci")).await), "no_second_factor");
 }
 
 #[tokio::test]
@@ -331,7 +331,7 @@ async fn a_superuser_takes_factors_away_and_with_the_account_they_go() {
     assert!(!account.second_factor && fixture.factors_of(&account).await.is_none() && !fixture.is_in(&cookie).await);
     let done = fixture.done_since(since).await;
     assert_eq!((done[0].action.as_str(), done[0].target.id.as_str()), ("factor.reset", "vera"));
-    assert_eq!(code(fixture.directory.reset_factors(&ADMIN, &login("vera")).await), "not_found");
+    assert_eq!(code(fixture.directory.reset_factors(&ADMIN, &login("vera")).await), "no_second_factor");
     assert_eq!(fixture.enter("vera").await.stage, Stage::Whole);
     // Whoever was about to show a code does not come in by it, and neither does an old one later.
     let cookie = fixture.enter("vera").await;

@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     domain::{
         account::{Account, Format},
-        id::AccountId,
+        id::{AccountId, ReplicaId},
         session::{CheckSession, Secret, SessionId},
         site::Host,
         time::Timestamp,
@@ -168,6 +168,14 @@ impl Store for Slow {
     }
 
     async fn forget_uses(&self, _: &[TokenId]) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    async fn publish(&self, _: &ReplicaId, _: &str, _: Duration) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    async fn published(&self) -> Result<Vec<(ReplicaId, String)>, StoreError> {
         unreachable!()
     }
 

@@ -1,12 +1,12 @@
 //! A store that takes last uses, or refuses them, and nothing else.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
 use super::*;
 use crate::{
-    domain::time::Timestamp,
+    domain::{id::ReplicaId, time::Timestamp},
     store::{Change, Coherence, CommitError, Direction, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Stored, Trail},
 };
 
@@ -61,6 +61,14 @@ impl Store for Notes {
     }
 
     async fn uses(&self, _: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        unreachable!()
+    }
+
+    async fn publish(&self, _: &ReplicaId, _: &str, _: Duration) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    async fn published(&self) -> Result<Vec<(ReplicaId, String)>, StoreError> {
         unreachable!()
     }
 

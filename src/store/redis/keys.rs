@@ -10,12 +10,13 @@
 //! <prefix>m:{tag}     the sequence of a partition: how often something was taken away there
 //! <prefix>i:{d}:…  <prefix>a:{d}:…  <prefix>u:{tag}:…   indexes, trails, last uses
 //! <prefix>o:{tag}     the order of those last uses
+//! <prefix>p:{d}  <prefix>p:{d}:…   who has published something of itself, and what
 //! ```
 
 use std::fmt;
 
 use crate::{
-    domain::token::TokenId,
+    domain::{id::ReplicaId, token::TokenId},
     store::{Index, Key, Partition, Trail},
 };
 
@@ -86,6 +87,15 @@ impl Keyspace {
         format!("{}a:{{d}}:{}", self.prefix, trail.name())
     }
 
+    /// The ids of the servers that have published something.
+    pub(super) fn published(&self) -> String {
+        format!("{}p:{{d}}", self.prefix)
+    }
+
+    pub(super) fn published_by(&self, replica: &ReplicaId) -> String {
+        format!("{}:{replica}", self.published())
+    }
+
     pub(super) fn last_use(&self, token: &TokenId) -> String {
         format!("{}u:{{{}}}:{token}", self.prefix, Tag(Partition::of_id(token.as_str())))
     }
@@ -111,6 +121,8 @@ mod tests {
         assert_eq!(Trail::ALL.map(|trail| keys.trail(trail)), ["kg:a:{d}:changes", "kg:a:{d}:refused"]);
         assert_eq!(keys.last_use(&TokenId::parse("AbCdEfGh0123").unwrap()), "kg:u:{sa}:AbCdEfGh0123");
         assert_eq!(keys.order_of_uses(Partition::of_id("AbCdEfGh0123")), "kg:o:{sa}");
+        let replica = ReplicaId::parse("rep_0123456789abcdef").unwrap();
+        assert_eq!(keys.published_by(&replica), "kg:p:{d}:rep_0123456789abcdef");
         let sequences: Vec<_> = Partition::all().map(|partition| keys.sequence(partition)).collect();
         assert_eq!((&*sequences[0], &*sequences[1], &*sequences[16]), ("kg:m:{d}", "kg:m:{s0}", "kg:m:{sf}"));
         assert_eq!(keys.canary(3, "x:1"), "kg:z:{3}x:1");
