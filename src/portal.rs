@@ -1,4 +1,5 @@
-//! The pages: people sign in, see their sessions, change their password. Rendered here, and good without any script.
+//! The pages: people sign in, manage their keys, sessions and what they prove themselves by; administrators everything else.
+//! Rendered here, and good without any script.
 //!
 //! One file per page, its template beside it. A page reads a request, calls the directory, and shows what came of it: it
 //! decides nothing about who may do what, and refuses to know stores and protected hosts' requests.
