@@ -12,7 +12,7 @@ fn is_signed_in(client: &Client<'_>) -> bool {
 }
 
 /// Every form of the portal, with fields that would do something.
-fn forms() -> [(&'static str, Vec<(&'static str, &'static str)>); 10] {
+fn forms() -> [(&'static str, Vec<(&'static str, &'static str)>); 14] {
     [
         ("/keys/new", vec![("once", "x"), ("name", "x"), ("rights", "all"), ("expires", "30d"), ("networks", "192.0.2.7")]),
         ("/keys/revoke", vec![("ids", "all")]),
