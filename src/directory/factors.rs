@@ -72,11 +72,14 @@ impl Directory {
 
     /// Makes the secret of an authenticator app. It is good in this session, until the password is confirmed again.
     pub async fn begin_totp(&self, actor: &Actor) -> Result<TotpSetup, DirectoryError> {
-        let (standing, account, session) = self.in_session_from(actor, Stage::SetsUp).await?;
-        standing.require_confirmation()?;
-        let secret = TotpSecret::generate(&mut rng());
-        let setup = secret.seal_for_setup(&self.keys, &account.id, &session.secret, &mut rng());
-        Ok(TotpSetup { secret, setup, login: account.login })
+        self.audited(actor, Action::FactorAdd, "", async {
+            let (standing, account, session) = self.in_session_from(actor, Stage::SetsUp).await?;
+            standing.require_confirmation()?;
+            let secret = TotpSecret::generate(&mut rng());
+            let setup = secret.seal_for_setup(&self.keys, &account.id, &session.secret, &mut rng());
+            Ok(TotpSetup { secret, setup, login: account.login })
+        })
+        .await
     }
 
     /// The same secret again, for who has made a mistake with the first code.

@@ -134,7 +134,7 @@ fn an_app_is_set_up_in_a_browser_and_asked_for_from_then_on() {
     browser.fill("#code", &code);
     let before = browser.cookie("keygate").unwrap()["value"].clone();
     browser.submit(".main");
-    assert_eq!(browser.url(), page("/sessions"));
+    assert_eq!(browser.url(), page("/keys"));
     assert_ne!(browser.cookie("keygate").unwrap()["value"], before);
     // Nobody comes in by the same one, and anybody by a recovery code.
     let thief = Browser::start();
@@ -146,7 +146,7 @@ fn an_app_is_set_up_in_a_browser_and_asked_for_from_then_on() {
     take(&thief, "second-factor-recovery");
     thief.fill("#code", &codes[0].to_uppercase());
     thief.submit(".main");
-    assert_eq!(thief.url(), page("/sessions"));
+    assert_eq!(thief.url(), page("/keys"));
     browser.open(&page("/security"));
     assert!(browser.text("main").contains("9 of 10"), "{}", browser.text("main"));
 
@@ -168,7 +168,7 @@ fn an_app_is_set_up_in_a_browser_and_asked_for_from_then_on() {
     thief.open(&page("/sessions"));
     assert!(thief.url().starts_with(&page("/sign-in")));
     password(&thief, &portal);
-    assert_eq!(thief.url(), page("/sessions"), "the password is enough again");
+    assert_eq!(thief.url(), page("/keys"), "the password is enough again");
     // All of it is told, and none of the codes is.
     let trail = portal.keygate.must(&["audit", "--account", "vera", "--json"]);
     for told in
@@ -252,7 +252,7 @@ fn all_people_may_have_to_have_one() {
     let (app, codes) = client.set_up("/security/totp?next=/password");
     assert_eq!((codes.len(), client.get("/password").status), (10, 200));
     let again = portal.client();
-    assert_eq!(again.enter(&app.code(0)).header("location"), Some("/sessions"));
+    assert_eq!(again.enter(&app.code(0)).header("location"), Some("/keys"));
     // Signing out is always possible, and an end of its own.
     let half = portal.client();
     half.sign_in("/sign-in", "vera", PASSWORD);
@@ -295,9 +295,7 @@ fn codes_of_the_steps_beside_this_one_are_good_and_no_others() {
     let client = portal.signed_in();
     let (app, _) = client.set_up("/security/totp");
     let new = || portal.client();
-    for (steps, location) in
-        [(-2, None), (2, None), (-1, None), (0, Some("/sessions")), (0, None), (1, Some("/sessions")), (0, None)]
-    {
+    for (steps, location) in [(-2, None), (2, None), (-1, None), (0, Some("/keys")), (0, None), (1, Some("/keys")), (0, None)] {
         let answer = new().enter(&app.code(steps));
         assert_eq!(answer.header("location"), location, "{steps}: {}", body(&answer));
     }
@@ -317,7 +315,7 @@ fn who_guesses_codes_is_not_heard_for_a_while() {
     let blocked = portal.keygate.must(&["blocked", "list", "--json"]);
     assert!(blocked.contains("\"code\"") && blocked.contains("\"vera\""), "{blocked}");
     portal.keygate.must(&["blocked", "lift", "vera"]);
-    assert_eq!(half.show("/second-factor", &app.code(0)).header("location"), Some("/sessions"));
+    assert_eq!(half.show("/second-factor", &app.code(0)).header("location"), Some("/keys"));
 }
 
 #[test]

@@ -221,6 +221,7 @@ impl UseCases {
                 let kind = if ask.word("service") { AccountKind::Service } else { AccountKind::Human };
                 let new = NewAccount {
                     superuser: ask.word("superuser"),
+                    must_have_second_factor: ask.word("must"),
                     may_mint_tokens: target != "quiet",
                     password: (!ask.word("service")).then(|| Password::chosen(PASSWORD).unwrap()),
                     ..NewAccount::new(login(target), kind)
@@ -233,6 +234,11 @@ impl UseCases {
             }
             "disable" => patch(AccountPatch { disabled: Some(true), ..AccountPatch::default() }).await,
             "promote" => patch(AccountPatch { superuser: Some(true), ..AccountPatch::default() }).await,
+            "require-factor" => patch(AccountPatch { must_have_second_factor: Some(true), ..AccountPatch::default() }).await,
+            "release-factor" => patch(AccountPatch { must_have_second_factor: Some(false), ..AccountPatch::default() }).await,
+            "reset-factors" => self.directory.reset_factors(actor, &login(target)).await.map(drop),
+            "begin-factor" => self.directory.begin_totp(actor).await.map(drop),
+            "factors" => self.directory.factors(actor).await.map(drop),
             "delete-account" => self.directory.delete_account(actor, &login(target), None).await,
             "revoke-all" => self.directory.revoke_all(actor, &login(target), false, None).await.map(drop),
             "access" => {

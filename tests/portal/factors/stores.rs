@@ -66,12 +66,12 @@ fn a_new_server_key_leaves_factors_as_they_are() {
     portal.keygate.folder.write("server.key", &format!("{new}{KEY}"));
     portal.keygate.restart();
     let client = portal.client();
-    assert_eq!(client.enter(&app.code(0)).header("location"), Some("/sessions"));
-    assert_eq!(portal.client().enter(&codes[0]).header("location"), Some("/sessions"));
+    assert_eq!(client.enter(&app.code(0)).header("location"), Some("/keys"));
+    assert_eq!(portal.client().enter(&codes[0]).header("location"), Some("/keys"));
     // What was shown since is sealed with the new one.
     portal.keygate.folder.write("server.key", &new);
     portal.keygate.restart();
-    assert_eq!(portal.client().enter(&app.code(1)).header("location"), Some("/sessions"));
+    assert_eq!(portal.client().enter(&app.code(1)).header("location"), Some("/keys"));
     assert_eq!(portal.client().enter(&codes[1]).status, 403, "its key has gone");
 }
 
@@ -97,7 +97,7 @@ fn over_two_servers_a_code_is_accepted_once() {
         let start = |(request, to): (Request, _)| thread::spawn(move || request.send(super::HOME, to).unwrap());
         let started: Vec<_> = halves.into_iter().map(start).collect();
         let answers: Vec<_> = started.into_iter().map(|sent| sent.join().unwrap()).collect();
-        let accepted = answers.iter().filter(|answer| answer.header("location") == Some("/sessions")).count();
+        let accepted = answers.iter().filter(|answer| answer.header("location") == Some("/keys")).count();
         assert_eq!(accepted, 1, "{round}: {:?}", answers.iter().map(|answer| (answer.status, body(answer))).collect::<Vec<_>>());
     }
 }
