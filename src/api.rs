@@ -16,6 +16,7 @@ mod extract;
 mod limit;
 mod me;
 mod operations;
+mod overview;
 mod policy;
 mod problem;
 mod schema;
@@ -96,6 +97,7 @@ fn operations() -> operations::Operations {
         audit::operations,
         blocked::operations,
         store::operations,
+        overview::operations,
         policy::operations,
         explain::operations,
         documents::operations,

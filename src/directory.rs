@@ -20,6 +20,7 @@ mod leaks;
 mod me;
 mod mint;
 mod notices;
+mod overview;
 mod patch;
 mod revoke;
 mod sessions;

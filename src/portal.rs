@@ -5,6 +5,7 @@
 
 mod attempt;
 mod browser;
+mod chart;
 mod confirm;
 mod cookies;
 mod form;
@@ -12,8 +13,10 @@ mod guarded;
 mod keys;
 mod navigation;
 mod once;
+mod overview;
 mod own_page;
 mod password;
+mod policy;
 mod problems;
 mod refusal;
 mod sessions;
@@ -45,6 +48,7 @@ use crate::{
     metrics::Metrics,
 };
 pub use guarded::guarded;
+pub use overview::Watchers;
 use refusal::Refusal;
 
 /// The largest form that is read.
@@ -62,6 +66,7 @@ pub struct PortalState {
     pub metrics: Arc<Metrics>,
     /// What scopes there are, and what a new key could be tried at.
     pub policy: Arc<ArcSwap<Policy>>,
+    pub watchers: Arc<Watchers>,
 }
 
 /// Adds the pages to an application, or to a scope of one, that [`guarded`] is wrapped around; every path but the API's is
@@ -79,6 +84,8 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         .service(web::resource("/password").route(get().to(password::show)).route(web::post().to(password::submit)))
         .service(web::resource("/confirm").route(get().to(confirm::show)).route(web::post().to(confirm::submit)))
         .configure(keys::configure)
+        .configure(overview::configure)
+        .configure(policy::configure)
         .service(web::resource("/admin").route(get().to(navigation::admin)))
         .service(web::resource(style::path()).route(get().to(style::serve)))
         .service(web::resource(style::script_path()).route(get().to(style::serve_script)))

@@ -31,7 +31,10 @@ const PAGES: &[Entry] = &[
 const ADMIN: Entry = Entry { path: "/admin", label: "Administration", seen_by: Whom::Everybody };
 
 /// Within the administration.
-const ADMINISTRATION: &[Entry] = &[];
+const ADMINISTRATION: &[Entry] = &[
+    Entry { path: "/admin/overview", label: "Overview", seen_by: Whom::Superusers },
+    Entry { path: "/admin/policy", label: "Policy", seen_by: Whom::Superusers },
+];
 
 impl Entry {
     /// Whether the page `at` is this one or beneath it.

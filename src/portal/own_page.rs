@@ -6,7 +6,7 @@ use std::fmt;
 use actix_web::http::Method;
 
 /// Everything that can be gone back to is one of these, or beneath it.
-const ROOTS: [&str; 3] = ["/keys", "/sessions", "/password"];
+const ROOTS: [&str; 4] = ["/keys", "/sessions", "/password", "/admin"];
 /// The longest path that is gone back to.
 const MAX_LENGTH: usize = 512;
 
