@@ -17,6 +17,7 @@ mod factors;
 mod limit;
 mod me;
 mod operations;
+mod overview;
 mod policy;
 mod problem;
 mod schema;
@@ -99,6 +100,7 @@ fn operations() -> operations::Operations {
         audit::operations,
         blocked::operations,
         store::operations,
+        overview::operations,
         policy::operations,
         explain::operations,
         documents::operations,

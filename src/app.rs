@@ -6,6 +6,7 @@
 mod http;
 mod keys;
 mod listen;
+mod publishing;
 mod reached;
 mod readings;
 mod reload;
@@ -39,6 +40,7 @@ use crate::{
     api::ApiState,
     clock::{Clock, SystemClock},
     config::{Portal, Settings},
+    counts::Counts,
     directory::{self, BootstrapError, Directory, Notices, TrailRules},
     domain::{policy::Policy, presented::CredentialReader, token::TokenPrefixes},
     gate::{Gate, Parts, guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, records::Records, signs::Signs},
@@ -47,6 +49,7 @@ use crate::{
     store::embedded::OpenError,
 };
 use http::Health;
+use publishing::Publishing;
 use reached::ReachedStore;
 pub use reload::Reload;
 pub use stores::{LiveStore, ask as ask_store};
@@ -128,6 +131,7 @@ impl App {
         let opened = stores::open(&settings)?;
         let keys = Arc::new(keys::load(&settings)?);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let counts = Arc::new(Counts::new(clock.now()));
         let metrics = Arc::new(Metrics::new());
         let store = Arc::new(ReachedStore::new(opened, metrics.clone(), stores::memory_rules(&settings)));
         let records = Arc::new(Records::new(store.clone(), &stores::memory_rules(&settings)));
@@ -170,7 +174,8 @@ impl App {
             hosts: settings.portal.hosts.clone(),
         };
         let session_rules = settings.sessions;
-        let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), session_rules, delivery };
+        let publishing = Publishing::new(&counts, &records, &policy, &clock, &metrics);
+        let tasks = Tasks { signs: signs.clone(), leaks, guessing: guessing.clone(), session_rules, delivery, publishing };
         let gate = Gate::new(Parts {
             records,
             clock: clock.clone(),
@@ -186,6 +191,7 @@ impl App {
         let wire = Arc::new(Wire::new(WireParts {
             gate: Arc::new(gate),
             metrics: metrics.clone(),
+            counts,
             trusted_proxies: settings.check.trusted_proxies.clone(),
             proxy_secret: settings.check.proxy_secret.clone(),
             outage: settings.outage,
@@ -204,6 +210,7 @@ impl App {
         let control = listen::unix(&control_path, 0o600, "data_dir")?;
         let local =
             |listener: &TcpListener| listener.local_addr().map_err(|source| StartError::Io { path: data_dir.clone(), source });
+        let pages = pages(&settings, &directory, &clock, &metrics, &policy);
         let addresses = Addresses {
             check: local(&check)?,
             check_unix: settings.check.unix.map(|unix| unix.path),
@@ -212,11 +219,6 @@ impl App {
             grpc: local(&grpc)?,
             control: control_path,
         };
-        let pages = settings.portal.url.clone().map(|url| {
-            let (hosts, rules) = (settings.portal.hosts.clone(), settings.sessions);
-            let (directory, metrics, policy) = (directory.clone(), metrics.clone(), policy.clone());
-            Arc::new(PortalState { directory, clock, url, hosts, rules, metrics, policy })
-        });
         let portal = (settings.portal, portal);
         let api = ApiParts { prefixes, realm: settings.realm.as_str().to_owned() };
         Ok(Self { addresses, directory, api, store, wire, metrics, policy, tasks, check, check_unix, portal, pages, grpc, control })
@@ -236,6 +238,7 @@ impl App {
         let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone(), prefixes, realm, portal: None };
         let (settings, listener) = self.portal;
         let of_portal = ApiState { portal: settings.url.clone(), ..state.clone() };
+        let watchers = self.pages.as_ref().map(|pages| pages.watchers.clone());
         let portal = http::portal(of_portal, self.pages, self.wire.gate.clone(), &health, &settings, listener)?;
         let control = http::control(state, self.wire.gate.clone(), &health, self.control)?;
         let (stop_grpc, stopped) = watch::channel(false);
@@ -247,6 +250,9 @@ impl App {
         shutdown.await;
         tracing::info!("stopping");
         let _nobody_listens = stop_grpc.send(true);
+        if let Some(watchers) = watchers {
+            watchers.end();
+        }
         // All at once: each has its own bound, and together they must stay below what orchestrators wait.
         let [check, portal, control] = handles;
         let grpc = tokio::task::spawn_blocking(move || grpc.join());
@@ -262,6 +268,27 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Where it is known how browsers reach them.
+fn pages(
+    settings: &Settings,
+    directory: &Arc<Directory>,
+    clock: &Arc<dyn Clock>,
+    metrics: &Arc<Metrics>,
+    policy: &Arc<ArcSwap<Policy>>,
+) -> Option<Arc<PortalState>> {
+    let pages = PortalState {
+        directory: directory.clone(),
+        clock: clock.clone(),
+        url: settings.portal.url.clone()?,
+        hosts: settings.portal.hosts.clone(),
+        rules: settings.sessions,
+        metrics: metrics.clone(),
+        policy: policy.clone(),
+        watchers: Arc::default(),
+    };
+    Some(Arc::new(pages))
 }
 
 /// Finds out whether the store may be used. One that is away may come back.

@@ -21,6 +21,7 @@ mod leaks;
 mod me;
 mod mint;
 mod notices;
+mod overview;
 mod patch;
 mod places;
 mod revoke;

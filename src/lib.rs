@@ -8,8 +8,8 @@
 //! ```
 //!
 //! [`domain`] knows the rules and does no IO. [`store`] keeps records. [`gate`] joins the two for a check.
-//! [`directory`] changes records for people; [`api`], [`portal`] and [`cli`] are the ways to it. [`config`] turns a file
-//! into settings, and [`app`] builds everything from them.
+//! [`directory`] changes records for people; [`api`], [`portal`] and [`cli`] are the ways to it. [`counts`] has what
+//! was decided lately. [`config`] turns a file into settings, and [`app`] builds everything from them.
 
 pub mod adapters;
 pub mod api;
@@ -17,6 +17,7 @@ pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod counts;
 pub mod directory;
 pub mod domain;
 pub mod gate;

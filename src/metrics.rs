@@ -119,6 +119,7 @@ pub struct Metrics {
     sign_ins: Family<OutcomeLabels, Counter>,
     codes: Family<OutcomeLabels, Counter>,
     blocks: Family<SubjectLabels, Counter>,
+    reports_lost: Counter,
 }
 
 impl Metrics {
@@ -154,6 +155,8 @@ impl Metrics {
         registry.register("codes", "Codes brought back from signing in, by outcome", codes.clone());
         let blocks = Family::default();
         registry.register("blocks", "Blocks that have begun, by what too many attempts came from or were for", blocks.clone());
+        let reports_lost = Counter::default();
+        registry.register("reports_lost", "Times at which what this server counts could not be published", reports_lost.clone());
         let readers = Readers::default();
         registry.register_collector(Box::new(readers.clone()));
         registry.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
@@ -174,6 +177,7 @@ impl Metrics {
             sign_ins,
             codes,
             blocks,
+            reports_lost,
         }
     }
 
@@ -241,6 +245,10 @@ impl Metrics {
     /// `subject` is `address` or `login` for passwords, `code` for codes of a login, and `token` for tokens from an address.
     pub fn count_block(&self, subject: &'static str) {
         self.blocks.get_or_create(&SubjectLabels { subject }).inc();
+    }
+
+    pub fn count_lost_report(&self) {
+        self.reports_lost.inc();
     }
 
     /// The whole of it as text.

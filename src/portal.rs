@@ -5,14 +5,12 @@
 //! decides nothing about who may do what, and refuses to know stores and protected hosts' requests.
 
 mod admin;
-mod all_keys;
 mod arrival;
 mod attempt;
-mod audit;
 mod browser;
+mod chart;
 mod confirm;
 mod cookies;
-mod explain;
 mod form;
 mod guarded;
 mod keys;
@@ -53,6 +51,7 @@ use crate::{
     },
     metrics::Metrics,
 };
+pub use admin::Watchers;
 pub use guarded::guarded;
 use refusal::Refusal;
 
@@ -71,6 +70,7 @@ pub struct PortalState {
     pub metrics: Arc<Metrics>,
     /// What scopes there are, and what a new key could be tried at.
     pub policy: Arc<ArcSwap<Policy>>,
+    pub watchers: Arc<Watchers>,
 }
 
 /// Adds the pages to an application, or to a scope of one, that [`guarded`] is wrapped around; every path but the API's is
@@ -103,9 +103,6 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         .configure(keys::configure)
         .configure(admin::configure)
         .service(web::resource("/admin").route(get().to(navigation::admin)))
-        .service(web::resource("/admin/keys").route(get().to(all_keys::show)))
-        .service(web::resource("/admin/audit").route(get().to(audit::show)))
-        .service(web::resource("/admin/explain").route(get().to(explain::show)).route(web::post().to(explain::submit)))
         .service(web::resource(style::path()).route(get().to(style::serve)))
         .service(web::resource(style::script_path()).route(get().to(style::serve_script)))
         .default_service(web::to(refusal::nothing_here));

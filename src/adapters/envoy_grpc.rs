@@ -90,10 +90,11 @@ impl Authorization for ExtAuthz {
         {
             return Box::pin(self.serve_own(question, &headers, &request_id)).await;
         }
+        let sample = self.wire.counts.sample();
         self.wire
             .gate
             .check(described, |verdict| {
-                self.wire.record(&Asked { dialect: DIALECT, question: question.ok(), request_id: &request_id }, verdict);
+                self.wire.record(&Asked { dialect: DIALECT, question: question.ok(), request_id: &request_id, sample }, verdict);
                 match &verdict.decision {
                     Decision::Allow(grant) => Ok(self.allow(grant, verdict, &seen, &request_id)),
                     Decision::Unavailable(reason) if reason.is_outage() && self.wire.outage.envoy == OutagePolicy::Error => {

@@ -40,8 +40,9 @@ impl Wire {
         }
         let request_id = self.request_ids.next();
         let _entered = span(dialect.name, &request_id).entered();
+        let sample = self.counts.sample();
         let answer = self.gate.check_at_once(described(question, incoming.client_headers()), |verdict| {
-            self.record(&Asked { dialect: dialect.name, question: question.ok(), request_id: &request_id }, verdict);
+            self.record(&Asked { dialect: dialect.name, question: question.ok(), request_id: &request_id, sample }, verdict);
             self.render(dialect, incoming, question, verdict, &request_id)
         });
         answer.ok()
@@ -76,9 +77,10 @@ impl Wire {
         request_id: &str,
         render: impl FnOnce(&Verdict<'_>) -> T,
     ) -> T {
+        let sample = self.counts.sample();
         self.gate
             .check(described(question, incoming.client_headers()), |verdict| {
-                self.record(&Asked { dialect, question: question.ok(), request_id }, verdict);
+                self.record(&Asked { dialect, question: question.ok(), request_id, sample }, verdict);
                 render(verdict)
             })
             .instrument(span(dialect, request_id))

@@ -71,7 +71,7 @@ pub(super) async fn answer(incoming: &Incoming<'_>, wire: &Wire) -> Reply {
     match described {
         Ok(question) if is_own(&question) => wire.serve_own(DIALECT, question, incoming.client_headers(), &request_id).await,
         described => {
-            let asked = Asked { dialect: DIALECT, question: described.ok(), request_id: &request_id };
+            let asked = Asked { dialect: DIALECT, question: described.ok(), request_id: &request_id, sample: None };
             let reason = described.err().unwrap_or(Reason::MissingDescription);
             wire.refuse_own(&asked, &Decision::Deny(reason), None, None)
         }
@@ -92,7 +92,7 @@ impl Wire {
         headers: &ClientHeaders<'_>,
         request_id: &str,
     ) -> Reply {
-        let asked = Asked { dialect, question: Some(question), request_id };
+        let asked = Asked { dialect, question: Some(question), request_id, sample: None };
         let Question { method, target, host, client } = question;
         let described = Described { method, target, host, client, headers, body: None };
         let request = match CheckRequest::parse(described) {

@@ -3,6 +3,7 @@
 
 use super::wire::{Question, Wire};
 use crate::{
+    counts::Sample,
     domain::{decide::Decision, presented::Presented, request::CheckRequest, session::SessionSecret, text::printable},
     gate::Verdict,
 };
@@ -14,6 +15,8 @@ pub struct Asked<'r> {
     /// `None` when nobody can be believed, or nothing was described.
     pub question: Option<Question<'r>>,
     pub request_id: &'r str,
+    /// Where this is one of the checks that are looked at more closely.
+    pub sample: Option<Sample>,
 }
 
 /// What the line of a refusal says beside what was asked.
@@ -31,6 +34,7 @@ impl Wire {
     pub fn record(&self, asked: &Asked<'_>, verdict: &Verdict<'_>) {
         let reason = verdict.decision.reason().map_or("", crate::domain::decision::Reason::code);
         self.metrics.count_check(asked.dialect, verdict.decision.word(), reason);
+        self.counts.count(&verdict.decision, verdict.rule, asked.sample);
         if reason.is_empty() {
             return;
         }
@@ -47,6 +51,7 @@ impl Wire {
     pub(super) fn record_refusal(&self, asked: &Asked<'_>, decision: &Decision<'_>) {
         let reason = decision.reason().map_or("", crate::domain::decision::Reason::code);
         self.metrics.count_check(asked.dialect, decision.word(), reason);
+        self.counts.count(decision, None, asked.sample);
         log(asked, &Refused { reason, ..Refused::default() });
     }
 
@@ -54,6 +59,7 @@ impl Wire {
     pub(super) fn record_code(&self, asked: &Asked<'_>, code: Option<&SessionSecret>, fault: &'static str) {
         let reason = "code_refused";
         self.metrics.count_check(asked.dialect, "deny", reason);
+        self.counts.count_code_refused();
         let credential = code.map(|code| code.session.as_str());
         log(asked, &Refused { reason, credential, fault: Some(fault), ..Refused::default() });
     }
@@ -63,7 +69,7 @@ fn log(asked: &Asked<'_>, refused: &Refused<'_>) {
     if !tracing::enabled!(tracing::Level::INFO) {
         return;
     }
-    let Asked { dialect, question, request_id } = *asked;
+    let Asked { dialect, question, request_id, .. } = *asked;
     tracing::info!(
         dialect,
         request_id,

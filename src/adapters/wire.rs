@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq;
 
 use super::{challenges::Challenges, headers::alias_list};
 use crate::{
+    counts::Counts,
     directory::Directory,
     domain::{
         access::Level,
@@ -42,6 +43,7 @@ pub struct Question<'r> {
 pub struct WireParts {
     pub gate: std::sync::Arc<Gate>,
     pub metrics: std::sync::Arc<Metrics>,
+    pub counts: std::sync::Arc<Counts>,
     pub trusted_proxies: TrustedProxies,
     pub proxy_secret: Option<SecretString>,
     pub outage: Outage,
@@ -60,6 +62,7 @@ pub struct WireParts {
 pub struct Wire {
     pub gate: std::sync::Arc<Gate>,
     pub metrics: std::sync::Arc<Metrics>,
+    pub counts: std::sync::Arc<Counts>,
     pub trusted_proxies: TrustedProxies,
     pub outage: Outage,
     pub envoy_use_remote_address: bool,
@@ -81,7 +84,7 @@ impl Wire {
     #[must_use]
     pub fn new(parts: WireParts) -> Self {
         let WireParts { gate, metrics, trusted_proxies, proxy_secret, outage, envoy_use_remote_address, names, realm, .. } = parts;
-        let WireParts { directory, portal, hosts, .. } = parts;
+        let WireParts { directory, portal, hosts, counts, .. } = parts;
         // Static, or all workers would count the references to each name, on every answer.
         let header_name = |name: &str| {
             let checked = HeaderName::try_from(name).unwrap_or_else(|_| panic!("`{name}` is no header name"));
@@ -94,6 +97,7 @@ impl Wire {
         Self {
             gate,
             metrics,
+            counts,
             trusted_proxies,
             outage,
             envoy_use_remote_address,

@@ -25,7 +25,7 @@ pub(super) fn operations(api: &mut Operations) {
 
 /// What [`view`] makes of a rule.
 #[derive(ToSchema)]
-#[schema(as = Rule, description = "The rules are tried in this order. A public one has only the first three members.")]
+#[schema(as = Rule, description = "The rules are tried in this order. A public one has only the first three members and `hits`.")]
 #[expect(dead_code, reason = "the description of a rule's JSON")]
 struct RuleSchema {
     name: String,
@@ -44,6 +44,9 @@ struct RuleSchema {
     otherwise: Option<String>,
     cross_site: Option<String>,
     body: Option<String>,
+    /// How many checks it was about, since the servers started that have these rules; `null` where they do not count it.
+    #[schema(required)]
+    hits: Option<u64>,
 }
 
 #[derive(ToSchema)]
@@ -69,12 +72,17 @@ struct AccessSchema {
 
 /// Show the rules in force
 ///
-/// For superusers. They are changed in the configuration file only.
+/// With how often each was hit, on all servers. For superusers. They are changed in the configuration file only.
 #[utoipa::path(get, path = "/v1/policy", responses((status = 200, body = ListBody<RuleSchema>)))]
 async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> Result<HttpResponse, Problem> {
-    state.directory.require_superuser(&caller.0).await?;
-    let policy = state.policy.load();
-    let items: Vec<_> = policy.rules().iter().map(view).collect();
+    let policy = state.policy.load_full();
+    let counted = state.directory.rule_hits(&caller.0, &policy).await?;
+    let with_hits = |(rule, hits)| {
+        let mut view = view(rule);
+        view["hits"] = json!(hits);
+        view
+    };
+    let items: Vec<_> = policy.rules().iter().zip(counted.hits).map(with_hits).collect();
     Ok(HttpResponse::Ok().json(json!({ "items": items, "next": null })))
 }
 

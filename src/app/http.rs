@@ -61,16 +61,16 @@ pub(super) fn check(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: O
     let stopping = server.graceful_shutdown_signal();
     let (tcp_own, tcp_stopping) = (own.clone(), stopping.clone());
     server = server.listen("check", tcp, move || {
-        let served = tcp_own();
-        spoken(&tcp_stopping).h1(fn_service(move |request| answer_check(request, &served))).tcp()
+        let parts = tcp_own();
+        spoken(&tcp_stopping).h1(fn_service(move |request| answer_check(request, &parts))).tcp()
     })?;
     if let Some(unix) = unix {
         server = server.listen_uds("check", unix, move || {
-            let served = own();
+            let parts = own();
             let marked = spoken(&stopping).on_connect_ext(|_: &UnixStream, data| {
                 data.insert(OverUnix);
             });
-            let service = marked.h1(fn_service(move |request| answer_check(request, &served)));
+            let service = marked.h1(fn_service(move |request| answer_check(request, &parts)));
             fn_service(|stream: UnixStream| ready(Ok((stream, None)))).and_then(service)
         })?;
     }

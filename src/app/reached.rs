@@ -237,6 +237,11 @@ impl ReachedStore {
         Ok(())
     }
 
+    /// Whether the last call was answered.
+    pub(super) fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
+    }
+
     pub(super) fn went_back(&self) -> bool {
         self.coherence.get().is_some_and(|coherence| coherence.went_back.load(Ordering::Relaxed))
     }

@@ -1,5 +1,6 @@
 //! What a server does beside answering: it writes down when tokens were last used, when sessions were last seen and which
-//! attempts have failed, reports leaks, looks after records whose time has come, and sends notices. How often, and that it
+//! attempts have failed, reports leaks, looks after records whose time has come, sends notices, and publishes what
+//! it has counted. How often, and that it
 //! ends in order; what is done is the gate's and the directory's business.
 
 use std::{mem, sync::Arc, time::Duration};
@@ -9,7 +10,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{reached::ReachedStore, wait_until_stopped, webhook::Delivery};
+use super::{publishing::Publishing, reached::ReachedStore, wait_until_stopped, webhook::Delivery};
 use crate::{
     directory::{Directory, DirectoryError},
     domain::{guessing::Subject, session::SessionRules},
@@ -38,6 +39,7 @@ pub(super) struct Tasks {
     pub session_rules: SessionRules,
     pub guessing: Arc<Guessing>,
     pub delivery: Option<Delivery>,
+    pub publishing: Publishing,
 }
 
 /// Tasks that have been started.
@@ -55,11 +57,15 @@ impl Tasks {
         let leaks = report_leaks(directory.clone(), self.signs, self.leaks, metrics.clone(), stopped.clone());
         let failures = write_failures(directory.clone(), self.guessing, metrics.clone(), stopped);
         let upkeep = tokio::spawn(look_after_records(directory.clone()));
+        let publishing = tokio::spawn(self.publishing.run(store.clone()));
         let delivery = self.delivery.map(|delivery| tokio::spawn(delivery.run()));
         Running {
             stop,
             finishing: [tokio::spawn(uses), tokio::spawn(leaks), tokio::spawn(failures)],
-            others: delivery.into_iter().chain([upkeep, tokio::spawn(report_went_back(directory.clone(), store))]).collect(),
+            others: delivery
+                .into_iter()
+                .chain([upkeep, publishing, tokio::spawn(report_went_back(directory.clone(), store))])
+                .collect(),
         }
     }
 }

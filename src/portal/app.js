@@ -15,3 +15,10 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     setTimeout(() => (button.textContent = label), 2000);
   });
 }
+
+for (const live of document.querySelectorAll("[data-events]")) {
+  const events = new EventSource(live.dataset.events);
+  // Nobody loses what the focus is on.
+  events.onmessage = ({ data }) => live.contains(document.activeElement) || (live.innerHTML = data);
+  events.addEventListener("end", () => events.close());
+}

@@ -24,6 +24,11 @@ impl Shown {
         Self { date: date(&exact), exact, ago }
     }
 
+    /// The time of its day, to the second.
+    pub fn time(&self) -> &str {
+        self.exact.get(11..19).unwrap_or_default()
+    }
+
     /// A time that is to come: `in 5 minutes`.
     pub fn coming(time: Timestamp, now: Timestamp) -> Self {
         let left = u64::try_from(time.as_millis() - now.as_millis()).map(Duration::from_millis).unwrap_or_default();

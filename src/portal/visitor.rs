@@ -57,6 +57,14 @@ impl SignedIn {
         if self.session.is_confirmed(then) { Ok(()) } else { Err(Refusal::ConfirmFirst) }
     }
 
+    /// For pages that others have not got, for all they know.
+    ///
+    /// # Errors
+    /// When he is none.
+    pub fn has_to_be_superuser(&self) -> Result<(), Refusal> {
+        if self.account.superuser { Ok(()) } else { Err(Refusal::not_found()) }
+    }
+
     // For templates.
 
     pub fn pages(&self) -> impl Iterator<Item = &'static Entry> {

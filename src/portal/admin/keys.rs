@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::{
+use super::super::{
     PortalState, Refusal,
     keys::KeyShown,
     page,
@@ -75,7 +75,7 @@ impl Query {
 }
 
 #[derive(Template)]
-#[template(path = "portal/all_keys.html")]
+#[template(path = "portal/admin/keys.html")]
 struct Page {
     title: &'static str,
     at: &'static str,
@@ -147,6 +147,6 @@ pub(super) async fn show(
         view.column("Last used", "-used"),
         Column::plain("Action"),
     ];
-    let (filtered, pager) = (view.is_filtered(), view.pager(query.after.as_deref(), next.as_deref()));
+    let (filtered, pager) = (view.is_filtered(), view.pager("after", query.after.as_deref(), next.as_deref()));
     page(200, &Page { title: "All keys", at: PATH, visitor, filtered, query, columns, keys, pager, unsorted })
 }

@@ -5,7 +5,7 @@ use askama::Template;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{
+use super::super::{
     PortalState, Refusal, page,
     table::{Pager, View},
     times::Shown,
@@ -135,7 +135,7 @@ fn shown(value: &Value) -> Option<String> {
 }
 
 #[derive(Template)]
-#[template(path = "portal/audit.html")]
+#[template(path = "portal/admin/audit.html")]
 struct Page {
     title: &'static str,
     at: &'static str,
@@ -162,7 +162,7 @@ pub(super) async fn show(
     let now = state.clock.now();
     let lines = found.items.into_iter().map(|recorded| Line::new(recorded, now)).collect();
     let view = query.view();
-    let (filtered, pager) = (view.is_filtered(), view.pager(query.after.as_deref(), found.next.as_deref()));
+    let (filtered, pager) = (view.is_filtered(), view.pager("after", query.after.as_deref(), found.next.as_deref()));
     page(200, &Page { title: "Audit trail", at: PATH, visitor, filtered, query, lines, pager })
 }
 
