@@ -13,6 +13,7 @@ mod decode;
 mod documents;
 mod explain;
 mod extract;
+mod factors;
 mod limit;
 mod me;
 mod operations;
@@ -43,6 +44,7 @@ pub mod dto {
 }
 
 pub use client::ClientAddresses;
+pub use explain::{Question, explained};
 pub use extract::{PeerUid, note_peer};
 pub use limit::{RateLimit, within_limit};
 pub use problem::{Document, Problem, request_id};
@@ -94,6 +96,7 @@ fn operations() -> operations::Operations {
         tokens::operations,
         sessions::operations,
         me::operations,
+        factors::operations,
         audit::operations,
         blocked::operations,
         store::operations,

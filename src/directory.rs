@@ -13,6 +13,7 @@ mod confirm;
 mod delete;
 mod edit;
 mod error;
+mod factors;
 pub mod fields;
 mod guessing;
 mod idempotency;
@@ -22,10 +23,12 @@ mod mint;
 mod notices;
 mod overview;
 mod patch;
+mod places;
 mod revoke;
 mod sessions;
 pub mod shown;
 mod sites;
+mod sorted;
 mod staleness;
 mod standing;
 mod strength;
@@ -37,21 +40,28 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use rand::{CryptoRng, rand_core::UnwrapErr, rngs::SysRng};
 
 pub use access::{AccessEntry, AccessFilter};
-pub use accounts::{AccountPatch, NewAccount};
+pub use accounts::{AccountFilter, AccountPatch, NewAccount};
 pub use actor::Actor;
 pub use bootstrap::{BootstrapError, verify_keys};
 pub use error::DirectoryError;
+pub use factors::{FactorsInfo, NewTotp, TotpSetup};
 pub use guessing::Blocked;
 pub use idempotency::IdempotencyKey;
 pub use me::{Came, Me};
 pub use mint::NewToken;
 pub use notices::Notices;
 pub use patch::FieldPatch;
+pub use places::{AccountSort, Sort, TokenSort};
 pub use revoke::{Found, Revoked};
 pub use sessions::{CodeFault, Redeemed, SessionCookie, SessionInfo, SignIn, SignInError, Visitor};
 pub use sites::{NewSite, SitePatch};
@@ -60,7 +70,7 @@ pub use strength::{CeilingAsk, Expiry};
 pub use tokens::{TokenFilter, TokenInfo, TokenPatch};
 pub use trail::{Recorded, TrailFilter};
 
-pub use crate::store::{Order, record::Made};
+pub use crate::store::{Direction, Order, record::Made};
 use crate::{
     clock::Clock,
     domain::{
@@ -131,6 +141,8 @@ pub struct Directory {
     trail_rules: TrailRules,
     coherence: Arc<Coherence>,
     max_staleness: Duration,
+    /// Once it is known, it stays so.
+    lists_made: AtomicBool,
 }
 
 impl fmt::Debug for Directory {
@@ -198,6 +210,7 @@ impl Directory {
             trail_rules,
             coherence,
             max_staleness,
+            lists_made: AtomicBool::new(false),
         }
     }
 
@@ -288,8 +301,17 @@ impl Directory {
 
     /// A page of an index: its members, and the cursor of the next page.
     async fn members(&self, index: &Index, window: &Window) -> Result<(Vec<String>, Option<String>), StoreError> {
+        self.members_in(index, Direction::Ascending, window).await
+    }
+
+    async fn members_in(
+        &self,
+        index: &Index,
+        direction: Direction,
+        window: &Window,
+    ) -> Result<(Vec<String>, Option<String>), StoreError> {
         let limit = window.limit.clamp(1, Window::MAX_LIMIT);
-        let page = self.store.page(index, window.after.as_deref(), limit).await?;
+        let page = self.store.page_in(index, direction, window.after.as_deref(), limit).await?;
         let next = if page.more { page.members.last().cloned() } else { None };
         Ok((page.members, next))
     }

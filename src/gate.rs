@@ -22,7 +22,7 @@ use crate::{
     domain::{
         access::AccessRows,
         account::Account,
-        decide::{Decision, Finding, Sites, Snapshot, Verified, decide, refused_way},
+        decide::{Decision, Finding, Sites, Snapshot, Verified, decide, leads_to_sign_in, refused_way},
         decision::{Reason, Via, Way},
         key::ServerKeys,
         origin::Origin,
@@ -91,7 +91,8 @@ impl Verdict<'_> {
     #[must_use]
     pub fn sends_to_sign_in(&self) -> Option<bool> {
         let wanted = self.otherwise == Some(Otherwise::Login);
-        let is_stranger = matches!(self.decision.reason(), Some(Reason::NoCredential | Reason::SessionEnded));
+        let via = self.credentials.map_or(Via::None, |credentials| credentials.presented.way().via);
+        let is_stranger = self.decision.reason().is_some_and(|reason| leads_to_sign_in(reason, via));
         (wanted && is_stranger).then_some(self.origin.is_some())
     }
 }

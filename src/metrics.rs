@@ -232,7 +232,7 @@ impl Metrics {
         self.notices.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
-    /// `outcome` is `done`, `refused`, `blocked`, `busy` or `unavailable`.
+    /// `outcome` is `done`, `code_awaited`, `refused`, `blocked`, `busy` or `unavailable`.
     pub fn count_sign_in(&self, outcome: &'static str) {
         self.sign_ins.get_or_create(&OutcomeLabels { outcome }).inc();
     }
@@ -242,7 +242,7 @@ impl Metrics {
         self.codes.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
-    /// `subject` is `address` or `login` for passwords, and `token` for tokens from an address.
+    /// `subject` is `address` or `login` for passwords, `code` for codes of a login, and `token` for tokens from an address.
     pub fn count_block(&self, subject: &'static str) {
         self.blocks.get_or_create(&SubjectLabels { subject }).inc();
     }

@@ -1,13 +1,19 @@
-//! The pages: people sign in, see their sessions, change their password. Rendered here, and good without any script.
+//! The pages: people sign in, manage their keys, sessions and what they prove themselves by; administrators everything else.
+//! Rendered here, and good without any script.
 //!
 //! One file per page, its template beside it. A page reads a request, calls the directory, and shows what came of it: it
 //! decides nothing about who may do what, and refuses to know stores and protected hosts' requests.
 
+mod admin;
+mod all_keys;
+mod arrival;
 mod attempt;
+mod audit;
 mod browser;
 mod chart;
 mod confirm;
 mod cookies;
+mod explain;
 mod form;
 mod guarded;
 mod keys;
@@ -18,7 +24,10 @@ mod own_page;
 mod password;
 mod policy;
 mod problems;
+mod qr;
 mod refusal;
+mod second_factor;
+mod security;
 mod sessions;
 mod sign_in;
 mod sign_out;
@@ -82,11 +91,28 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         .service(web::resource("/sessions/end").route(web::post().to(sessions::end)))
         .service(web::resource("/sessions/end-others").route(web::post().to(sessions::end_others)))
         .service(web::resource("/password").route(get().to(password::show)).route(web::post().to(password::submit)))
+        .service(web::resource(arrival::CODE).route(get().to(second_factor::show)).route(web::post().to(second_factor::submit)))
+        .service(web::resource("/security").route(get().to(security::show)))
+        .service(web::resource(arrival::SET_UP).route(get().to(security::totp::show)).route(web::post().to(security::totp::submit)))
+        .service(
+            web::resource("/security/recovery-codes")
+                .route(get().to(security::recovery::show))
+                .route(web::post().to(security::recovery::submit)),
+        )
+        .service(
+            web::resource("/security/factors/{id}/remove")
+                .route(get().to(security::remove::show))
+                .route(web::post().to(security::remove::submit)),
+        )
         .service(web::resource("/confirm").route(get().to(confirm::show)).route(web::post().to(confirm::submit)))
         .configure(keys::configure)
         .configure(overview::configure)
         .configure(policy::configure)
+        .configure(admin::configure)
         .service(web::resource("/admin").route(get().to(navigation::admin)))
+        .service(web::resource("/admin/keys").route(get().to(all_keys::show)))
+        .service(web::resource("/admin/audit").route(get().to(audit::show)))
+        .service(web::resource("/admin/explain").route(get().to(explain::show)).route(web::post().to(explain::submit)))
         .service(web::resource(style::path()).route(get().to(style::serve)))
         .service(web::resource(style::script_path()).route(get().to(style::serve_script)))
         .default_service(web::to(refusal::nothing_here));

@@ -189,6 +189,14 @@ pub enum CommitError {
     Store(#[from] StoreError),
 }
 
+/// In which direction an order is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Direction {
+    #[default]
+    Ascending,
+    Descending,
+}
+
 /// One page of an index, in the order of its members' bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -208,8 +216,14 @@ pub trait Store: Send + Sync + 'static {
     /// The records under `keys`, in their order; `None` where there is none. One round trip.
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError>;
 
-    /// Up to `limit` members of an index that sort after `after` (byte order), from the first without it.
-    async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
+    /// Up to `limit` members of an index, in the order of their bytes or against it, that come after `after`; from the very
+    /// end of that side without it.
+    async fn page_in(&self, index: &Index, direction: Direction, after: Option<&str>, limit: usize) -> Result<Page, StoreError>;
+
+    /// As [`Self::page_in`], in the order of the bytes.
+    async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        self.page_in(index, Direction::Ascending, after, limit).await
+    }
 
     /// Applies a change whole or not at all; durable when it returns `Ok`. The error names the first condition that does
     /// not hold, `expect` before `counts`.
@@ -237,6 +251,15 @@ pub trait Store: Send + Sync + 'static {
 
     /// The last uses of these tokens, in their order.
     async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError>;
+
+    /// Up to `limit` of the tokens that were ever used, by their last uses and then by their ids, that come after `after`. A
+    /// use that is noted meanwhile moves its token.
+    async fn by_last_use(
+        &self,
+        direction: Direction,
+        after: Option<&(Timestamp, TokenId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, TokenId)>, StoreError>;
 
     /// Forgets the last uses of tokens whose records have gone.
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError>;

@@ -46,8 +46,8 @@ use self::{
     counts::{a_conflict_is_named_before_a_count, a_count_that_is_not_so_stops_all_of_a_change, who_has_counted_misses_nobody},
     families::{a_change_is_for_one_family_or_for_none, families_do_not_mix},
     indexes::{
-        adding_twice_is_adding_once, indexes_do_not_mix, members_sort_by_their_bytes, pages_have_an_order_a_cursor_and_an_end,
-        ten_thousand_members_are_paged_once_each,
+        adding_twice_is_adding_once, an_index_is_read_in_both_directions, indexes_do_not_mix, members_sort_by_their_bytes,
+        pages_have_an_order_a_cursor_and_an_end, ten_thousand_members_are_paged_once_each,
     },
     model::random_changes_agree_with_a_model,
     published::{what_a_server_publishes_is_forgotten_in_time, what_servers_publish_is_read_by_all},
@@ -73,7 +73,8 @@ use self::{
     },
     uses::{
         a_token_that_was_not_used_has_no_last_use, forgotten_uses_are_gone_and_no_others,
-        the_later_use_stays_in_whatever_order_they_arrive, two_thousand_uses_are_noted_and_read_at_once,
+        the_later_use_stays_in_whatever_order_they_arrive, tokens_are_listed_by_their_last_uses_in_both_directions,
+        two_thousand_uses_are_noted_and_read_at_once,
     },
 };
 use crate::support::{
@@ -150,6 +151,7 @@ macro_rules! conformance {
                 members_sort_by_their_bytes,
                 ten_thousand_members_are_paged_once_each,
                 adding_twice_is_adding_once,
+                an_index_is_read_in_both_directions,
                 indexes_do_not_mix,
                 large_records_come_back_whole,
                 keys_and_members_may_have_odd_characters,
@@ -174,6 +176,7 @@ macro_rules! conformance {
                 a_token_that_was_not_used_has_no_last_use,
                 forgotten_uses_are_gone_and_no_others,
                 two_thousand_uses_are_noted_and_read_at_once,
+                tokens_are_listed_by_their_last_uses_in_both_directions,
                 what_servers_publish_is_read_by_all,
                 what_a_server_publishes_is_forgotten_in_time,
                 a_record_with_a_time_is_like_any_other_until_then,

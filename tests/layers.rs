@@ -24,7 +24,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("api", &["counts", "domain", "directory", "gate"]),
     // Who asks and from where, how many requests are borne, and a request's id are read in one place for pages and API. The
     // clock, for how long ago something was. Who signs in is counted where it happens.
-    ("portal", &["api", "clock", "counts", "directory", "domain", "metrics"]),
+    // The gate is asked to explain.
+    ("portal", &["api", "clock", "counts", "directory", "domain", "gate", "metrics"]),
     ("config", &["domain"]),
     ("telemetry", &["config"]),
     ("app", &["adapters", "api", "clock", "config", "counts", "directory", "domain", "gate", "metrics", "portal", "store"]),
@@ -41,6 +42,9 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("tonic_health", &["src/app.rs"]),
     ("envoy_types", &["src/adapters/envoy_grpc.rs", "src/app.rs"]),
     ("argon2", &["src/domain/password.rs"]),
+    ("chacha20poly1305", &["src/domain/seal.rs"]),
+    ("totp_rs", &["src/domain/factor.rs"]),
+    ("qrcodegen", &["src/portal"]),
     ("prometheus_client", &["src/metrics.rs"]),
     ("clap", &["src/cli"]),
     ("clap_complete", &["src/cli/paper.rs"]),

@@ -16,7 +16,10 @@ use guards::Guard;
 use system::{Action, Size, System};
 
 /// One of everything.
-const SMALL: Size = Size { keys: 1, one_stripe: true, reads: 1, checks: 1, staleness: 1, patience: 1, failover: false };
+const SMALL: Size =
+    Size { keys: 1, one_stripe: true, reads: 1, checks: 1, gathers: false, staleness: 1, patience: 1, failover: false };
+/// And a worker that has at hand what it has gathered lately.
+const GATHERING: Size = Size { gathers: true, ..SMALL };
 const FAILOVER: Size = Size { failover: true, ..SMALL };
 
 fn is_full() -> bool {
@@ -46,8 +49,10 @@ fn is_missed(guard: Guard, size: Size) {
 #[test]
 fn nobody_gets_in_later_than_the_bound() {
     holds(SMALL, None);
+    holds(GATHERING, None);
     if is_full() {
         for size in [
+            Size { keys: 2, one_stripe: false, ..GATHERING },
             Size { patience: 2, ..SMALL },
             Size { staleness: 2, ..SMALL },
             Size { checks: 2, ..SMALL },
@@ -66,6 +71,7 @@ fn nobody_gets_in_later_than_the_bound_over_a_failover() {
     if is_full() {
         holds(Size { patience: 2, ..FAILOVER }, None);
         holds(Size { checks: 2, ..FAILOVER }, None);
+        holds(Size { gathers: true, ..FAILOVER }, None);
     }
 }
 
@@ -73,6 +79,13 @@ fn nobody_gets_in_later_than_the_bound_over_a_failover() {
 fn each_guard_is_missed() {
     for guard in Guard::OF_ONE_MASTER {
         is_missed(guard, SMALL);
+    }
+}
+
+#[test]
+fn each_guard_of_what_was_gathered_is_missed() {
+    for guard in Guard::OF_GATHERING {
+        is_missed(guard, GATHERING);
     }
 }
 

@@ -125,6 +125,7 @@ fn config_show_prints_everything_but_secrets() {
     hosts = []
     trusted_proxies = []
     requests_per_second = 500
+    second_factor = "optional"
 
     [grpc]
     listen = "127.0.0.1:9182"
@@ -162,6 +163,7 @@ fn config_show_prints_everything_but_secrets() {
     window = "1h"
     per_address = 20
     per_login = 60
+    codes_per_login = 10
     tokens_per_address = 0
     allow = []
     deny = []

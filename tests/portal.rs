@@ -1,11 +1,15 @@
 //! The pages of the portal: what a browser sees, and what somebody sees who sends forged requests.
 
+mod admin;
 mod browsing;
+mod factors;
 mod forms;
 mod keys;
 mod looks;
+mod overview;
 mod pages;
 mod round;
+mod surveys;
 mod trouble;
 
 use std::{cell::RefCell, net::IpAddr};

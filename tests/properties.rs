@@ -45,8 +45,12 @@ use proptest::{prelude::*, sample::select};
 
 use crate::support::cases_to_run;
 
-const SESSION_RULES: SessionRules =
-    SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24 * 14) };
+const SESSION_RULES: SessionRules = SessionRules {
+    idle: Duration::from_hours(1),
+    absolute: Duration::from_hours(12),
+    remember: Duration::from_hours(24 * 14),
+    must_have_second_factor: false,
+};
 
 const POLICY: &str = r#"
 [[rules]]

@@ -33,7 +33,7 @@ async fn an_account_from_creation_to_deletion() {
     assert!(made.body["id"].as_str().unwrap().starts_with("acc_"));
     let vera = json!({
         "login": "vera", "kind": "human", "name": "Vera", "email": null, "superuser": false, "disabled": false,
-        "may_mint_tokens": true, "version": 1
+        "may_mint_tokens": true, "second_factor": false, "must_have_second_factor": false, "version": 1
     });
     assert_eq!(without(made.body.clone(), &["id", "created_at"]), vera);
     assert_eq!(control.get("/accounts/VERA").await.body, made.body);
@@ -155,6 +155,57 @@ async fn lists_come_in_parts() {
         }
     }
     assert_eq!(logins, ["anonymous", "user0", "user1", "user2", "user3", "user4"]);
+}
+
+/// One member of all items of a list, `limit` at a time.
+async fn listed(control: &Control, path: &str, member: &str) -> Vec<String> {
+    let (mut all, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = control.get(&format!("{path}&limit=2{cursor}")).await;
+        assert_eq!(page.status, 200, "{}", page.body);
+        all.extend(page.body["items"].as_array().unwrap().iter().map(|item| item[member].as_str().unwrap().to_owned()));
+        match page.body["next"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return all,
+        }
+    }
+}
+
+#[tokio::test]
+async fn lists_are_sorted_in_both_directions_and_filtered() {
+    let control = Control::start();
+    for (login, kind) in [("ci", "service"), ("Bo", "human")] {
+        control.send(Method::POST, "/accounts", &json!({ "login": login, "kind": kind })).await;
+        control.send(Method::POST, "/sites", &json!({ "id": format!("{}-1", login.to_lowercase()) })).await;
+    }
+    for (account, name, expires) in [("ci", "b", "30d"), ("Bo", "C", "2d"), ("ci", "a", "never")] {
+        let made = control.send(Method::POST, "/tokens", &json!({ "account": account, "name": name, "expires_in": expires })).await;
+        assert_eq!(made.status, 201, "{}", made.body);
+    }
+    for (order, mut expected) in
+        [("created", ["b", "C", "a"]), ("name", ["a", "b", "C"]), ("expires", ["C", "b", "a"]), ("used", ["b", "C", "a"])]
+    {
+        assert_eq!(listed(&control, &format!("/tokens?sort={order}"), "name").await, expected, "{order}");
+        expected.reverse();
+        assert_eq!(listed(&control, &format!("/tokens?sort=-{order}"), "name").await, expected, "{order}");
+        expected.reverse();
+        let of_one: Vec<_> = expected.into_iter().filter(|name| *name != "C").collect();
+        assert_eq!(listed(&control, &format!("/tokens?sort={order}&account=ci"), "name").await, of_one, "{order}");
+    }
+    assert_eq!(listed(&control, "/tokens?expiring=10d", "name").await, ["C"]);
+    assert_eq!(listed(&control, "/tokens?state=active&name=*b*", "name").await, ["b"]);
+    assert_eq!(listed(&control, "/tokens?creator=nobody", "name").await, [""; 0]);
+    assert_eq!(listed(&control, "/accounts?sort=-login", "login").await, ["ci", "Bo", "anonymous"]);
+    assert_eq!(listed(&control, "/accounts?sort=-created", "login").await, ["Bo", "ci", "anonymous"]);
+    assert_eq!(listed(&control, "/accounts?login=B*&kind=human&disabled=false", "login").await, ["Bo"]);
+    assert_eq!(listed(&control, "/sites?sort=-id", "id").await, ["ci-1", "bo-1"]);
+    for bad in ["/tokens?sort=colour", "/tokens?sort=--name", "/accounts?sort=name", "/sites?sort=login", "/tokens?sort="] {
+        let answer = control.get(bad).await;
+        assert_eq!((answer.status, code(&answer.body), &answer.body["field"]), (422, "query_invalid", &json!("sort")), "{bad}");
+    }
+    // A cursor of another list leads nowhere.
+    let cursor = control.get("/tokens?sort=name&limit=1").await.body["next"].as_str().unwrap().to_owned();
+    assert_eq!(control.get(&format!("/tokens?sort=used&cursor={cursor}")).await.status, 422);
 }
 
 #[tokio::test]
@@ -375,7 +426,23 @@ async fn a_decision_is_explained_rule_by_rule() {
         );
         assert!(told["because"].as_str().is_some_and(|why| !why.is_empty()), "{told}");
     }
+    // Its id is enough.
+    let by_id = control.send(Method::POST, "/explain", &json!({ "url": url, "token_id": id, "from": "192.0.2.9" })).await.body;
+    assert_eq!(without(by_id, &["request_id"]), without(told.body, &["request_id"]));
+    for (ask, reason) in [
+        (json!({ "url": url, "token_id": id, "from": "198.51.100.1" }), "network"),
+        (json!({ "url": "http://shop.example.com/a/../b", "token_id": id }), "ambiguous_path"),
+    ] {
+        assert_eq!(control.send(Method::POST, "/explain", &ask).await.body["reason"], reason, "{ask}");
+    }
+    for nobodys in ["AbCdEfGh0123", token.as_str().unwrap()] {
+        let refused = control.send(Method::POST, "/explain", &json!({ "url": url, "token_id": nobodys })).await;
+        assert_eq!((refused.status, code(&refused.body)), (404, "token_not_found"));
+        assert!(!refused.body.to_string().contains("kg_u_A") && !refused.body.to_string().contains(&token.as_str().unwrap()[17..]));
+    }
     for (ask, expected, field) in [
+        (json!({ "url": url, "token_id": id, "token": token }), "credential_twice", json!("token_id")),
+        (json!({ "url": url, "token_id": id, "cookie": "x" }), "credential_twice", json!("token_id")),
         (json!({}), "body_invalid", json!("url")),
         (json!({ "url": "shop.example.com/" }), "url_malformed", json!("url")),
         (json!({ "url": url, "from": "home" }), "address_malformed", json!("from")),

@@ -107,7 +107,7 @@ async fn build(way: &mut impl Way, house: &[Ask]) {
 }
 
 /// These look at one thing.
-const LOOKS: [&str; 4] = ["show", "audit", "account-show", "blocked"];
+const LOOKS: [&str; 5] = ["show", "audit", "account-show", "blocked", "factors"];
 
 /// What changes something has a house of its own; what is refused, or only looks, shares one.
 fn changes(row: &Row) -> bool {

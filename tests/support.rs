@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows what is right: the case table does.
 
+pub mod authenticator;
 pub mod axe;
 pub mod browser;
 pub mod cases;

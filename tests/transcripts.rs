@@ -118,6 +118,10 @@ fn accounts() {
         account superuser eda off --json
         account minting eda off
         account minting eda on --json
+        account require-second-factor eda on
+        account require-second-factor eda off --json
+        account reset-second-factor eda
+        account reset-second-factor eda --json
         account revoke-all ci
         account revoke-all ci --json
         account rename eda ida --json
@@ -241,6 +245,10 @@ fn tokens_by_filters() {
         token list --unused 1h
         token list --unused 1h --json
         token list --expiring soon
+        token list --sort -name
+        token list --sort created --state active --name 'nightly*'
+        token list --creator nobody
+        token list --sort colour
         token revoke --name 'nightly*' --dry-run
         token revoke --account ci --dry-run
         token revoke --older-than 1h

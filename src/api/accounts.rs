@@ -2,20 +2,20 @@
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiState, Problem, answer,
     decode::given,
     dto::{AccountView, ListBody},
-    extract::{Body, Caller, ListQuery, NoQuery, Once, Posted, Query, Seen},
+    extract::{Body, Caller, NoQuery, Once, Posted, Query, Seen},
     operations::Operations,
     schema,
-    values::{SecretText, login},
+    values::{Cursor, SecretText, login, sort, wanted, window},
     wait::WaitQuery,
 };
 use crate::{
-    directory::{AccountPatch, DirectoryError, FieldPatch, Made, NewAccount, fields},
+    directory::{AccountFilter, AccountPatch, AccountSort, DirectoryError, FieldPatch, Made, NewAccount, Sort, fields},
     domain::{
         account::{Account, AccountKind},
         password::Password,
@@ -30,6 +30,7 @@ pub(super) fn operations(api: &mut Operations) {
     api.add(__path_update, update);
     api.add(__path_delete, delete);
     api.add(__path_revoke_all, revoke_all);
+    api.add(__path_reset_factors, reset_factors);
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -50,6 +51,9 @@ struct CreateAccount {
     superuser: bool,
     #[serde(default = "yes")]
     may_mint_tokens: bool,
+    /// Not for a service.
+    #[serde(default)]
+    must_have_second_factor: bool,
     /// 8 to 1,024 bytes. Not for a service.
     #[schema(value_type = Option<String>, format = Password, max_length = 1024)]
     password: Option<SecretText>,
@@ -86,18 +90,49 @@ struct PatchAccount {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = bool)]
     may_mint_tokens: Option<bool>,
+    /// Not for a service.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = bool)]
+    must_have_second_factor: Option<bool>,
     /// 8 to 1,024 bytes.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = String, format = Password, max_length = 1024)]
     password: Option<SecretText>,
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct AccountQuery {
+    /// The most items in one answer.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u64>,
+    /// `next` of the part before.
+    cursor: Option<Cursor>,
+    /// Only of this login; `*` stands for any characters, and capitals for small letters.
+    #[param(max_length = 128)]
+    login: Option<String>,
+    kind: Option<AccountKind>,
+    /// Only those that are disabled, or that are not.
+    disabled: Option<bool>,
+    /// By what, with a `-` before it for descending.
+    #[param(pattern = "^-?(login|created)$", default = "login")]
+    sort: Option<String>,
+}
+
 /// List accounts
 ///
-/// By login; for who is no superuser, his own.
-#[utoipa::path(get, path = "/v1/accounts", params(ListQuery), responses((status = 200, body = ListBody<AccountView>)))]
-async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<ListQuery>) -> Result<HttpResponse, Problem> {
-    let listing = state.directory.accounts(&caller.0, &query.window()?).await?;
+/// With filters a part may be short, or empty, and not be the last: go on as long as there is `next`. For who is no superuser,
+/// his own.
+#[utoipa::path(get, path = "/v1/accounts", params(AccountQuery), responses((status = 200, body = ListBody<AccountView>)))]
+async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<AccountQuery>) -> Result<HttpResponse, Problem> {
+    let filter = AccountFilter {
+        login: wanted(query.login, "login")?,
+        kind: query.kind,
+        disabled: query.disabled,
+        sort: sort(query.sort.as_deref(), Sort::<AccountSort>::parse, "login or created")?,
+    };
+    let listing = state.directory.accounts(&caller.0, &filter, &window(query.limit, query.cursor.as_ref())?).await?;
     Ok(HttpResponse::Ok().json(ListBody::of(listing, AccountView::from)))
 }
 
@@ -116,6 +151,7 @@ async fn create(
         email: body.email.as_deref().map(Email::parse).transpose()?,
         superuser: body.superuser,
         may_mint_tokens: body.may_mint_tokens,
+        must_have_second_factor: body.must_have_second_factor,
         password: body.password.as_ref().map(|password| Password::chosen(&password.0)).transpose()?,
     };
     let (account, replayed) = match state.directory.create_account(&actor, new).await {
@@ -158,6 +194,7 @@ async fn update(
         superuser: body.superuser,
         disabled: body.disabled,
         may_mint_tokens: body.may_mint_tokens,
+        must_have_second_factor: body.must_have_second_factor,
         password: body.password.as_ref().map(|password| Password::chosen(&password.0)).transpose()?,
     };
     Ok(shown(state.directory.update_account(&caller.0, &login(&path)?, changes, seen.0).await?))
@@ -208,6 +245,21 @@ async fn revoke_all(
         done => (done?, false),
     };
     Ok(answer::shown_once(account.version, replayed, AccountView::from(account)))
+}
+
+/// Take an account's second factors away
+///
+/// For who has lost his. The account's sessions end; who must have a second factor sets up another one when he signs in.
+#[utoipa::path(delete, path = "/v1/accounts/{login}/factors", params(("login" = Login, Path), WaitQuery),
+    responses((status = 204)))]
+async fn reset_factors(
+    state: web::Data<ApiState>,
+    caller: Caller,
+    path: web::Path<String>,
+    _: Query<WaitQuery>,
+) -> Result<HttpResponse, Problem> {
+    state.directory.reset_factors(&caller.0, &login(&path)?).await?;
+    Ok(HttpResponse::NoContent().finish())
 }
 
 fn shown(account: Account) -> HttpResponse {

@@ -3,21 +3,24 @@
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use utoipa::ToSchema;
+use zeroize::Zeroizing;
 
 use super::{
     ApiState, Problem,
     extract::{Body, Caller, NoQuery, Query},
     operations::Operations,
-    values::within,
+    values::{token_id, within},
 };
 use crate::{
+    directory::{Actor, Directory},
     domain::{
         access::Level,
         account::AccountKind,
         request::{ClientHeaders, Described, split_url},
+        token::{PresentedToken, TokenId},
         trust::parse_address,
     },
-    gate::Gate,
+    gate::{Gate, explain::Explanation},
 };
 
 const MAX_METHOD: u64 = 64;
@@ -40,6 +43,9 @@ struct Request {
     /// A token, as a client would send it after `Bearer`.
     #[schema(max_length = 1024)]
     token: Option<String>,
+    /// In place of a token, the id of one: as if it were sent after `Bearer`, and nothing else.
+    #[schema(value_type = Option<TokenId>)]
+    token_id: Option<String>,
     /// What a browser holds as its session at the URL's host: the cookie's value, or all its cookies as it would send them.
     #[schema(max_length = 4096)]
     cookie: Option<String>,
@@ -104,8 +110,9 @@ pub(super) fn operations(api: &mut Operations) {
 
 /// Explain a decision
 ///
-/// Rule by rule, as it would fall on such a request now. For superusers.
-#[utoipa::path(post, path = "/v1/explain", request_body = Request, responses((status = 200, body = ExplanationSchema)))]
+/// Rule by rule, as it would fall on such a request now. For superusers. Nobody has used a token by that.
+#[utoipa::path(post, path = "/v1/explain", request_body = Request,
+    responses((status = 200, body = ExplanationSchema), (status = 404)))]
 async fn explain(
     state: web::Data<ApiState>,
     gate: web::Data<Gate>,
@@ -113,13 +120,48 @@ async fn explain(
     _: Query<NoQuery>,
     Body(request): Body<Request>,
 ) -> Result<HttpResponse, Problem> {
-    state.directory.require_superuser(&caller.0).await?;
-    let Request { method, url, token, cookie, from } = request;
+    let explanation = explained(&state.directory, &gate, &caller.0, request.into()).await?;
+    Ok(HttpResponse::Ok().json(explanation))
+}
+
+impl From<Request> for Question {
+    fn from(Request { method, url, token, token_id, cookie, from }: Request) -> Self {
+        let [token, cookie] = [token, cookie].map(|secret| secret.map(Zeroizing::new));
+        Self { method, url, token, token_id, cookie, from }
+    }
+}
+
+/// What a request would be like that is to be judged.
+#[derive(Default)]
+pub struct Question {
+    pub method: String,
+    pub url: String,
+    pub token: Option<Zeroizing<String>>,
+    /// In place of the token.
+    pub token_id: Option<String>,
+    pub cookie: Option<Zeroizing<String>>,
+    pub from: Option<String>,
+}
+
+/// The decision on such a request, for superusers.
+///
+/// # Errors
+/// When the actor is none, or the question is not one, by its field; when there is no such token.
+pub async fn explained(directory: &Directory, gate: &Gate, actor: &Actor, question: Question) -> Result<Explanation, Problem> {
+    directory.require_superuser(actor).await?;
+    let Question { method, url, token, token_id, cookie, from } = question;
+    let length = |secret: &Option<Zeroizing<String>>, limit, code, field| {
+        within(secret.as_deref().map_or("", String::as_str), limit, code, field)
+    };
     within(&method, MAX_METHOD, "method_too_long", "method")?;
     within(&url, MAX_URL, "url_too_long", "url")?;
-    within(token.as_deref().unwrap_or_default(), MAX_TOKEN, "token_too_long", "token")?;
-    within(cookie.as_deref().unwrap_or_default(), MAX_COOKIE, "cookie_too_long", "cookie")?;
+    length(&token, MAX_TOKEN, "token_too_long", "token")?;
+    length(&cookie, MAX_COOKIE, "cookie_too_long", "cookie")?;
     within(from.as_deref().unwrap_or_default(), MAX_ADDRESS, "address_too_long", "from")?;
+    if token_id.is_some() && (token.is_some() || cookie.is_some()) {
+        let detail = "a token's id stands for a token alone; leave out token and cookie";
+        return Err(Problem::new(422, "credential_twice", detail).on("token_id"));
+    }
     let (host, target) = split_url(&url)
         .ok_or_else(|| Problem::new(422, "url_malformed", "a URL is written http://host/path or https://host/path").on("url"))?;
     let client = match from.as_deref().map(parse_address) {
@@ -128,16 +170,25 @@ async fn explain(
         }
         address => address.flatten(),
     };
-    let authorization = token.map(|token| zeroize::Zeroizing::new(format!("Bearer {token}")));
+    let known = match &token_id {
+        Some(id) => {
+            let info = directory.token(actor, &self::token_id(id)?).await?;
+            Some(PresentedToken::standing_for(info.token.kind, info.token.judged.id))
+        }
+        None => None,
+    };
+    let authorization = token.map(|token| Zeroizing::new(format!("Bearer {}", token.as_str())));
     let mut headers = ClientHeaders::default();
     if let Some(value) = &authorization {
         headers.take("authorization", value.as_bytes());
     }
-    let named = |cookie: String| if cookie.contains('=') { cookie } else { format!("{}={cookie}", gate.session_cookie_at(host)) };
-    let cookies = cookie.map(|cookie| zeroize::Zeroizing::new(named(cookie)));
+    let named = |cookie: &str| {
+        if cookie.contains('=') { cookie.to_owned() } else { format!("{}={cookie}", gate.session_cookie_at(host)) }
+    };
+    let cookies = cookie.map(|cookie| Zeroizing::new(named(&cookie)));
     if let Some(value) = &cookies {
         headers.take("cookie", value.as_bytes());
     }
     let described = Described { method: &method, target: target.as_bytes(), host, client, headers: &headers, body: None };
-    Ok(HttpResponse::Ok().json(gate.explain(described, "explain".to_owned()).await))
+    Ok(gate.explain(described, known.as_ref(), "explain".to_owned()).await)
 }

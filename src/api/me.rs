@@ -1,6 +1,6 @@
 //! `/me`: who is asking, and what he does about the session he is in.
 
-use actix_web::{HttpResponse, http::header::SET_COOKIE, web};
+use actix_web::{HttpResponse, HttpResponseBuilder, http::header::SET_COOKIE, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -169,10 +169,17 @@ fn presented(text: &SecretText, field: &'static str) -> Result<Password, Invalid
     Password::presented(text.0.as_bytes()).ok_or_else(too_long)
 }
 
-fn renewed(state: &ApiState, SessionCookie { secret, max_age }: &SessionCookie) -> HttpResponse {
+fn renewed(state: &ApiState, cookie: &SessionCookie) -> HttpResponse {
+    let (mut answer, csrf_token) = new_cookie(state, cookie);
+    answer.json(Renewed { csrf_token })
+}
+
+/// An answer with the cookie of a session that goes on under it, and the token for what changes something from now on.
+pub(super) fn new_cookie(state: &ApiState, cookie: &SessionCookie) -> (HttpResponseBuilder, String) {
+    let SessionCookie { secret, max_age, .. } = cookie;
     let mut answer = HttpResponse::Ok();
     if let Some(portal) = &state.portal {
         answer.insert_header((SET_COOKIE, Cookie::Portal.set(portal, &secret.to_text(), *max_age)));
     }
-    answer.json(Renewed { csrf_token: csrf::token(&secret.secret) })
+    (answer, csrf::token(&secret.secret))
 }

@@ -184,6 +184,7 @@ impl From<DirectoryError> for Problem {
                 problem.until(until)
             }
             DirectoryError::Busy => Self::new(503, "busy", detail),
+            DirectoryError::ListsInTheMaking => Self::new(503, "lists_in_the_making", detail),
             DirectoryError::Store(error) => {
                 tracing::error!(transient = error.transient, %error, "the store failed");
                 let (status, code) = if error.transient { (503, "store_unavailable") } else { (500, "store_failed") };

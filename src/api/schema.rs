@@ -15,6 +15,7 @@ use crate::{
         access::Level,
         account::AccountKind,
         event::Outcome,
+        factor::FactorId,
         id::AccountId,
         session::SessionId,
         site::{Host, SiteName},
@@ -53,6 +54,7 @@ described! {
     Host as "Host": string(1, Host::MAX_CHARS).examples([json!("shop.example.com")]);
     Scope as "Scope": string(1, Scope::MAX_CHARS).pattern(Some("^[A-Za-z0-9._:/-]+$")).examples([json!("reporting")]);
     AccountId as "AccountId": string(1, 64).pattern(Some("^acc_[A-Za-z0-9]+$"));
+    FactorId as "FactorId": string(12, 12).pattern(Some("^[A-Za-z0-9]{12}$")).examples([json!("QrStUvWx4567")]);
     SessionId as "SessionId": string(12, 12).pattern(Some("^[A-Za-z0-9]{12}$")).examples([json!("ZyXwVuTs9876")]);
     TokenId as "TokenId": string(12, 12).pattern(Some("^[A-Za-z0-9]{12}$")).examples([json!("AbCdEfGh0123")]);
     AccountKind as "Kind": word(&["human", "service", "anonymous"]);

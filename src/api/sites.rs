@@ -2,19 +2,19 @@
 
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     ApiState, Problem, answer,
     decode::given,
     dto::{ListBody, SiteView},
-    extract::{Body, Caller, ListQuery, NoQuery, Once, Posted, Query, Seen},
+    extract::{Body, Caller, NoQuery, Once, Posted, Query, Seen},
     operations::Operations,
-    values::site_name,
+    values::{Cursor, site_name, sort, window},
     wait::WaitQuery,
 };
 use crate::{
-    directory::{DirectoryError, FieldPatch, Made, NewSite, SitePatch, fields},
+    directory::{Direction, DirectoryError, FieldPatch, Made, NewSite, SitePatch, fields},
     domain::{
         site::{Host, Site, SiteName},
         text::{Invalid, Label},
@@ -56,12 +56,32 @@ struct PatchSite {
     hosts: Option<Vec<String>>,
 }
 
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct SiteQuery {
+    /// The most items in one answer.
+    #[param(minimum = 1, maximum = 1000, default = 100)]
+    limit: Option<u64>,
+    /// `next` of the part before.
+    cursor: Option<Cursor>,
+    /// By id; with a `-` before it, descending.
+    #[param(pattern = "^-?id$", default = "id")]
+    sort: Option<String>,
+}
+
 /// List sites
 ///
-/// By id; for who is no superuser, those that he administers.
-#[utoipa::path(get, path = "/v1/sites", params(ListQuery), responses((status = 200, body = ListBody<SiteView>)))]
-async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<ListQuery>) -> Result<HttpResponse, Problem> {
-    let listing = state.directory.sites(&caller.0, &query.window()?).await?;
+/// For who is no superuser, those that he administers.
+#[utoipa::path(get, path = "/v1/sites", params(SiteQuery), responses((status = 200, body = ListBody<SiteView>)))]
+async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<SiteQuery>) -> Result<HttpResponse, Problem> {
+    let direction = |text: &str| match text {
+        "id" => Some(Direction::Ascending),
+        "-id" => Some(Direction::Descending),
+        _ => None,
+    };
+    let direction = sort(query.sort.as_deref(), direction, "id")?.unwrap_or_default();
+    let listing = state.directory.sites(&caller.0, direction, &window(query.limit, query.cursor.as_ref())?).await?;
     Ok(HttpResponse::Ok().json(ListBody::of(listing, SiteView::from)))
 }
 

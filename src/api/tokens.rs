@@ -14,19 +14,20 @@ use super::{
     extract::{Body, Caller, NoQuery, Once, Posted, Query, Seen},
     operations::Operations,
     schema::{self, DurationText, NetworkText},
-    values::{Cursor, MAX_NETWORK, MAX_WORD, duration, encoded, login, time, token_id, wanted, window, within},
+    values::{Cursor, MAX_NETWORK, MAX_WORD, duration, encoded, login, sort, time, token_id, wanted, window, within},
     wait::WaitQuery,
 };
 use crate::{
     directory::{
-        Actor, CeilingAsk, DirectoryError, Expiry, FieldPatch, Found, Made, NewToken, TokenFilter, TokenInfo, TokenPatch, fields,
+        Actor, CeilingAsk, DirectoryError, Expiry, FieldPatch, Found, Made, NewToken, Sort, TokenFilter, TokenInfo, TokenPatch,
+        TokenSort, fields,
     },
     domain::{
         access::Level,
         site::SiteName,
         text::{Invalid, Label, Login},
         time::Timestamp,
-        token::{PlainToken, Scope, TokenId},
+        token::{PlainToken, Scope, TokenId, TokenState},
     },
 };
 
@@ -114,11 +115,44 @@ struct TokenQuery {
     /// Only those that have not been used for this long.
     #[param(value_type = Option<DurationText>)]
     unused: Option<String>,
+    /// Only of this name; `*` stands for any characters.
+    #[param(max_length = 128)]
+    name: Option<String>,
+    /// Only in this state.
+    #[param(inline)]
+    state: Option<StateAsk>,
+    /// Only those that this account, or `control:UID`, has made.
+    #[param(max_length = 128)]
+    creator: Option<String>,
+    /// By what, with a `-` before it for descending. Those that never end come last, and one that was never used stands where
+    /// it was made. Without it in no order that lasts.
+    #[param(pattern = "^-?(created|name|expires|used)$")]
+    sort: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum StateAsk {
+    Active,
+    Expired,
+    Revoked,
+    Superseded,
+}
+
+impl From<StateAsk> for TokenState {
+    fn from(ask: StateAsk) -> Self {
+        match ask {
+            StateAsk::Active => Self::Active,
+            StateAsk::Expired => Self::Expired,
+            StateAsk::Revoked => Self::Revoked,
+            StateAsk::Superseded => Self::Superseded,
+        }
+    }
 }
 
 /// List tokens
 ///
-/// For who is no superuser, his own, and those of the services of the sites that he administers.
+/// With filters a part may be short, or empty, and not be the last: go on as long as there is `next`. For who is no superuser, his own, and those of the services of the sites that he administers.
 #[utoipa::path(get, path = "/v1/tokens", params(TokenQuery),
     responses((status = 200, body = ListBody<TokenView>), (status = 404)))]
 async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<TokenQuery>) -> Result<HttpResponse, Problem> {
@@ -126,6 +160,10 @@ async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<To
         login: query.account.as_deref().map(login).transpose()?,
         expiring: query.expiring.as_deref().map(|text| duration(text, "expiring")).transpose()?,
         unused: query.unused.as_deref().map(|text| duration(text, "unused")).transpose()?,
+        name: wanted(query.name, "name")?,
+        state: query.state.map(TokenState::from),
+        creator: wanted(query.creator, "creator")?,
+        sort: sort(query.sort.as_deref(), Sort::<TokenSort>::parse, "created, name, expires or used")?,
         ..TokenFilter::default()
     };
     let window = window(query.limit, query.cursor.as_ref())?;

@@ -11,9 +11,10 @@ use super::{Problem, dto::ListBody};
 use crate::{
     directory::{Listing, Window},
     domain::{
+        factor::FactorId,
         session::SessionId,
         site::SiteName,
-        text::{Invalid, Login},
+        text::{Invalid, Login, printable},
         time::{Timestamp, parse_duration},
         token::TokenId,
     },
@@ -85,6 +86,17 @@ pub(super) fn wanted(text: Option<String>, field: &'static str) -> Result<Option
     Ok(text)
 }
 
+/// How a list is to be sorted. `words` are those there are.
+pub(super) fn sort<T>(text: Option<&str>, parse: impl Fn(&str) -> Option<T>, words: &str) -> Result<Option<T>, Invalid> {
+    let unknown = |text: &str| {
+        let detail = format!("`{}` is no order; sort by {words}, with a - before it for descending", printable(text));
+        Invalid::new("query_invalid", "sort", detail)
+    };
+    let Some(text) = text else { return Ok(None) };
+    within(text, MAX_WORD, "text_too_long", "sort")?;
+    parse(text).map(Some).ok_or_else(|| unknown(text))
+}
+
 /// A duration such as `90d` in a field.
 pub(super) fn duration(text: &str, field: &'static str) -> Result<Duration, Invalid> {
     within(text, MAX_DURATION, "duration_too_long", field)?;
@@ -111,6 +123,11 @@ pub(super) fn site_name(text: &str) -> Result<SiteName, Problem> {
 /// What is no id may be a cookie, so it is not repeated.
 pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
     SessionId::parse(text).ok_or_else(|| Problem::new(404, "session_not_found", "there is no such session"))
+}
+
+/// What is no id may be a code, so it is not repeated.
+pub(super) fn factor_id(text: &str) -> Result<FactorId, Problem> {
+    FactorId::parse(text).ok_or_else(|| Problem::new(404, "factor_not_found", "there is no such factor"))
 }
 
 /// What is no id may be a whole token, so it is not repeated.

@@ -28,8 +28,8 @@ use crate::{
     gate::records::MemoryRules,
     metrics::Metrics,
     store::{
-        Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Partition, Store, StoreError,
-        Stored, Trail, Trouble, live::Finding,
+        Change, Coherence, CommitError, Direction, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Partition, Store,
+        StoreError, Stored, Trail, Trouble, live::Finding,
     },
 };
 
@@ -296,8 +296,8 @@ impl Store for ReachedStore {
         self.note_reading(self.ready().await?.read(keys).await)
     }
 
-    async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        self.note(self.ready().await?.page(index, after, limit).await)
+    async fn page_in(&self, index: &Index, direction: Direction, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        self.note(self.ready().await?.page_in(index, direction, after, limit).await)
     }
 
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
@@ -332,6 +332,15 @@ impl Store for ReachedStore {
 
     async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
         self.note(self.ready().await?.uses(tokens).await)
+    }
+
+    async fn by_last_use(
+        &self,
+        direction: Direction,
+        after: Option<&(Timestamp, TokenId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, TokenId)>, StoreError> {
+        self.note(self.ready().await?.by_last_use(direction, after, limit).await)
     }
 
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {

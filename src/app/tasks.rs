@@ -131,6 +131,7 @@ async fn write_failures(directory: Arc<Directory>, guessing: Arc<Guessing>, metr
             let subject = match writing.subject() {
                 Subject::Address(_) => "address",
                 Subject::Login(_) => "login",
+                Subject::Codes(_) => "code",
                 Subject::TokensFrom(_) => "token",
             };
             match directory.write_failures(writing).await {
@@ -218,7 +219,7 @@ async fn look_after_records(directory: Arc<Directory>) {
 }
 
 async fn sweep(directory: &Directory) {
-    for list in [List::Tokens, List::Sessions] {
+    for list in [List::Sorted, List::Tokens, List::Unused, List::Sessions] {
         look_after(directory, list).await;
     }
     if let Err(error) = directory.look_after_the_rest().await {
@@ -229,7 +230,9 @@ async fn sweep(directory: &Directory) {
 /// What is looked after, one part after the other.
 #[derive(Clone, Copy, Debug)]
 enum List {
+    Sorted,
     Tokens,
+    Unused,
     Sessions,
 }
 
@@ -237,7 +240,9 @@ async fn look_after(directory: &Directory, list: List) {
     let mut after = None;
     loop {
         let part = match list {
+            List::Sorted => directory.complete_lists(after.clone()).await,
             List::Tokens => directory.look_after_tokens(after.clone()).await,
+            List::Unused => directory.look_after_unused(after.clone()).await,
             List::Sessions => directory.look_after_sessions(after.clone()).await,
         };
         let pause = match part {

@@ -33,7 +33,7 @@ Examples:
         /// What it logs in with, and is named by
         login: String,
         /// An API client instead of a person
-        #[arg(long, conflicts_with_all = ["email", "password_stdin"])]
+        #[arg(long, conflicts_with_all = ["email", "password_stdin", "require_second_factor"])]
         service: bool,
         /// May do everything, on every site
         #[arg(long)]
@@ -47,6 +47,9 @@ Examples:
         /// Read the password from standard input; one line end after it is dropped
         #[arg(long)]
         password_stdin: bool,
+        /// Must set up a second factor before anything else
+        #[arg(long)]
+        require_second_factor: bool,
     },
     /// List all accounts
     List,
@@ -109,6 +112,40 @@ Example:
         #[command(flatten)]
         waiting: Waiting,
     },
+    /// Let an account do nothing until it has a second factor, or not any more
+    #[command(
+        long_about = "\
+Let an account do nothing until it has a second factor, or not any more.
+
+Until there is one, its sessions are good for nothing but setting it up, and its password for no check; its tokens are not \
+touched. `portal.second_factor = \"required\"` says so for everybody.",
+        after_help = "\
+Example:
+  keygate account require-second-factor vera on"
+    )]
+    RequireSecondFactor {
+        /// The account
+        login: String,
+        /// Whether it is so from now on
+        state: Switch,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
+    /// Take the second factors of somebody away who has lost them
+    #[command(
+        long_about = "\
+Take the second factors and recovery codes of somebody away who has lost them. The account's sessions end; at the next \
+sign-in the password alone is asked for, and who must have a second factor sets up another one. Be sure that it is him who asks.",
+        after_help = "\
+Example:
+  keygate account reset-second-factor vera"
+    )]
+    ResetSecondFactor {
+        /// The account
+        login: String,
+        #[command(flatten)]
+        waiting: Waiting,
+    },
     /// Set a password
     #[command(
         long_about = "\
@@ -150,10 +187,13 @@ pub(super) enum Switch {
 impl Command {
     pub async fn run(self, session: Session) -> Result<(), Failure> {
         match self {
-            Self::Create { login, service, superuser, name, email, password_stdin } => {
+            Self::Create { login, service, superuser, name, email, password_stdin, require_second_factor } => {
                 let mut body = Map::new();
                 body.insert("kind".to_owned(), json!(if service { "service" } else { "human" }));
                 body.insert("superuser".to_owned(), json!(superuser));
+                if require_second_factor {
+                    body.insert("must_have_second_factor".to_owned(), json!(true));
+                }
                 body.extend(name.map(|name| ("name".to_owned(), json!(name))));
                 body.extend(email.map(|email| ("email".to_owned(), json!(email))));
                 if password_stdin {
@@ -189,6 +229,16 @@ impl Command {
                 let sentence = format!("`{login}` may {}make tokens", if on { "" } else { "not " });
                 patch(&session, &login, json!({ "may_mint_tokens": on }), Some(waiting), &sentence).await
             }
+            Self::RequireSecondFactor { login, state, waiting } => {
+                let on = state == Switch::On;
+                let sentence = format!("`{login}` {} have a second factor", if on { "must" } else { "need not" });
+                patch(&session, &login, json!({ "must_have_second_factor": on }), Some(waiting), &sentence).await
+            }
+            Self::ResetSecondFactor { login, waiting } => {
+                session.client.tell(Call::delete(&["accounts", &login, "factors"]).query(waiting.query())).await?;
+                session.output.done(&json!({ "reset": login }), &format!("`{login}` has no second factor any more"));
+                Ok(())
+            }
             Self::Password { login, waiting, .. } => {
                 let body = json!({ "password": *password()? });
                 patch(&session, &login, body, Some(waiting), &format!("`{login}` has a new password")).await
@@ -223,7 +273,13 @@ async fn list(session: &Session) -> Result<(), Failure> {
 }
 
 fn flags(account: &AccountView) -> String {
-    let flags = [(account.superuser, "superuser"), (account.disabled, "disabled"), (!account.may_mint_tokens, "no-minting")];
+    let flags = [
+        (account.superuser, "superuser"),
+        (account.disabled, "disabled"),
+        (!account.may_mint_tokens, "no-minting"),
+        (account.second_factor, "second-factor"),
+        (account.must_have_second_factor, "must-have-second-factor"),
+    ];
     let set: Vec<_> = flags.into_iter().filter_map(|(set, name)| set.then_some(name)).collect();
     if set.is_empty() { "-".to_owned() } else { set.join(",") }
 }

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::{Failure, Session, client::Call, output};
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  printf '%s' \"$TOKEN\" | keygate explain --method GET --url https://shop.example.com/orders/7 --token-stdin")]
+#[command(after_help = "Examples:
+  printf '%s' \"$TOKEN\" | keygate explain --method GET --url https://shop.example.com/orders/7 --token-stdin
+  keygate explain --url https://shop.example.com/orders/7 --token-id AbCdEfGh0123")]
 pub struct Explain {
     /// The method of the request
     #[arg(long, default_value = "GET")]
@@ -21,6 +22,9 @@ pub struct Explain {
     /// Read a token from standard input
     #[arg(long)]
     token_stdin: bool,
+    /// The id of a token, as if that token were sent
+    #[arg(long, value_name = "ID", conflicts_with_all = ["token_stdin", "cookie_stdin"])]
+    token_id: Option<String>,
     /// Read a session cookie from standard input: its value, or all cookies as a browser sends them
     #[arg(long, conflicts_with = "token_stdin")]
     cookie_stdin: bool,
@@ -33,7 +37,14 @@ impl Explain {
     pub(super) async fn run(self, session: Session) -> Result<(), Failure> {
         let token = if self.token_stdin { Some(read("token")?) } else { None };
         let cookie = if self.cookie_stdin { Some(read("cookie")?) } else { None };
-        let body = json!({ "method": self.method, "url": self.url, "token": token, "cookie": cookie, "from": self.from });
+        let body = json!({
+            "method": self.method,
+            "url": self.url,
+            "token": token,
+            "token_id": self.token_id,
+            "cookie": cookie,
+            "from": self.from,
+        });
         let call = Call { method: Method::POST, path: &["explain"], query: &[], body: Some(body), long: false };
         let told: Value = session.client.call(call).await?;
         if session.output.json {

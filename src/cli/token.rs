@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     api::dto::TokenView,
+    directory::{Sort, TokenSort},
     domain::{text::Label, token::TokenState},
 };
 
@@ -40,7 +41,8 @@ Examples:
   keygate token list
   keygate token list ci
   keygate token list --expiring 14d
-  keygate token list --unused 90d")]
+  keygate token list --unused 90d
+  keygate token list --sort -used")]
     List {
         /// Only those of this account
         login: Option<String>,
@@ -50,6 +52,18 @@ Examples:
         /// Only tokens in force that were not used for this time
         #[arg(long, value_name = "DURATION", value_parser = choose::duration)]
         unused: Option<String>,
+        /// Only tokens of this name; `*` stands for any text
+        #[arg(long, value_name = "TEXT")]
+        name: Option<String>,
+        /// Only tokens in this state
+        #[arg(long, value_parser = ["active", "expired", "revoked", "superseded"])]
+        state: Option<String>,
+        /// Only tokens that this account, or control:UID, has made
+        #[arg(long, value_name = "LOGIN")]
+        creator: Option<String>,
+        /// In this order, with a - before it from the end: created, name, expires or used; else by account
+        #[arg(long, value_name = "ORDER", value_parser = order, allow_hyphen_values = true)]
+        sort: Option<String>,
     },
     /// Show one token's record
     Show {
@@ -108,8 +122,10 @@ impl Command {
     pub async fn run(self, session: Session) -> Result<(), Failure> {
         match self {
             Self::Create(arguments) => arguments.run(&session).await,
-            Self::List { login, expiring, unused } => {
-                list(&session, &[("account", login), ("expiring", expiring), ("unused", unused)]).await
+            Self::List { login, expiring, unused, name, state, creator, sort } => {
+                let filters = [("account", login), ("expiring", expiring), ("unused", unused), ("name", name)];
+                let others = [("state", state), ("creator", creator), ("sort", sort)];
+                list(&session, &[filters.as_slice(), &others].concat()).await
             }
             Self::Show { id } => show(&session, &id).await,
             Self::Revoke(arguments) => arguments.run(&session).await,
@@ -134,6 +150,13 @@ fn id_of(text: &str) -> Result<String, std::convert::Infallible> {
     Ok(if is_token { body[..12].to_owned() } else { text.to_owned() })
 }
 
+/// Passed on as it is written; refused here where it is none.
+fn order(text: &str) -> Result<String, &'static str> {
+    Sort::<TokenSort>::parse(text)
+        .map(|_| text.to_owned())
+        .ok_or("an order is created, name, expires or used, or one of them after a -")
+}
+
 fn present(session: &Session, made: &Made) {
     session.output.token(made, &made.token);
     if !session.output.json {
@@ -144,7 +167,9 @@ fn present(session: &Session, made: &Made) {
 async fn list(session: &Session, filters: &[(&str, Option<String>)]) -> Result<(), Failure> {
     let query: Vec<_> = filters.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
     let mut tokens: Vec<TokenView> = session.client.list(&["tokens"], &query).await?;
-    in_order(&mut tokens);
+    if query.iter().all(|(name, _)| *name != "sort") {
+        in_order(&mut tokens);
+    }
     table(session, &tokens);
     Ok(())
 }

@@ -42,6 +42,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "portal.hosts", kind: Kind::List },
     Key { path: "portal.trusted_proxies", kind: Kind::List },
     Key { path: "portal.requests_per_second", kind: Kind::Integer },
+    Key { path: "portal.second_factor", kind: Kind::Text },
     Key { path: "grpc.listen", kind: Kind::Text },
     Key { path: "hot_path.max_staleness", kind: Kind::Text },
     Key { path: "hot_path.entries", kind: Kind::Integer },
@@ -68,6 +69,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "guessing.window", kind: Kind::Text },
     Key { path: "guessing.per_address", kind: Kind::Integer },
     Key { path: "guessing.per_login", kind: Kind::Integer },
+    Key { path: "guessing.codes_per_login", kind: Kind::Integer },
     Key { path: "guessing.tokens_per_address", kind: Kind::Integer },
     Key { path: "guessing.allow", kind: Kind::List },
     Key { path: "guessing.deny", kind: Kind::List },
@@ -120,6 +122,7 @@ listen = "127.0.0.1:9181"
 hosts = []
 trusted_proxies = []
 requests_per_second = 500
+second_factor = "optional"
 
 [grpc]
 listen = "127.0.0.1:9182"
@@ -157,6 +160,7 @@ remember = "14d"
 window = "1h"
 per_address = 20
 per_login = 60
+codes_per_login = 10
 tokens_per_address = 0
 allow = []
 deny = []

@@ -2,11 +2,12 @@
 //! always one enabled superuser left.
 
 mod change;
+mod list;
 
 use std::collections::BTreeSet;
 
 use super::{
-    Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, fields, rng, shown::AccountView, standing::Standing,
+    Actor, Directory, DirectoryError, Edit, FieldPatch, Plan, Window, fields, places, rng, shown::AccountView, standing::Standing,
     until_settled,
 };
 use crate::{
@@ -25,6 +26,7 @@ use crate::{
     },
 };
 use change::{gives, only_takes_away, patched};
+pub use list::AccountFilter;
 
 /// An account to make.
 #[derive(Clone, Debug)]
@@ -35,6 +37,7 @@ pub struct NewAccount {
     pub email: Option<Email>,
     pub superuser: bool,
     pub may_mint_tokens: bool,
+    pub must_have_second_factor: bool,
     pub password: Option<Password>,
 }
 
@@ -42,7 +45,16 @@ impl NewAccount {
     /// With nothing but a login, and the right to mint.
     #[must_use]
     pub fn new(login: Login, kind: AccountKind) -> Self {
-        Self { login, kind, name: None, email: None, superuser: false, may_mint_tokens: true, password: None }
+        Self {
+            login,
+            kind,
+            name: None,
+            email: None,
+            superuser: false,
+            may_mint_tokens: true,
+            must_have_second_factor: false,
+            password: None,
+        }
     }
 }
 
@@ -55,6 +67,7 @@ pub struct AccountPatch {
     pub superuser: Option<bool>,
     pub disabled: Option<bool>,
     pub may_mint_tokens: Option<bool>,
+    pub must_have_second_factor: Option<bool>,
     pub password: Option<Password>,
 }
 
@@ -64,7 +77,9 @@ impl Directory {
         fields::without_tokens(&self.prefixes, texts)?;
         match new.kind {
             AccountKind::Human => {}
-            AccountKind::Service => service_has_no(new.password.is_some(), new.email.is_some())?,
+            AccountKind::Service => {
+                service_has_no(new.password.is_some(), new.email.is_some(), new.must_have_second_factor)?;
+            }
             AccountKind::Anonymous => {
                 return Err(
                     Invalid::new("account_kind", "kind", "the account `anonymous` is built in; make a human or a service").into()
@@ -101,6 +116,8 @@ impl Directory {
             superuser: new.superuser,
             disabled: false,
             may_mint_tokens: new.may_mint_tokens,
+            second_factor: false,
+            must_have_second_factor: new.must_have_second_factor,
             generation: 0,
             session_generation: 0,
             revoked_all: Vec::new(),
@@ -112,6 +129,7 @@ impl Directory {
         self.claim(&mut edit, &account, claims(&account)).await?;
         edit.create(Key::Account(account.id.clone()), &account)?;
         edit.add_to(Index::Accounts, &account.login.folded());
+        edit.add_to(Index::AccountsByCreation, &places::of_account(&account));
         if account.superuser {
             edit.add_to(Index::Superusers, &account.id);
         }
@@ -132,23 +150,6 @@ impl Directory {
         let account: Option<Account> = self.get(Key::Account(id.clone())).await?;
         let seen = account.filter(|account| standing.authority.sees_account(&account.id));
         seen.ok_or_else(|| DirectoryError::not_found("account", id.as_str()))
-    }
-
-    /// All accounts by login, `anonymous` among them; for who is no superuser, his own.
-    pub async fn accounts(&self, actor: &Actor, window: &Window) -> Result<Listing<Account>, DirectoryError> {
-        let standing = self.standing(actor).await?;
-        if let Some(bearer) = standing.authority.bearer()
-            && !standing.authority.is_superuser()
-        {
-            return Ok(Listing { items: vec![bearer.account.clone()], next: None });
-        }
-        let (logins, next) = self.members(&Index::Accounts, window).await?;
-        let keys: Vec<_> = logins.into_iter().map(Key::Name).collect();
-        let claims = self.get_all::<NameClaim>(&keys).await?;
-        let keys: Vec<_> = claims.into_iter().flatten().map(|claim| Key::Account(claim.account)).collect();
-        // An account that went between two of these reads is left out.
-        let items = self.readable::<Account>(keys).await?.into_iter().filter_map(Result::ok).flatten().collect();
-        Ok(Listing { items, next })
     }
 
     /// Changes an account, all of the patch at once. `seen` is the version the caller has read, if he minds.
@@ -182,7 +183,8 @@ impl Directory {
         refuse_built_in(&old)?;
         DirectoryError::unless_seen(seen, old.version)?;
         if old.kind == AccountKind::Service {
-            service_has_no(password.is_some(), matches!(patch.email, FieldPatch::Set(_)))?;
+            let factor = patch.must_have_second_factor == Some(true);
+            service_has_no(password.is_some(), matches!(patch.email, FieldPatch::Set(_)), factor)?;
         }
         let new_password = password.is_some();
         let mut new = patched(&old, patch, password);
@@ -385,11 +387,14 @@ pub(super) fn counts_as_superuser(account: &Account) -> bool {
     account.superuser && !account.disabled
 }
 
-fn service_has_no(password: bool, email: bool) -> Result<(), Invalid> {
+fn service_has_no(password: bool, email: bool, second_factor: bool) -> Result<(), Invalid> {
     if password {
         Err(Invalid::new("service_password", "password", "a service account has no password; it has tokens"))
     } else if email {
         Err(Invalid::new("service_email", "email", "a service account has no e-mail address"))
+    } else if second_factor {
+        let detail = "a service account does not sign in, so it has no second factor";
+        Err(Invalid::new("service_second_factor", "must_have_second_factor", detail))
     } else {
         Ok(())
     }

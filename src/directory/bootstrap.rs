@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Directory, Edit, Plan};
+use super::{Directory, Edit, Plan, places};
 use crate::{
     domain::{
         account::{Account, Format},
@@ -84,11 +84,13 @@ impl Directory {
             edit.create(Key::Name(folded.clone()), &NameClaim { v: Format, account: id.clone(), version: 1 })?;
             edit.create(Key::Account(id), &account)?;
             edit.add_to(Index::Accounts, &folded);
+            edit.add_to(Index::AccountsByCreation, &places::of_account(&account));
         }
         edit.expect_as_read(Key::Meta, meta.as_ref());
         let lowered_from_ms = meta.as_ref().and_then(|meta| meta.lowered_from_ms);
+        let lists = meta.as_ref().map_or(Meta::LISTS, |meta| meta.lists);
         let (created_at, version) = meta.map_or((self.clock.now(), 1), |meta| (meta.created_at, meta.version + 1));
-        edit.put(Key::Meta, &Meta { v: Format, keys: merged, max_staleness_ms, lowered_from_ms, created_at, version })?;
+        edit.put(Key::Meta, &Meta { v: Format, keys: merged, max_staleness_ms, lowered_from_ms, lists, created_at, version })?;
         Ok(Plan::Commit(edit, ()))
     }
 }

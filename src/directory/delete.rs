@@ -4,6 +4,7 @@
 use super::{
     Actor, Directory, DirectoryError, Edit, Plan,
     accounts::{claims, counts_as_superuser, refuse_built_in},
+    places,
     shown::AccountView,
     standing::Standing,
     until_settled,
@@ -85,8 +86,7 @@ impl Directory {
             let tokens: Vec<_> = page.members.iter().filter_map(|id| TokenId::parse(id)).collect();
             let records = self.readable::<Token>(tokens.iter().cloned().map(Key::Token).collect()).await?;
             for (id, record) in tokens.iter().zip(records) {
-                let minted_with = record.ok().flatten().map(|token| token.minted_with).unwrap_or_default();
-                drop_token(&mut edit, &account.id, id, &minted_with);
+                drop_token(&mut edit, &account.id, id, record.ok().flatten().as_ref());
             }
             if !page.more {
                 // A token that is being made now must not be missed.
@@ -96,8 +96,10 @@ impl Directory {
                     edit.delete(Key::Name(folded));
                 }
                 edit.remove_from(Index::Accounts, &account.login.folded());
+                edit.remove_from(Index::AccountsByCreation, &places::of_account(&account));
                 edit.remove_from(Index::Superusers, &account.id);
                 self.drop_access(&mut edit, &account.id).await?;
+                edit.delete(Key::Factors(account.id.clone()));
                 let event = standing.event(Action::AccountDelete, account.login.as_str());
                 edit.tell(event.changing(Some(&AccountView::from(account)), None::<&AccountView>));
             }
@@ -120,13 +122,16 @@ struct Part {
     last: bool,
 }
 
-/// Removes the record of an account's token, and its places in the lists.
-pub(super) fn drop_token(edit: &mut Edit, owner: &AccountId, id: &TokenId, minted_with: &[TokenId]) {
+/// Removes the record of an account's token, and its places in the lists. Of one that cannot be read they are not known: they
+/// are passed over from then on.
+pub(super) fn drop_token(edit: &mut Edit, owner: &AccountId, id: &TokenId, token: Option<&Token>) {
     edit.delete(Key::Token(id.clone()));
-    edit.remove_from(Index::Tokens, id);
+    if let Some(token) = token {
+        places::unlist(edit, token);
+    }
     edit.remove_from(Index::TokensOf(owner.clone()), id);
     edit.clear(Index::MintedBy(id.clone()));
-    for minter in minted_with {
+    for minter in token.iter().flat_map(|token| &token.minted_with) {
         edit.remove_from(Index::MintedBy(minter.clone()), id);
     }
 }

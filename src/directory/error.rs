@@ -34,6 +34,9 @@ pub enum DirectoryError {
     /// Too many attempts have failed; `None`: until somebody changes that.
     #[error("too many attempts have failed; try again later")]
     Blocked { until: Option<Timestamp> },
+    /// The store has records from before there were orders, which are being put in.
+    #[error("the lists are being put in order, once after an update, which takes some minutes; ask without `sort`, or later")]
+    ListsInTheMaking,
     /// Too many passwords are waiting to be hashed.
     #[error("too many passwords are being hashed; try again in a moment")]
     Busy,

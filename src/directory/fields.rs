@@ -23,6 +23,10 @@ pub fn token_name(text: &str) -> Result<Label, Invalid> {
     Label::parse(text, "name", ["token_name_empty", "token_name_too_long", "token_name_characters"])
 }
 
+pub fn factor_name(text: &str) -> Result<Label, Invalid> {
+    Label::parse(text, "name", ["factor_name_empty", "factor_name_too_long", "factor_name_characters"])
+}
+
 pub fn device(text: &str) -> Result<Label, Invalid> {
     Label::parse(text, "device", ["device_empty", "device_too_long", "device_characters"])
 }

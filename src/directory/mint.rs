@@ -5,8 +5,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Actor, CeilingAsk, Directory, DirectoryError, Edit, Expiry, Plan, TokenInfo, fields, rng, shown::TokenView, standing::Standing,
-    strength, until_settled,
+    Actor, CeilingAsk, Directory, DirectoryError, Edit, Expiry, Plan, TokenInfo, fields, places, rng, shown::TokenView,
+    standing::Standing, strength, until_settled,
 };
 use crate::{
     domain::{
@@ -197,6 +197,7 @@ impl Directory {
         replaced.superseded = Some(Box::new(Supersession { by: token.id.clone(), grace_until }));
         replaced.version += 1;
         edit.put(Key::Token(old.id.clone()), &replaced)?;
+        places::move_in_lists(&mut edit, &old, &replaced);
         let info = TokenInfo::new(token, &owner, None, now);
         let event = standing.event(Action::TokenRotate, old.id.as_str());
         edit.tell(event.changing(None::<&TokenView>, Some(&TokenView::from(info.clone()))));
@@ -208,7 +209,7 @@ impl Directory {
 
 fn add(edit: &mut Edit, token: &Token) -> Result<(), DirectoryError> {
     edit.create(Key::Token(token.id.clone()), token)?;
-    edit.add_to(Index::Tokens, &token.id);
+    places::list(edit, token, false);
     edit.add_to(Index::TokensOf(token.account.clone()), &token.id);
     for minter in &token.minted_with {
         edit.add_to(Index::MintedBy(minter.clone()), &token.id);

@@ -7,12 +7,14 @@
 mod hand_over;
 mod list;
 mod own;
+mod second_factor;
 
 use std::{net::IpAddr, time::Duration};
 
 pub use hand_over::{CodeFault, Redeemed};
 pub use list::SessionInfo;
 pub(super) use list::session_id;
+pub(super) use own::{Changed, session_required};
 
 use super::{Directory, Edit, Plan, confirm, edit, fields, rng, trail};
 use crate::{
@@ -24,7 +26,7 @@ use crate::{
         guessing::Subject,
         id::AccountId,
         password::Password,
-        session::{CheckSession, Session, SessionId, SessionSecret},
+        session::{CheckSession, Session, SessionId, SessionSecret, Stage},
         site::Host,
         text::{Email, fold, printable},
         time::Timestamp,
@@ -70,6 +72,7 @@ pub struct Visitor {
     /// It is alive.
     pub session: Session,
     pub account: Account,
+    pub stage: Stage,
     /// As far as his record says; a site of them may be gone.
     pub administers_sites: bool,
 }
@@ -80,6 +83,8 @@ pub struct SessionCookie {
     pub secret: SessionSecret,
     /// For how long; `None`: until it is closed.
     pub max_age: Option<Duration>,
+    /// What is still to be done before the session is good for anything else.
+    pub stage: Stage,
 }
 
 impl Directory {
@@ -100,13 +105,18 @@ impl Directory {
             return Err(SignInError::Refused);
         };
         self.renew_hash(account, ask.password).await;
-        let (secret, session) = self.new_session(account, ask.remember, ask.browser.as_deref(), from);
+        let (secret, mut session) = self.new_session(account, ask.remember, ask.browser.as_deref(), from);
+        session.awaits_code = account.second_factor;
         let mut edit = Edit::default();
         edit.add_to(Index::Sessions, &Index::session(&account.id, &session.id));
-        edit.tell(self.sign_in_event(&session, account, from, request_id));
+        edit.tell(if session.awaits_code {
+            self.event_of(Action::SessionPassword, &session, account, from, request_id)
+        } else {
+            self.sign_in_event(&session, account, from, request_id)
+        });
         self.settle(Plan::Commit(edit, ())).await?;
         self.open(&session).await?;
-        Ok(self.cookie(secret, &session))
+        Ok(self.cookie(secret, &session, account))
     }
 
     pub(super) fn sign_in_event(
@@ -192,6 +202,7 @@ impl Directory {
             browser: browser.and_then(|browser| self.shown(browser, Session::MAX_BROWSER)),
             remembered,
             confirmed_at: now,
+            awaits_code: false,
             version: 1,
         };
         (secret, session)
@@ -216,15 +227,18 @@ impl Directory {
 
     /// Who a browser is, by its cookie; `None` when that names no living session. Notes that it was seen.
     pub async fn visitor(&self, cookie: &SessionSecret) -> Result<Option<Visitor>, StoreError> {
+        Ok(self.newcomer(cookie).await?.filter(|visitor| visitor.stage == Stage::Whole))
+    }
+
+    /// The same of whoever is still on his way in.
+    pub async fn newcomer(&self, cookie: &SessionSecret) -> Result<Option<Visitor>, StoreError> {
         let Some(session) = self.session_of(cookie).await? else { return Ok(None) };
         let Some((account, access)) = self.account_with_access(&session.account).await? else { return Ok(None) };
         let now = self.clock.now();
-        if session.alive(&account, &self.session_rules, now).is_err() {
-            return Ok(None);
-        }
-        let session = self.seen(session, None, now).await;
+        let Ok(stage) = session.stage(&account, &self.session_rules, now) else { return Ok(None) };
+        let session = if stage == Stage::AwaitsCode { session } else { self.seen(session, None, now).await };
         let administers_sites = access.is_some_and(|access| access.highest() >= Level::Admin);
-        Ok(Some(Visitor { session, account, administers_sites }))
+        Ok(Some(Visitor { session, account, stage, administers_sites }))
     }
 
     /// The session whose secret this is, dead or alive.
@@ -260,8 +274,9 @@ impl Directory {
         Ok(self.settle(Plan::Commit(edit, ())).await?.is_some())
     }
 
-    pub(super) fn cookie(&self, secret: SessionSecret, session: &Session) -> SessionCookie {
-        SessionCookie { secret, max_age: self.cookie_age(session) }
+    pub(super) fn cookie(&self, secret: SessionSecret, session: &Session, account: &Account) -> SessionCookie {
+        let stage = session.stage(account, &self.session_rules, self.clock.now()).unwrap_or(Stage::Whole);
+        SessionCookie { secret, max_age: self.cookie_age(session), stage }
     }
 
     /// How long a browser is to keep the cookie of the session; `None`: until it is closed.

@@ -13,6 +13,7 @@ use crate::{
         access::Level,
         account::{Account, AccountKind},
         event::Event,
+        factor::{Factor, FactorId},
         id::AccountId,
         session::{Session, SessionId},
         site::{Host, Site, SiteName},
@@ -35,6 +36,7 @@ pub struct ListBody<T> {
 
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[schema(as = Account)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub struct AccountView {
     pub id: AccountId,
     pub login: Login,
@@ -46,6 +48,10 @@ pub struct AccountView {
     pub superuser: bool,
     pub disabled: bool,
     pub may_mint_tokens: bool,
+    /// Whether it has one. Its owner sees which ones, and nobody else.
+    pub second_factor: bool,
+    /// Until it has one, it is good for nothing but setting it up.
+    pub must_have_second_factor: bool,
     pub created_at: Timestamp,
     pub version: u64,
 }
@@ -53,7 +59,21 @@ pub struct AccountView {
 impl From<Account> for AccountView {
     fn from(account: Account) -> Self {
         let Account { id, login, kind, name, email, superuser, disabled, may_mint_tokens, created_at, version, .. } = account;
-        Self { id, login, kind, name, email, superuser, disabled, may_mint_tokens, created_at, version }
+        let Account { second_factor, must_have_second_factor, .. } = account;
+        Self {
+            id,
+            login,
+            kind,
+            name,
+            email,
+            superuser,
+            disabled,
+            may_mint_tokens,
+            second_factor,
+            must_have_second_factor,
+            created_at,
+            version,
+        }
     }
 }
 
@@ -169,7 +189,7 @@ pub struct BlockedView {
     pub subject: String,
     /// An IPv4 address, a /64 of IPv6, or a login, folded. Nobody may have that login.
     pub value: String,
-    /// What has failed: `password` or `token`. Only that is refused.
+    /// What has failed: `password`, `code` or `token`. Only that is refused.
     #[schema(schema_with = credentials)]
     pub of: String,
     /// Within the window, with the one that was too many.
@@ -211,6 +231,29 @@ pub struct SessionView {
     pub remembered: bool,
     /// It is the one in which this is asked.
     pub current: bool,
+}
+
+/// Something that somebody shows besides his password.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Factor)]
+pub struct FactorView {
+    pub id: FactorId,
+    pub name: Label,
+    /// `totp`: an authenticator app.
+    #[serde(rename = "type")]
+    #[schema(schema_with = factor_kinds)]
+    pub kind: String,
+    pub created_at: Timestamp,
+    #[schema(required)]
+    pub used_at: Option<Timestamp>,
+}
+
+impl From<Factor> for FactorView {
+    fn from(factor: Factor) -> Self {
+        let kind = factor.kind.as_str().to_owned();
+        let Factor { id, name, created_at, used_at, .. } = factor;
+        Self { id, name, kind, created_at, used_at }
+    }
 }
 
 impl From<SessionInfo> for SessionView {
@@ -341,7 +384,11 @@ fn subjects() -> utoipa::openapi::Object {
 }
 
 fn credentials() -> utoipa::openapi::Object {
-    words(["password", "token"].map(serde_json::Value::from))
+    words(["password", "code", "token"].map(serde_json::Value::from))
+}
+
+fn factor_kinds() -> utoipa::openapi::Object {
+    words(["totp"].map(serde_json::Value::from))
 }
 
 fn words<const N: usize>(words: [serde_json::Value; N]) -> utoipa::openapi::Object {

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Actor, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, fields, rng, shown::SiteView, standing::Standing,
-    until_settled,
+    Actor, Direction, Directory, DirectoryError, Edit, FieldPatch, Listing, Plan, Window, fields, rng, shown::SiteView,
+    standing::Standing, until_settled,
 };
 use crate::{
     domain::{
@@ -79,18 +79,19 @@ impl Directory {
         self.seen_site(&standing, site).await
     }
 
-    /// The sites that the actor administers.
-    pub async fn sites(&self, actor: &Actor, window: &Window) -> Result<Listing<Site>, DirectoryError> {
+    /// The sites that the actor administers, by their ids.
+    pub async fn sites(&self, actor: &Actor, direction: Direction, window: &Window) -> Result<Listing<Site>, DirectoryError> {
         let standing = self.standing(actor).await?;
         let Some(his) = standing.authority.administered() else {
-            let (names, next) = self.members(&Index::Sites, window).await?;
+            let (names, next) = self.members_in(&Index::Sites, direction, window).await?;
             let keys: Vec<_> = names.iter().filter_map(|name| SiteName::parse(name).ok()).map(Key::Site).collect();
             let items = self.get_all::<Site>(&keys).await?.into_iter().flatten().collect();
             return Ok(Listing { items, next });
         };
         let limit = window.limit.clamp(1, Window::MAX_LIMIT);
-        let mut his: Vec<_> =
-            his.into_iter().filter(|(_, row)| window.after.as_deref().is_none_or(|after| row.site.as_str() > after)).collect();
+        let comes = |site: &SiteName| window.after.as_deref().is_none_or(|after| direction.compare(site.as_str(), after).is_gt());
+        let mut his: Vec<_> = his.into_iter().filter(|(_, row)| comes(&row.site)).collect();
+        his.sort_by(|(_, one), (_, other)| direction.compare(one.site.as_str(), other.site.as_str()));
         let more = his.len() > limit;
         his.truncate(limit);
         let next = his.last().filter(|_| more).map(|(_, row)| row.site.to_string());

@@ -17,7 +17,7 @@ use crate::{
         decision::Reason,
         event::{Action, By, Event},
         id::AccountId,
-        session::{Session, SessionSecret},
+        session::{Session, SessionSecret, Stage},
         time::Timestamp,
         token::{Revocation, Token},
     },
@@ -42,13 +42,18 @@ impl Directory {
     /// # Errors
     /// `Unauthenticated` when his credential is not good for management; `Replayed` when what he asks for has been done.
     pub(super) async fn standing(&self, actor: &Actor) -> Result<Standing, DirectoryError> {
+        self.standing_from(actor, Stage::Whole).await
+    }
+
+    /// The same for what may be done in a session from this stage on.
+    pub(super) async fn standing_from(&self, actor: &Actor, from: Stage) -> Result<Standing, DirectoryError> {
         let now = self.clock.now();
         let above = |name: String| (Authority::Above, By { account: Some(name), credential: None, address: actor.address });
         let mut session = None;
         let (authority, by) = match &actor.credential {
             Credential::Control { .. } | Credential::System(_) => above(actor.to_string()),
             Credential::Session(cookie) => {
-                let (authority, by, found) = Box::pin(self.of_session(cookie, actor, now)).await?;
+                let (authority, by, found) = Box::pin(self.of_session(cookie, from, actor, now)).await?;
                 session = Some(Box::new(found));
                 (authority, by)
             }
@@ -74,13 +79,14 @@ impl Directory {
     async fn of_session(
         &self,
         cookie: &SessionSecret,
+        from: Stage,
         actor: &Actor,
         now: Timestamp,
     ) -> Result<(Authority, By, Session), DirectoryError> {
         let session = self.session_of(cookie).await?.ok_or(Reason::SessionEnded)?;
         let (account, access) = self.account_and_living_access(&session.account).await?.ok_or(Reason::SessionEnded)?;
         let by = by(&account, session.id.to_string(), actor);
-        let authority = Authority::of_session(account, access, &session, &self.session_rules, now)?;
+        let authority = Authority::of_session(account, access, &session, from, &self.session_rules, now)?;
         Ok((authority, by, self.seen(session, actor.address, now).await))
     }
 

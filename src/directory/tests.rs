@@ -2,8 +2,10 @@
 
 mod confirm;
 mod descent;
+mod factors;
 mod guessing;
 mod leaks;
+mod lists;
 mod races;
 mod rules;
 mod sessions;
@@ -260,6 +262,7 @@ pub(super) fn code<T: std::fmt::Debug>(result: Result<T, DirectoryError>) -> &'s
         DirectoryError::Contended => "contended",
         DirectoryError::Blocked { .. } => "blocked",
         DirectoryError::Busy => "busy",
+        DirectoryError::ListsInTheMaking => "lists_in_the_making",
         DirectoryError::Store(_) => "store",
     }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::{
-    Actor, Directory, DirectoryError, FieldPatch, Listing, Plan, Window, fields, shown::TokenView, standing::Standing,
-    until_settled,
+    Actor, Directory, DirectoryError, FieldPatch, Listing, Plan, Sort, TokenSort, Window, fields, places, shown::TokenView,
+    standing::Standing, until_settled,
 };
 use crate::{
     domain::{
@@ -12,7 +12,7 @@ use crate::{
         account::{Account, AccountKind},
         authority::Owner,
         event::Action,
-        text::{Label, Login},
+        text::{Label, Login, fold},
         time::Timestamp,
         token::{JudgedToken, LastUse, Revocation, Token, TokenId, TokenState},
     },
@@ -46,10 +46,11 @@ pub struct TokenPatch {
     pub device: FieldPatch<Label>,
 }
 
-/// Which tokens are wanted: those for which all of this is so.
+/// Which tokens are wanted, those for which all of this is so; and in which order.
 #[derive(Clone, Debug, Default)]
 pub struct TokenFilter {
     pub login: Option<Login>,
+    pub state: Option<TokenState>,
     /// Good now, and at an end within this time.
     pub expiring: Option<Duration>,
     /// Good now, and neither made nor used within this time.
@@ -58,6 +59,10 @@ pub struct TokenFilter {
     pub older_than: Option<Duration>,
     /// The whole name; `*` stands for any text.
     pub name: Option<String>,
+    /// Who has made it.
+    pub creator: Option<String>,
+    /// `None`: in whatever order they are found the fastest.
+    pub sort: Option<Sort<TokenSort>>,
 }
 
 impl TokenFilter {
@@ -66,10 +71,20 @@ impl TokenFilter {
         let is_good = info.state == TokenState::Active;
         let since = |at: Timestamp, age: Duration| at.checked_add(age).is_some_and(|then| then <= now);
         let ends = |within| token.ends_at().is_some_and(|end| now.checked_add(within).is_none_or(|horizon| end <= horizon));
-        self.expiring.is_none_or(|within| is_good && ends(within))
+        self.state.is_none_or(|state| info.state == state)
+            && self.expiring.is_none_or(|within| is_good && ends(within))
             && self.unused.is_none_or(|age| is_good && since(last_sign(info), age))
             && self.older_than.is_none_or(|age| since(token.created_at, age))
             && self.name.as_deref().is_none_or(|pattern| is_like(token.name.as_str(), pattern))
+            && self.creator.as_deref().is_none_or(|creator| fold(creator) == fold(&token.created_by.account))
+            && self.login.as_ref().is_none_or(|login| login == &info.login || login.folded() == info.login.folded())
+    }
+
+    /// Whether few of what is looked at may be wanted.
+    pub(super) fn is_narrow(&self) -> bool {
+        let Self { login, state, expiring, unused, older_than, name, creator, sort: _ } = self;
+        let durations = [expiring, unused, older_than].iter().any(|duration| duration.is_some());
+        login.is_some() || state.is_some() || durations || name.is_some() || creator.is_some()
     }
 }
 
@@ -79,7 +94,7 @@ pub(super) fn last_sign(info: &TokenInfo) -> Timestamp {
 }
 
 /// Whether the whole name is the pattern, in which `*` stands for any text.
-fn is_like(name: &str, pattern: &str) -> bool {
+pub(super) fn is_like(name: &str, pattern: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
         return false;
@@ -106,8 +121,8 @@ impl Directory {
         Ok(self.info(shown, &owner, standing.now).await?)
     }
 
-    /// The tokens of one account, or all that the actor sees. The limit is for those that are looked at: with a filter a part
-    /// may hold fewer, and not be the last.
+    /// The tokens of one account, or all that the actor sees. With a filter a part may hold fewer than the limit, and not be
+    /// the last.
     pub async fn tokens(&self, actor: &Actor, filter: &TokenFilter, window: &Window) -> Result<Listing<TokenInfo>, DirectoryError> {
         let standing = self.standing(actor).await?;
         self.tokens_seen(&standing, filter, window).await
@@ -119,15 +134,26 @@ impl Directory {
         filter: &TokenFilter,
         window: &Window,
     ) -> Result<Listing<TokenInfo>, DirectoryError> {
+        let all = filter.login.is_none() && standing.authority.is_superuser();
+        if all || filter.sort.is_some() {
+            return self.sorted_tokens(standing, filter, window).await;
+        }
         let (ids, next) = self.token_ids(standing, filter.login.as_ref(), window).await?;
-        let keys: Vec<_> = ids.iter().cloned().map(Key::Token).collect();
-        let tokens: Vec<Token> = self.readable(keys).await?.into_iter().filter_map(Result::ok).flatten().collect();
-        let owners = self.accounts_by_id(tokens.iter().map(|token| token.account.clone())).await?;
+        let mut items: Vec<_> = self.infos(standing, &ids).await?.into_iter().flatten().collect();
+        items.retain(|info| filter.takes(info, standing.now));
+        Ok(Listing { items, next })
+    }
+
+    /// These tokens, in their order, as far as there are such and the actor sees them.
+    pub(super) async fn infos(&self, standing: &Standing, ids: &[TokenId]) -> Result<Vec<Option<TokenInfo>>, StoreError> {
+        let keys = ids.iter().cloned().map(Key::Token).collect();
+        let tokens: Vec<_> = self.readable::<Token>(keys).await?.into_iter().map(|token| token.ok().flatten()).collect();
+        let owners = self.accounts_by_id(tokens.iter().flatten().map(|token| token.account.clone())).await?;
         let access = self.access_to_judge(standing, owners.keys()).await?;
-        let ids: Vec<_> = tokens.iter().map(|token| token.id.clone()).collect();
-        let uses = self.store.uses(&ids).await?;
-        // A token whose owner has just gone is about to follow him.
-        let items = tokens.into_iter().zip(uses).filter_map(|(token, last_used)| {
+        let uses = self.store.uses(ids).await?;
+        let infos = tokens.into_iter().zip(uses).map(|(token, last_used)| {
+            let token = token?;
+            // A token whose owner has just gone is about to follow him.
             let owner = owners.get(&token.account)?;
             let seen = standing.authority.sees_token(&token, Owner { account: owner, access: access.get(&owner.id) });
             seen.then(|| {
@@ -135,8 +161,7 @@ impl Directory {
                 TokenInfo::new(Token { judged: JudgedToken { ceiling, ..token.judged }, ..token }, owner, last_used, standing.now)
             })
         });
-        let items = items.filter(|info| filter.takes(info, standing.now)).collect();
-        Ok(Listing { items, next })
+        Ok(infos.collect())
     }
 
     /// Changes what a token is called. `seen` is the version the caller has read, if he minds.
@@ -169,6 +194,7 @@ impl Directory {
                 let mut edit = standing.edit();
                 edit.expect_same(Key::Token(old.id.clone()), &old);
                 edit.put(Key::Token(new.id.clone()), &new)?;
+                places::move_in_lists(&mut edit, &old, &new);
                 let before = TokenInfo::new(old, &owner, None, standing.now);
                 let after = TokenInfo::new(new.clone(), &owner, None, standing.now);
                 let event = standing.event(Action::TokenUpdate, id.as_str());

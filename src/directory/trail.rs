@@ -203,6 +203,7 @@ impl DirectoryError {
             | Self::Contended
             | Self::Blocked { .. }
             | Self::Busy
+            | Self::ListsInTheMaking
             | Self::Replayed(_)
             | Self::Store(_) => None,
         }

@@ -2,6 +2,7 @@
 //! and the records of what ended long ago are let go of. Done in small parts, so that it is never a burst; done twice, or by
 //! several servers at once, it comes to the same.
 
+mod lists;
 mod purge;
 mod sessions;
 
@@ -11,6 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Actor, Damaged, Directory, DirectoryError, Plan, TokenInfo, Window, confirm, idempotency,
+    places::id_at,
     revoke::{minted_with_revoked, successor_revoked},
     tokens::last_sign,
     until_settled,
@@ -52,7 +54,7 @@ impl Directory {
 
     async fn look_after_some_tokens(&self, after: Option<String>) -> Result<Option<String>, StoreError> {
         let (members, next) = self.members(&Index::Tokens, &Window { after, limit: PART }).await?;
-        let ids: Vec<_> = members.iter().filter_map(|id| TokenId::parse(id)).collect();
+        let ids: Vec<_> = members.iter().filter_map(|place| TokenId::parse(id_at(place))).collect();
         let tokens = self.readable::<Token>(ids.into_iter().map(Key::Token).collect()).await?;
         let tokens: Vec<_> = tokens.into_iter().filter_map(Result::ok).flatten().collect();
         let owners = self.readable::<Account>(tokens.iter().map(|token| Key::Account(token.account.clone())).collect()).await?;

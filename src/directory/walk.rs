@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Directory, DirectoryError, Window, accounts::account_id, standing::Standing};
+use super::{Directory, DirectoryError, Window, accounts::account_id, places::id_at, standing::Standing};
 use crate::{
     domain::{
         access::{AccessRows, Level, SiteLevel},
@@ -39,7 +39,7 @@ impl Directory {
         of: Option<&Login>,
         window: &Window,
     ) -> Result<(Vec<TokenId>, Option<String>), DirectoryError> {
-        let read = |members: Vec<String>| members.iter().filter_map(|id| TokenId::parse(id)).collect();
+        let read = |members: Vec<String>| members.iter().filter_map(|place| TokenId::parse(id_at(place))).collect();
         let his = standing.authority.administered();
         if let Some(login) = of {
             let (account, access) = self.known_account(standing, login).await?;

@@ -72,6 +72,7 @@ pub struct RevokedAll {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each says something of its own")]
 pub struct Account {
     pub v: Format,
     pub id: AccountId,
@@ -82,6 +83,12 @@ pub struct Account {
     pub superuser: bool,
     pub disabled: bool,
     pub may_mint_tokens: bool,
+    /// Whether there is a factor besides the password, so that it has to be shown; which one, another record has.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub second_factor: bool,
+    /// Whether it must have one: until then, it is good for nothing but setting it up.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub must_have_second_factor: bool,
     /// Copied into each token and session when it is made; unequal is dead. "Revoke all" adds one.
     pub generation: u64,
     /// The same for sessions alone: a new password adds one.
@@ -128,6 +135,8 @@ impl Account {
             superuser: false,
             disabled: false,
             may_mint_tokens: false,
+            second_factor: false,
+            must_have_second_factor: false,
             generation: 0,
             session_generation: 0,
             revoked_all: Vec::new(),

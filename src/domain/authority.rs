@@ -14,7 +14,7 @@ use super::{
     decision::Reason,
     held::{self, Held},
     id::{AccountId, SiteId},
-    session::{Session, SessionRules},
+    session::{Session, SessionRules, Stage},
     time::Timestamp,
     token::{Ceiling, JudgedToken, Scope, Token},
 };
@@ -59,6 +59,18 @@ impl Denied {
     pub fn password_confirmation_required() -> Self {
         let detail = "give your password once more for this: POST it to /api/v1/me/confirm";
         Self::new("password_confirmation_required", detail)
+    }
+
+    /// Whether the owner may let a factor go that is the last one.
+    ///
+    /// # Errors
+    /// When the account must have one.
+    pub fn may_let_last_factor_go(owner: &Account, rules: &SessionRules) -> Result<(), Self> {
+        if !rules.demand_second_factor(owner) {
+            return Ok(());
+        }
+        let detail = "your account must have a second factor, and this is the only one; set up another one first";
+        Err(Self::new("last_second_factor", detail))
     }
 
     /// The same for an account that there is not.
@@ -133,18 +145,21 @@ impl Authority {
         Ok(Self::Bearer(Box::new(Bearer { account, access, token: Some(token) })))
     }
 
-    /// The authority of a session whose secret has verified.
+    /// The authority of a session whose secret has verified, for what may be done from this stage on.
     ///
     /// # Errors
-    /// When it has ended, or its account is disabled.
+    /// When it has ended or not come so far, or its account is disabled.
     pub fn of_session(
         account: Account,
         access: Option<AccessRows>,
         session: &Session,
+        from: Stage,
         rules: &SessionRules,
         now: Timestamp,
     ) -> Result<Self, Reason> {
-        session.alive(&account, rules, now)?;
+        if session.stage(&account, rules, now)? < from {
+            return Err(Reason::SecondFactorRequired);
+        }
         Ok(Self::Bearer(Box::new(Bearer { account, access, token: None })))
     }
 

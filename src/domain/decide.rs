@@ -236,7 +236,7 @@ pub fn decide<'a>(request: &CheckRequest<'_>, snapshot: &Snapshot<'a>) -> Decisi
     }
     let challenge = |reason| {
         let invalid_token = reason != Reason::NoCredential && matches!(place, Via::Bearer | Via::Body | Via::Query);
-        let can_sign_in = demand.otherwise == Otherwise::Login && matches!(reason, Reason::NoCredential | Reason::SessionEnded);
+        let can_sign_in = demand.otherwise == Otherwise::Login && leads_to_sign_in(reason, via);
         let sign_in = can_sign_in && snapshot.origin.is_some() && request.is_navigation();
         Decision::Challenge(Challenge { reason, invalid_token, basic: demand.credentials.takes(Via::Basic), sign_in })
     };
@@ -267,10 +267,24 @@ pub fn decide<'a>(request: &CheckRequest<'_>, snapshot: &Snapshot<'a>) -> Decisi
     }
 }
 
+/// Whether a browser that is refused so comes further by signing in. With a password that it sends along by itself it would
+/// send two credentials then.
+#[must_use]
+pub fn leads_to_sign_in(reason: Reason, via: Via) -> bool {
+    matches!(reason, Reason::NoCredential | Reason::SessionEnded) || (reason == Reason::SecondFactorRequired && via == Via::Session)
+}
+
 /// Is the credential alive, and whose is it?
 fn authenticate<'a>(verified: &Verified<'a>, snapshot: &Snapshot<'_>) -> Result<&'a Account, Reason> {
     match (verified.account, verified.session) {
-        (Some(account), None) => held::alive(account, verified.token, snapshot.now).map(|()| account),
+        (Some(account), None) => {
+            held::alive(account, verified.token, snapshot.now)?;
+            // `anonymous` needs no password, and people need more than that.
+            if verified.token.is_none() && snapshot.session_rules.need_more_than_password(account) {
+                return Err(Reason::SecondFactorRequired);
+            }
+            Ok(account)
+        }
         (Some(account), Some(session)) => session.alive(account, snapshot.session_rules, snapshot.now).map(|()| account),
         (None, None) => Err(Reason::Unknown),
         (None, Some(_)) => Err(Reason::SessionEnded),

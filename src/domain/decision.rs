@@ -18,6 +18,7 @@ pub enum Reason {
     Superseded,
     AccountDisabled,
     SessionEnded,
+    SecondFactorRequired,
     // 403: we know, and no.
     NoRule,
     SiteAccess,
@@ -43,7 +44,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::NoCredential,
         Self::Malformed,
         Self::Unknown,
@@ -53,6 +54,7 @@ impl Reason {
         Self::Superseded,
         Self::AccountDisabled,
         Self::SessionEnded,
+        Self::SecondFactorRequired,
         Self::NoRule,
         Self::SiteAccess,
         Self::SiteUnknown,
@@ -91,6 +93,7 @@ impl Reason {
             Self::Superseded => "superseded",
             Self::AccountDisabled => "account_disabled",
             Self::SessionEnded => "session_ended",
+            Self::SecondFactorRequired => "second_factor_required",
             Self::NoRule => "no_rule",
             Self::SiteAccess => "site_access",
             Self::SiteUnknown => "site_unknown",
@@ -124,7 +127,8 @@ impl Reason {
             | Self::Revoked
             | Self::Superseded
             | Self::AccountDisabled
-            | Self::SessionEnded => 401,
+            | Self::SessionEnded
+            | Self::SecondFactorRequired => 401,
             Self::NoRule
             | Self::SiteAccess
             | Self::SiteUnknown
@@ -162,6 +166,9 @@ impl Reason {
             Self::Superseded => "the token was rotated and its grace has ended",
             Self::AccountDisabled => "the account is disabled",
             Self::SessionEnded => "the session cookie names no living session",
+            Self::SecondFactorRequired => {
+                "the account has, or must have, a second factor, and it has not been shown; sign in with a browser"
+            }
             Self::NoRule => "no rule of the policy matches",
             Self::SiteAccess => "the account, or the token, has too little access on the site",
             Self::SiteUnknown => "the site does not exist",

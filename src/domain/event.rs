@@ -36,6 +36,15 @@ pub enum Action {
     SessionEnd,
     /// The password was given again.
     SessionConfirm,
+    /// The right password was given, and a code is awaited.
+    SessionPassword,
+    FactorAdd,
+    FactorRemove,
+    /// All factors of somebody were taken away by a superuser.
+    FactorReset,
+    FactorRecoveryCodeUsed,
+    /// New recovery codes were made, in the place of the old ones.
+    FactorCodesRenewed,
     /// More attempts have failed than are borne; none is looked at for a while.
     GuessingBlock,
     /// They are looked at again, because somebody wanted it so.
@@ -70,6 +79,12 @@ impl Action {
             Self::SessionSignOut => "session.sign_out",
             Self::SessionEnd => "session.end",
             Self::SessionConfirm => "session.confirm",
+            Self::SessionPassword => "session.password",
+            Self::FactorAdd => "factor.add",
+            Self::FactorRemove => "factor.remove",
+            Self::FactorReset => "factor.reset",
+            Self::FactorRecoveryCodeUsed => "factor.recovery_code_used",
+            Self::FactorCodesRenewed => "factor.codes_renewed",
             Self::GuessingBlock => "guessing.block",
             Self::GuessingUnblock => "guessing.unblock",
             Self::StoreChange => "store.change",
@@ -81,7 +96,14 @@ impl Action {
     #[must_use]
     pub const fn target(self) -> &'static str {
         match self {
-            Self::AccountCreate | Self::AccountUpdate | Self::AccountDelete | Self::AccountRevokeAll => "account",
+            Self::AccountCreate
+            | Self::AccountUpdate
+            | Self::AccountDelete
+            | Self::AccountRevokeAll
+            | Self::FactorReset
+            | Self::FactorRecoveryCodeUsed
+            | Self::FactorCodesRenewed => "account",
+            Self::FactorAdd | Self::FactorRemove => "factor",
             Self::SiteCreate | Self::SiteUpdate | Self::SiteDelete => "site",
             Self::AccessSet => "access",
             Self::TokenCreate
@@ -92,7 +114,9 @@ impl Action {
             | Self::TokenExpiring
             | Self::TokenUnused
             | Self::TokenPurge => "token",
-            Self::SessionSignIn | Self::SessionSignOut | Self::SessionEnd | Self::SessionConfirm => "session",
+            Self::SessionSignIn | Self::SessionSignOut | Self::SessionEnd | Self::SessionConfirm | Self::SessionPassword => {
+                "session"
+            }
             Self::GuessingBlock | Self::GuessingUnblock => "guessing",
             Self::StoreChange | Self::StoreWentBack => "store",
         }

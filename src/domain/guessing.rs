@@ -29,6 +29,8 @@ pub struct GuessingRules {
     pub per_address: Option<NonZeroU32>,
     /// For one login, from wherever.
     pub per_login: Option<NonZeroU32>,
+    /// Failed codes for one login, whose password was right each time.
+    pub codes_per_login: Option<NonZeroU32>,
     /// Failed tokens from one address; those that are good pass all the same.
     pub tokens_per_address: Option<NonZeroU32>,
     /// These are never blocked by address.
@@ -43,6 +45,7 @@ impl Default for GuessingRules {
             window: Duration::from_hours(1),
             per_address: NonZeroU32::new(20),
             per_login: NonZeroU32::new(60),
+            codes_per_login: NonZeroU32::new(10),
             tokens_per_address: None,
             allow: Vec::new(),
             deny: Vec::new(),
@@ -92,10 +95,12 @@ impl fmt::Display for Source {
 /// neighbour guesses passwords.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Subject {
-    /// Passwords from there.
+    /// Passwords from there, and codes of second factors.
     Address(Source),
     /// Passwords for a login, folded; whether somebody has it makes no difference.
     Login(String),
+    /// Codes of second factors for a login, folded. Only who knows its password makes them fail.
+    Codes(String),
     /// Tokens from there.
     TokensFrom(Source),
 }
@@ -116,7 +121,7 @@ impl Subject {
     pub fn named(value: &str) -> Vec<Self> {
         let source = Source::parse(value);
         let by_address = source.into_iter().flat_map(|source| [Self::Address(source), Self::TokensFrom(source)]);
-        by_address.chain(Self::login(value)).collect()
+        by_address.chain(Self::login(value).into_iter().flat_map(|login| [Self::Codes(login.value()), login])).collect()
     }
 
     /// Unique over all subjects, for records and lists.
@@ -125,6 +130,7 @@ impl Subject {
         match self {
             Self::Address(source) => format!("address:{source}"),
             Self::Login(login) => format!("login:{login}"),
+            Self::Codes(login) => format!("codes:{login}"),
             Self::TokensFrom(source) => format!("tokens:{source}"),
         }
     }
@@ -135,6 +141,7 @@ impl Subject {
         match name.split_once(':')? {
             ("address", source) => Source::parse(source).map(Self::Address),
             ("login", login) => Some(Self::Login(login.to_owned())),
+            ("codes", login) => Some(Self::Codes(login.to_owned())),
             ("tokens", source) => Source::parse(source).map(Self::TokensFrom),
             _ => None,
         }
@@ -145,15 +152,16 @@ impl Subject {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Address(_) | Self::TokensFrom(_) => "address",
-            Self::Login(_) => "login",
+            Self::Login(_) | Self::Codes(_) => "login",
         }
     }
 
-    /// Which of its credentials are counted: `password` or `token`.
+    /// Which of its credentials are counted: `password`, `code` or `token`.
     #[must_use]
     pub fn of(&self) -> &'static str {
         match self {
             Self::Address(_) | Self::Login(_) => "password",
+            Self::Codes(_) => "code",
             Self::TokensFrom(_) => "token",
         }
     }
@@ -163,7 +171,7 @@ impl Subject {
     pub fn value(&self) -> String {
         match self {
             Self::Address(source) | Self::TokensFrom(source) => source.to_string(),
-            Self::Login(login) => login.clone(),
+            Self::Login(login) | Self::Codes(login) => login.clone(),
         }
     }
 }
@@ -207,6 +215,16 @@ impl GuessingRules {
         Ok(by_address.into_iter().chain(Subject::login(login)).filter(|subject| self.limit(subject).is_some()).collect())
     }
 
+    /// By whom a failed code of a second factor counts.
+    ///
+    /// # Errors
+    /// When it may not be tried at all.
+    pub fn of_code(&self, address: Option<IpAddr>, login: &Login) -> Result<Vec<Subject>, Denied> {
+        let by_address = self.source(address)?.map(Subject::Address);
+        let subjects = by_address.into_iter().chain([Subject::Codes(login.folded())]);
+        Ok(subjects.filter(|subject| self.limit(subject).is_some()).collect())
+    }
+
     /// By whom a failed token counts; `None` where nobody counts them.
     ///
     /// # Errors
@@ -236,6 +254,7 @@ impl GuessingRules {
         let limit = match subject {
             Subject::Address(_) => self.per_address,
             Subject::Login(_) => self.per_login,
+            Subject::Codes(_) => self.codes_per_login,
             Subject::TokensFrom(_) => self.tokens_per_address,
         };
         limit.and_then(|limit| usize::try_from(limit.get()).ok())
@@ -246,7 +265,7 @@ impl GuessingRules {
     pub fn block(&self, subject: &Subject, failures: &Failures, now: Timestamp) -> Option<Block> {
         let allowed = match subject {
             Subject::Address(Source(network)) | Subject::TokensFrom(Source(network)) => contains(&self.allow, network.addr()),
-            Subject::Login(_) => false,
+            Subject::Login(_) | Subject::Codes(_) => false,
         };
         failures.block(self.limit(subject).filter(|_| !allowed)?, self.window, now)
     }

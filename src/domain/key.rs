@@ -12,7 +12,7 @@ use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
-use zeroize::Zeroize;
+use zeroize::{Zeroize, Zeroizing};
 
 /// Which server key made a digest: the word before the colon in the key file.
 ///
@@ -231,6 +231,17 @@ impl ServerKeys {
         self.0.iter().find(|key| key.id == *id).map(|key| key.digest(parts))
     }
 
+    /// The id of the key that seals, and what it seals with.
+    pub(super) fn to_seal(&self) -> (&KeyId, Zeroizing<[u8; 32]>) {
+        let first = &self.0[0];
+        (&first.id, first.seals_with())
+    }
+
+    /// What the key `id` seals with; `None` when that key is not here any more.
+    pub(super) fn to_open(&self, id: &KeyId) -> Option<Zeroizing<[u8; 32]>> {
+        self.0.iter().find(|key| key.id == *id).map(ServerKey::seals_with)
+    }
+
     /// One value per key by which two servers can tell whether they hold the same one, without showing it.
     pub fn check_values(&self) -> impl Iterator<Item = (&KeyId, String)> {
         self.0.iter().map(|key| (&key.id, key.digest(&[b"kg-check-1"]).to_hex()))
@@ -244,6 +255,11 @@ impl ServerKey {
             mac.update(part);
         }
         Digest(mac.finalize().into_bytes().into())
+    }
+
+    /// A key of its own, so that nothing that is sealed says anything about a digest.
+    fn seals_with(&self) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.digest(&[b"kg-seal-1"]).0)
     }
 }
 

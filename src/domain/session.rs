@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::{
-    account::{Account, Format},
+    account::{Account, AccountKind, Format},
     decision::Reason,
     id::{AccountId, SHORT_ID_LEN, short_id},
     key::{Digest, short},
@@ -114,12 +114,28 @@ pub struct SessionRules {
     pub absolute: Duration,
     /// The same for sessions that are remembered.
     pub remember: Duration,
+    /// Whether all people must have a second factor, whatever their accounts say.
+    pub must_have_second_factor: bool,
+}
+
+impl SessionRules {
+    /// Whether the account must have a second factor. Only people sign in.
+    #[must_use]
+    pub fn demand_second_factor(&self, account: &Account) -> bool {
+        account.kind == AccountKind::Human && (self.must_have_second_factor || account.must_have_second_factor)
+    }
+
+    /// Whether the account's password alone lets nobody in.
+    #[must_use]
+    pub fn need_more_than_password(&self, account: &Account) -> bool {
+        account.second_factor || self.demand_second_factor(account)
+    }
 }
 
 impl Default for SessionRules {
     fn default() -> Self {
         let (hour, day) = (Duration::from_hours(1), Duration::from_hours(24));
-        Self { idle: hour, absolute: day / 2, remember: day * 14 }
+        Self { idle: hour, absolute: day / 2, remember: day * 14, must_have_second_factor: false }
     }
 }
 
@@ -151,10 +167,26 @@ pub struct Session {
     pub remembered: bool,
     /// When the password was last given.
     pub confirmed_at: Timestamp,
+    /// The password was right, and the second factor is still to be shown: until then it is good for nothing else.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub awaits_code: bool,
     pub version: u64,
 }
 
+/// How far somebody has come who is signing in, in that order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The second factor has to be shown.
+    AwaitsCode,
+    /// A second factor has to be set up.
+    SetsUp,
+    /// He is signed in.
+    Whole,
+}
+
 impl Session {
+    /// For so long a second factor may be shown after the password.
+    pub const CODE_WITHIN: Duration = Duration::from_mins(10);
     /// For so long a password counts as just given.
     pub const CONFIRMED_FOR: Duration = Duration::from_mins(30);
     /// And so much of it must be left when something begins that needs it.
@@ -179,7 +211,8 @@ impl Session {
     /// When it ends however much is seen of it.
     #[must_use]
     pub fn ends_at_latest(&self, rules: &SessionRules) -> Timestamp {
-        after(self.created_at, if self.remembered { rules.remember } else { rules.absolute })
+        let whole = if self.remembered { rules.remember } else { rules.absolute };
+        after(self.created_at, if self.awaits_code { whole.min(Self::CODE_WITHIN) } else { whole })
     }
 
     /// How long it still lives if nothing more is seen of it.
@@ -194,6 +227,17 @@ impl Session {
     /// # Errors
     /// Why it may not.
     pub fn alive(&self, account: &Account, rules: &SessionRules, now: Timestamp) -> Result<(), Reason> {
+        match self.stage(account, rules, now)? {
+            Stage::Whole => Ok(()),
+            Stage::AwaitsCode | Stage::SetsUp => Err(Reason::SecondFactorRequired),
+        }
+    }
+
+    /// How far it has come, if it lives.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn stage(&self, account: &Account, rules: &SessionRules, now: Timestamp) -> Result<Stage, Reason> {
         // Disabling ends sessions too; as long as it lasts, it is what their people have to know.
         if self.account == account.id && account.disabled {
             return Err(Reason::AccountDisabled);
@@ -201,7 +245,14 @@ impl Session {
         let same = self.account == account.id
             && self.generation == account.generation
             && self.session_generation == account.session_generation;
-        if same && now < self.ends_at(rules) { Ok(()) } else { Err(Reason::SessionEnded) }
+        if !same || now >= self.ends_at(rules) {
+            return Err(Reason::SessionEnded);
+        }
+        Ok(match (self.awaits_code, account.second_factor) {
+            (true, _) => Stage::AwaitsCode,
+            (false, false) if rules.demand_second_factor(account) => Stage::SetsUp,
+            (false, _) => Stage::Whole,
+        })
     }
 
     /// How far the time last seen may lag behind before it is written anew: little enough that the idle end stays what it
@@ -286,8 +337,12 @@ mod tests {
     use super::super::id::test_rng;
     use super::*;
 
-    const RULES: SessionRules =
-        SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24 * 14) };
+    const RULES: SessionRules = SessionRules {
+        idle: Duration::from_hours(1),
+        absolute: Duration::from_hours(12),
+        remember: Duration::from_hours(24 * 14),
+        must_have_second_factor: false,
+    };
 
     fn minutes(minutes: i64) -> Timestamp {
         Timestamp::from_millis(1_800_000_000_000 + minutes * 60_000)
@@ -309,6 +364,7 @@ mod tests {
             browser: None,
             remembered,
             confirmed_at: minutes(0),
+            awaits_code: false,
             version: 1,
         };
         (session, account)
@@ -337,9 +393,10 @@ mod tests {
             address: Some(std::net::Ipv4Addr::LOCALHOST.into()),
             browser: Some("Firefox on Linux".to_owned()),
             remembered: true,
+            awaits_code: true,
             ..plain.clone()
         };
-        for (session, members) in [(plain, 8), (full, 13)] {
+        for (session, members) in [(plain, 8), (full, 14)] {
             let mut json = serde_json::to_value(&session).unwrap();
             assert_eq!((json.as_object().unwrap().len(), json["secret"].as_str().map(str::len)), (members, Some(43)), "{json}");
             assert_eq!(serde_json::from_value::<Session>(json.clone()).unwrap(), session);

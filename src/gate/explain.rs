@@ -5,14 +5,17 @@ use std::borrow::Cow;
 
 use serde::Serialize;
 
-use super::{Gate, Verdict};
+use super::{Gate, Gathered, Sought, Verdict, Verification, find::Search};
 use crate::domain::{
     cookie::Cookie,
     decide::Decision,
+    decision::{Reason, Via},
     origin::Origin,
     policy::RuleVerdict,
+    presented::{Credentials, Presented},
     request::{CheckRequest, Described},
     site::Host,
+    token::PresentedToken,
 };
 
 /// What is said of one rule.
@@ -86,25 +89,27 @@ impl Gate {
         Cookie::Check.name(origin.is_none_or(Origin::is_secure))
     }
 
-    /// Judges a request as [`Gate::check`] does, and says why. Nobody has used a token by that.
-    pub async fn explain(&self, described: Described<'_>, request_id: String) -> Explanation {
+    /// Judges a request as [`Gate::check`] does, and says why. Nobody has used a token by that. With `known`, as if it came with
+    /// this token as a bearer, and with nothing else: whoever asks so must be allowed to see it.
+    pub async fn explain(&self, described: Described<'_>, known: Option<&PresentedToken>, request_id: String) -> Explanation {
         let read = CheckRequest::parse(described).ok();
         let rules = read.as_ref().map_or_else(Vec::new, |request| {
             let policy = self.parts.policy.load();
             policy.explain(request).into_iter().map(|(rule, verdict)| RuleLine { rule: rule.name.clone(), verdict }).collect()
         });
-        let (summary, because, sign_in) = self
-            .judge(Ok(described), |verdict, _| {
-                let because = match verdict.decision.reason() {
-                    Some(reason) => reason.explanation().to_owned(),
-                    None => because_allowed(verdict),
-                };
-                let to_portal =
-                    ["nobody is sent to the portal, as the host is not in portal.hosts", "a browser is sent to the portal"];
-                let sign_in = verdict.sends_to_sign_in().map(|sends| to_portal[usize::from(sends)]);
-                (Summary::new(verdict, request_id), because, sign_in)
-            })
-            .await;
+        let story = |verdict: &Verdict<'_>| {
+            let because = match verdict.decision.reason() {
+                Some(reason) => reason.explanation().to_owned(),
+                None => because_allowed(verdict),
+            };
+            let to_portal = ["nobody is sent to the portal, as the host is not in portal.hosts", "a browser is sent to the portal"];
+            let sign_in = verdict.sends_to_sign_in().map(|sends| to_portal[usize::from(sends)]);
+            (Summary::new(verdict, request_id), because, sign_in)
+        };
+        let (summary, because, sign_in) = match known {
+            Some(known) => self.judge_with(described, known, story).await,
+            None => self.judge(Ok(described), |verdict, _| story(verdict)).await,
+        };
         Explanation {
             path: read.as_ref().map(CheckRequest::display_path),
             host: read.as_ref().map(|request| request.host.to_string()),
@@ -113,6 +118,33 @@ impl Gate {
             because,
             sign_in,
         }
+    }
+}
+
+impl Gate {
+    /// As [`Gate::judge`], with a token in the place of what is presented, which is taken for verified.
+    async fn judge_with<T>(&self, described: Described<'_>, known: &PresentedToken, then: impl FnOnce(&Verdict<'_>) -> T) -> T {
+        let request = match CheckRequest::parse(described) {
+            Ok(request) => request,
+            Err(reason) => return then(&Verdict::unread(reason)),
+        };
+        let policy = self.parts.policy.load();
+        let mut reading = self.read(&request, &policy);
+        if let Some(asking) = &mut reading.asking {
+            let presented = Presented::Token { via: Via::Bearer, token: known.clone(), login: None };
+            asking.credentials = Credentials { presented, in_authorization: true, in_query: Vec::new() };
+        }
+        let (gathered, verification) = match (&reading.asking, self.sought(&reading)) {
+            (Some(asking), Sought::Records(_)) => {
+                self.find(&Search::Known(&known.id), &asking.sites).await.unwrap_or_else(|error| {
+                    tracing::debug!(%error, "the store did not answer who wants an explanation");
+                    (Gathered::default(), Verification::Unavailable(Reason::StoreUnavailable))
+                })
+            }
+            // It may not come that way.
+            _ => (Gathered::default(), Verification::NotPresented),
+        };
+        self.conclude(&reading, &gathered, verification, |verdict, _| then(verdict))
     }
 }
 

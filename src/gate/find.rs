@@ -25,7 +25,7 @@ use crate::{
         session::{CheckSession, Session, SessionSecret},
         site::{Host, Site},
         text::{Email, fold},
-        token::{JudgedToken, PresentedToken},
+        token::{JudgedToken, PresentedToken, TokenId},
     },
     store::{
         Key, StoreError,
@@ -40,6 +40,8 @@ pub(super) enum Search<'a> {
         token: &'a PresentedToken,
         login: Option<&'a str>,
     },
+    /// One that is taken for verified, for who explains.
+    Known(&'a TokenId),
     Session {
         cookie: &'a SessionSecret,
         host: &'a Host,
@@ -61,6 +63,13 @@ impl Gate {
         match search {
             Search::Anonymous => look_up_account(&AccountId::anonymous(), sites, view).map(verified),
             Search::Token { token, login } => self.look_up_token(token, *login, sites, view),
+            Search::Known(id) => {
+                let Some(token) = view.get::<JudgedToken>(Key::Token((*id).clone()))? else {
+                    return Ok((Gathered::default(), Verification::Unknown));
+                };
+                let gathered = look_up_account(&token.account, sites, view)?;
+                Ok(verified(Gathered { token: Some(token), ..gathered }))
+            }
             Search::Session { cookie, host } => self.look_up_session(cookie, host, sites, view),
             Search::Password { folded } => {
                 let claim = view.get::<NameClaim>(Key::Name((*folded).to_owned()))?;

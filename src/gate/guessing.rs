@@ -18,7 +18,8 @@ use tokio::sync::Notify;
 use crate::{
     clock::Clock,
     domain::{
-        guessing::{Failures, GuessingRules, Subject},
+        guessing::{Denied, Failures, GuessingRules, Subject},
+        text::Login,
         time::Timestamp,
     },
     store::{Key, Record, Store, StoreError},
@@ -125,7 +126,19 @@ impl Guessing {
     /// # Errors
     /// Why the password must not be verified now.
     pub async fn attempt(&self, address: Option<IpAddr>, login: &str) -> Result<Attempt<'_>, Refusal> {
-        let subjects = self.rules.of_password(address, login).map_err(|_| Refusal::Blocked { until: None })?;
+        self.enter(self.rules.of_password(address, login)).await
+    }
+
+    /// The same before a code of a second factor is looked at, by whoever has given the password of this login.
+    ///
+    /// # Errors
+    /// Why the code must not be looked at now.
+    pub async fn attempt_code(&self, address: Option<IpAddr>, login: &Login) -> Result<Attempt<'_>, Refusal> {
+        self.enter(self.rules.of_code(address, login)).await
+    }
+
+    async fn enter(&self, subjects: Result<Vec<Subject>, Denied>) -> Result<Attempt<'_>, Refusal> {
+        let subjects = subjects.map_err(|Denied| Refusal::Blocked { until: None })?;
         let mut attempt = self.open(subjects)?;
         if attempt.subjects.is_empty() {
             return Ok(attempt);

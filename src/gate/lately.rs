@@ -155,7 +155,7 @@ fn index(search: &Search<'_>) -> Option<usize> {
         Search::Anonymous => return Some(0),
         Search::Token { token, .. } => token.id.as_bytes(),
         Search::Session { cookie, .. } => cookie.session.as_bytes(),
-        Search::Password { .. } => return None,
+        Search::Known(_) | Search::Password { .. } => return None,
     };
     let letters = u64::from_le_bytes(*id.first_chunk()?);
     usize::try_from(letters.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOTS.ilog2())).ok()

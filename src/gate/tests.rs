@@ -44,8 +44,12 @@ struct House {
     _folder: tempfile::TempDir,
 }
 
-const RULES: SessionRules =
-    SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24) };
+const RULES: SessionRules = SessionRules {
+    idle: Duration::from_hours(1),
+    absolute: Duration::from_hours(12),
+    remember: Duration::from_hours(24),
+    must_have_second_factor: false,
+};
 const BEGIN: i64 = 1_800_000_000_000;
 
 fn policy() -> Policy {
@@ -93,6 +97,7 @@ async fn house() -> House {
         browser: None,
         remembered: false,
         confirmed_at: now,
+        awaits_code: false,
         version: 1,
     };
     let check = CheckSession { v: Format, secret: cookie.secret.digest(), created_at: now, version: 1 };

@@ -31,7 +31,7 @@ impl Failed {
     /// When it is not about the password.
     pub fn read(error: DirectoryError, now: Timestamp) -> Result<Self, Refusal> {
         match error {
-            DirectoryError::Refused { code: "wrong_password", .. } => Ok(Self::Wrong),
+            DirectoryError::Refused { code: "wrong_password" | "wrong_code", .. } => Ok(Self::Wrong),
             DirectoryError::Blocked { until } => Ok(Self::blocked(until, now)),
             DirectoryError::Busy => Ok(Self::Busy),
             error => Err(error.into()),

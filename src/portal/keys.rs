@@ -13,18 +13,21 @@ use askama::Template;
 use serde::Deserialize;
 
 use super::{
-    PortalState, Refusal, get, page,
+    PortalState, Refusal, get,
+    own_page::segment,
+    page,
     table::{Column, Pager, View},
     visitor::SignedIn,
 };
 use crate::{
     directory::{TokenFilter, TokenInfo, Window},
     domain::{
+        text::Login,
         time::Timestamp,
         token::{TokenId, TokenState},
     },
 };
-use shown::KeyShown;
+pub(super) use shown::KeyShown;
 
 /// How many are on one page.
 const ON_A_PAGE: usize = 25;
@@ -62,7 +65,7 @@ impl Notice {
 }
 
 #[derive(Default, Deserialize)]
-struct Query {
+pub(super) struct Query {
     #[serde(default)]
     name: String,
     #[serde(default)]
@@ -75,9 +78,18 @@ struct Query {
 #[derive(Template)]
 #[template(path = "portal/keys/list.html")]
 struct ListPage {
-    title: &'static str,
+    title: String,
     at: &'static str,
     visitor: SignedIn,
+    /// They are the visitor's.
+    own: bool,
+    owner: String,
+    /// The page of their account.
+    account: String,
+    /// Where this list is.
+    path: String,
+    /// Where one is made, if he may.
+    new: Option<String>,
     notice: Option<Notice>,
     query: Query,
     filtered: bool,
@@ -97,11 +109,34 @@ async fn list(
     visitor: SignedIn,
     query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, Refusal> {
+    let own = visitor.account.login.clone();
+    list_of(&state, &request, visitor, own, query).await
+}
+
+/// Whose keys are listed where, and made where.
+fn places(visitor: &SignedIn, login: &Login) -> (String, String) {
+    if *login == visitor.account.login {
+        return ("/keys".to_owned(), "/keys/new".to_owned());
+    }
+    let account = format!("/admin/accounts/{}", segment(login.as_str()));
+    (format!("{account}/keys"), format!("{account}/new-key"))
+}
+
+/// The keys of an account.
+pub(super) async fn list_of(
+    state: &PortalState,
+    request: &HttpRequest,
+    visitor: SignedIn,
+    login: Login,
+    query: Option<web::Query<Query>>,
+) -> Result<HttpResponse, Refusal> {
     let query = query.map(web::Query::into_inner).unwrap_or_default();
-    let filter = TokenFilter { login: Some(visitor.account.login.clone()), ..TokenFilter::default() };
-    // Somebody's own are few; they are sorted here.
+    let own = login == visitor.account.login;
+    let (path, new) = places(&visitor, &login);
+    let filter = TokenFilter { login: Some(login.clone()), ..TokenFilter::default() };
+    // Those of one account are few; they are sorted here.
     let window = Window { after: None, limit: Window::MAX_LIMIT };
-    let found = state.directory.tokens(&visitor.actor(&request), &filter, &window).await?;
+    let found = state.directory.tokens(&visitor.actor(request), &filter, &window).await?;
     let (more, now) = (found.next.is_some(), state.clock.now());
     let wanted = query.name.trim().to_lowercase();
     let is_wanted = |info: &TokenInfo| {
@@ -122,7 +157,7 @@ async fn list(
     let rules = state.directory.token_rules();
     let keys = keys.into_iter().skip(from).take(ON_A_PAGE).map(|info| KeyShown::new(info, &visitor, rules, now)).collect();
     let view =
-        View::at("/keys").with("name", Some(&query.name)).with("state", Some(&query.state)).with("sort", query.sort.as_deref());
+        View::at(&path).with("name", Some(&query.name)).with("state", Some(&query.state)).with("sort", query.sort.as_deref());
     let columns = vec![
         Column::unseen("Choose"),
         view.column("Key", "name"),
@@ -133,8 +168,17 @@ async fn list(
     ];
     let (filtered, pager) = (view.is_filtered(), view.pager(query.after.as_deref(), next.as_deref()));
     let notice = query.notice;
-    let list = ListPage { title: "Your keys", at: "/keys", visitor, notice, query, filtered, columns, keys, total, more, pager };
+    let title = if own { "Your keys".to_owned() } else { format!("Keys of {login}") };
+    let (owner, account) = (login.to_string(), path.trim_end_matches("/keys").to_owned());
+    let (at, new) = (at(own), Some(new).filter(|_| visitor.account.may_mint_tokens));
+    let list =
+        ListPage { title, at, visitor, own, owner, account, path, new, notice, query, filtered, columns, keys, total, more, pager };
     page(200, &list)
+}
+
+/// What in the navigation leads to somebody's keys.
+fn at(own: bool) -> &'static str {
+    if own { "/keys" } else { "/admin/keys" }
 }
 
 /// Without a word for it: those that are good come first, the newest before the others.
@@ -175,7 +219,7 @@ async fn show(
     let info = find(&state, &request, &visitor, &path).await?;
     let key = KeyShown::new(info, &visitor, state.directory.token_rules(), state.clock.now());
     let notice = query.and_then(|query| query.notice);
-    page(200, &ShowPage { title: key.name.clone(), at: "/keys", visitor, notice, key })
+    page(200, &ShowPage { title: key.name.clone(), at: at(key.owner.is_none()), visitor, notice, key })
 }
 
 /// The key of an id, where the visitor sees it.

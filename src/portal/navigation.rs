@@ -24,7 +24,7 @@ enum Whom {
 const PAGES: &[Entry] = &[
     Entry { path: "/keys", label: "Keys", seen_by: Whom::Everybody },
     Entry { path: "/sessions", label: "Sessions", seen_by: Whom::Everybody },
-    Entry { path: "/password", label: "Password", seen_by: Whom::Everybody },
+    Entry { path: "/security", label: "Security", seen_by: Whom::Everybody },
 ];
 
 /// Where all pages of [`ADMINISTRATION`] are.
@@ -33,7 +33,15 @@ const ADMIN: Entry = Entry { path: "/admin", label: "Administration", seen_by: W
 /// Within the administration.
 const ADMINISTRATION: &[Entry] = &[
     Entry { path: "/admin/overview", label: "Overview", seen_by: Whom::Superusers },
+    Entry { path: "/admin/accounts", label: "Accounts", seen_by: Whom::Superusers },
+    Entry { path: "/admin/sites", label: "Sites", seen_by: Whom::Administrators },
+    Entry { path: "/admin/access", label: "Access", seen_by: Whom::Administrators },
+    Entry { path: "/admin/keys", label: "Keys", seen_by: Whom::Administrators },
+    Entry { path: "/admin/sessions", label: "Sessions", seen_by: Whom::Superusers },
+    Entry { path: "/admin/blocked", label: "Blocked", seen_by: Whom::Superusers },
+    Entry { path: "/admin/audit", label: "Audit", seen_by: Whom::Superusers },
     Entry { path: "/admin/policy", label: "Policy", seen_by: Whom::Superusers },
+    Entry { path: "/admin/explain", label: "Explain", seen_by: Whom::Superusers },
 ];
 
 impl Entry {

@@ -6,7 +6,7 @@ use std::fmt;
 use actix_web::http::Method;
 
 /// Everything that can be gone back to is one of these, or beneath it.
-const ROOTS: [&str; 4] = ["/keys", "/sessions", "/password", "/admin"];
+const ROOTS: [&str; 5] = ["/keys", "/sessions", "/security", "/password", "/admin"];
 /// The longest path that is gone back to.
 const MAX_LENGTH: usize = 512;
 
@@ -52,6 +52,11 @@ impl fmt::Display for OwnPage {
     }
 }
 
+/// A text as one piece of a path.
+pub(super) fn segment(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
 /// Which of them a path is, or is beneath.
 fn root(path: &str) -> Option<&'static str> {
     ROOTS.into_iter().find(|root| path.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
@@ -59,7 +64,7 @@ fn root(path: &str) -> Option<&'static str> {
 
 /// Whether a browser reads a piece of a path as nothing but a name.
 fn is_plain(piece: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@+%".contains(&byte);
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~@+%*".contains(&byte);
     let dots = piece.replace("%2e", ".").replace("%2E", ".");
     !piece.is_empty() && piece.bytes().all(allowed) && dots != "." && dots != ".."
 }
@@ -94,6 +99,7 @@ mod tests {
         ] {
             assert_eq!(OwnPage::at(path), OwnPage::default(), "{path}");
         }
+        assert_eq!(segment("véra b@c%"), "v%C3%A9ra%20b%40c%25");
         assert_eq!(OwnPage::at("/sessions/a%20b+c").as_parameter(), "/sessions/a%2520b%2Bc");
     }
 

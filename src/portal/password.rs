@@ -61,7 +61,7 @@ fn ask(visitor: SignedIn, problem: Option<Problem>) -> Result<HttpResponse, Refu
         Some(Problem::With { .. }) => 422,
         Some(Problem::Failed(failed)) => failed.status(),
     };
-    let form = Page { title: "Change your password", at: "/password", visitor, problem };
+    let form = Page { title: "Change your password", at: "/security", visitor, problem };
     let mut response = page(status, &form)?;
     if let Some(Problem::Failed(failed)) = &form.problem {
         failed.add_retry_after(&mut response);

@@ -225,6 +225,16 @@ impl From<DirectoryError> for Refusal {
             DirectoryError::Unauthenticated(_) => Self::SignInFirst,
             DirectoryError::NotFound { .. } => Self::not_found(),
             DirectoryError::Busy => Self::busy(),
+            DirectoryError::ListsInTheMaking => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::later(
+                    status,
+                    "lists_in_the_making",
+                    "Not in order yet",
+                    "The lists are being put in order, once after an update, which takes some minutes. Reload the page then.",
+                    60,
+                )
+            }
             DirectoryError::Store(error) if error.transient => {
                 tracing::debug!(%error, "the store did not answer a page");
                 Self::store_away()

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::{
     PortalState, Refusal,
+    arrival::{Arrival, CODE, SET_UP, SIGN_IN},
     attempt::Failed,
     browser, cookies,
     form::{Form, Typed},
@@ -21,7 +22,7 @@ use super::{
     own_page::OwnPage,
     page,
     times::in_words,
-    visitor::{SignedIn, keep},
+    visitor::{Newcomer, SignedIn},
 };
 use crate::{
     api::{ClientAddresses, request_id},
@@ -29,89 +30,14 @@ use crate::{
     domain::{
         cookie::Cookie,
         csrf,
-        key::Digest,
-        origin::{ProtectedHosts, ReturnTo},
         password::Password,
-        session::{Secret, SessionSecret},
+        session::{Secret, SessionSecret, Stage},
     },
 };
 
 /// Where everything begins.
 pub(super) async fn home(_: SignedIn) -> HttpResponse {
     go_to(OwnPage::default().path())
-}
-
-/// Where it is said that nobody is sent to the address that was wished.
-const ADDRESS_REFUSED: &str = "/sessions?notice=address";
-
-/// Where a browser came from, and wants to go back to.
-enum Arrival {
-    /// By itself; afterwards to a page of ours.
-    Here { next: OwnPage },
-    /// From a protected host, with the digest of what that host has set in it.
-    From { to: ReturnTo, nonce: Option<Digest> },
-    /// With an address that nobody is sent to.
-    Refused,
-}
-
-impl Arrival {
-    fn read(query: &str, hosts: &ProtectedHosts) -> Self {
-        let pairs = || form_urlencoded::parse(query.as_bytes());
-        let mut all = pairs().filter(|(name, _)| name == "rd").map(|(_, value)| value);
-        let one = |name: &str| {
-            let mut values = pairs().filter(|(key, _)| key == name).map(|(_, value)| value);
-            values.next().filter(|_| values.next().is_none())
-        };
-        match (all.next(), all.next()) {
-            (None, _) => Self::Here { next: OwnPage::at(one("next").as_deref().unwrap_or_default()) },
-            (Some(rd), None) => match hosts.return_to(&rd) {
-                // The digest is written as secrets are.
-                Some(to) => Self::From { to, nonce: one("nonce").and_then(|nonce| Digest::parse_base64url(nonce.as_bytes())) },
-                None => Self::Refused,
-            },
-            (Some(_), Some(_)) => Self::Refused,
-        }
-    }
-
-    /// The page with the same way back: what was read of it, written anew.
-    fn link(&self) -> String {
-        let query = match self {
-            Self::Here { next } if *next == OwnPage::default() => return "/sign-in".to_owned(),
-            Self::Refused => return "/sign-in".to_owned(),
-            Self::Here { next } => format!("next={}", next.as_parameter()),
-            Self::From { to, nonce } => {
-                let mut query = form_urlencoded::Serializer::new(String::new());
-                query.append_pair("rd", &to.to_string());
-                if let Some(nonce) = nonce {
-                    query.append_pair("nonce", &nonce.to_base64url());
-                }
-                query.finish()
-            }
-        };
-        format!("/sign-in?{query}")
-    }
-
-    /// The protected host that it came from.
-    fn host(&self) -> Option<String> {
-        match self {
-            Self::From { to, .. } => Some(to.origin.authority()),
-            Self::Here { .. } | Self::Refused => None,
-        }
-    }
-
-    /// Sends the browser where it wants to go, with the session that it has here.
-    async fn go_on(&self, state: &PortalState, session: &SessionSecret) -> Result<HttpResponse, DirectoryError> {
-        match self {
-            Self::Here { next } => Ok(go_to(next.path())),
-            Self::Refused => Ok(go_to(ADDRESS_REFUSED)),
-            // The host has set nothing in it: it does so when it is asked once more.
-            Self::From { to, nonce: None } => Ok(go_to(&to.to_string())),
-            Self::From { to, nonce: Some(nonce) } => {
-                let code = state.directory.hand_over(session, to, nonce.clone()).await?;
-                Ok(go_to(&format!("{}/.keygate/callback?code={}", to.origin, code.to_text())))
-            }
-        }
-    }
 }
 
 /// What is filled in already.
@@ -188,7 +114,7 @@ fn ask(
         to: arrival.host(),
         refused_address: matches!(arrival, Arrival::Refused),
         problem,
-        action: arrival.link(),
+        action: arrival.link(SIGN_IN),
         csrf: csrf::token(&secret),
         login: filled.login,
         remember: filled.remember,
@@ -204,16 +130,6 @@ fn ask(
     Ok(response)
 }
 
-/// Leads on to a protected host. Not by a redirect: that would follow a form, and browsers would hold the application to our
-/// `form-action`, wherever it sends them. The page leads to the sign-in page, which sends on whoever is signed in.
-#[derive(Template)]
-#[template(path = "portal/going_on.html")]
-struct GoingOn {
-    title: &'static str,
-    to: String,
-    link: String,
-}
-
 fn form_secret(state: &PortalState, request: &HttpRequest) -> Result<Option<Secret>, Refusal> {
     Ok(cookies::read(request, &state.url, Cookie::Form)?.and_then(Secret::parse))
 }
@@ -223,15 +139,21 @@ pub(super) async fn show(state: web::Data<PortalState>, request: HttpRequest) ->
     let arrival = Arrival::read(request.query_string(), &state.hosts);
     // A HEAD makes no code.
     if request.method() == Method::GET
-        && let Some(signed_in) = SignedIn::find(&state, &request).await?
+        && let Some(Newcomer { visitor, stage }) = Newcomer::find(&state, &request).await?
     {
         if !is_for_the_user(&request) {
             return Err(Refusal::foreign_form(guarded::sent(request.headers(), "sec-fetch-dest")));
         }
-        match arrival.go_on(&state, &signed_in.cookie).await {
-            // Ended at this moment.
-            Err(DirectoryError::Unauthenticated(_)) => {}
-            gone_on => return gone_on.map_err(Refusal::from),
+        match stage {
+            Stage::AwaitsCode => return Ok(go_to(&arrival.link(CODE))),
+            Stage::SetsUp if visitor.has_confirmed(state.clock.now()).is_ok() => return Ok(go_to(&arrival.link(SET_UP))),
+            // The password is needed for that.
+            Stage::SetsUp => {}
+            Stage::Whole => match arrival.go_on(&state, &visitor.cookie).await {
+                // Ended at this moment.
+                Err(DirectoryError::Unauthenticated(_)) => {}
+                gone_on => return gone_on.map_err(Refusal::from),
+            },
         }
     }
     ask(&state, &request, &arrival, Filled::default(), None)
@@ -279,6 +201,7 @@ pub(super) async fn submit(
     let address = ClientAddresses::address(&request);
     let signed_in = state.directory.sign_in(address, request_id(&request), sign_in).await;
     state.metrics.count_sign_in(match &signed_in {
+        Ok(SessionCookie { stage: Stage::AwaitsCode, .. }) => "code_awaited",
         Ok(_) => "done",
         Err(SignInError::Refused) => "refused",
         Err(SignInError::Blocked { .. }) => "blocked",
@@ -314,13 +237,5 @@ async fn enter(
             tracing::warn!(%error, session = %before.session, "the session that a browser had before could not be ended");
         }
     }
-    let mut response = match arrival {
-        Arrival::From { to, .. } => {
-            page(200, &GoingOn { title: "You are signed in", to: to.origin.authority(), link: arrival.link() })?
-        }
-        Arrival::Here { next } => go_to(next.path()),
-        Arrival::Refused => go_to(ADDRESS_REFUSED),
-    };
-    keep(state, session, &mut response)?;
-    Ok(response)
+    arrival.enter(state, session)
 }

@@ -7,7 +7,7 @@ use super::{
     PortalState, Refusal, cookies,
     form::{Form, NoFields},
     go_to, page,
-    visitor::SignedIn,
+    visitor::Newcomer,
 };
 use crate::{
     api::{ClientAddresses, request_id},
@@ -21,7 +21,7 @@ pub(super) async fn submit(
     request: HttpRequest,
     form: Form<NoFields>,
 ) -> Result<HttpResponse, Refusal> {
-    if let Some(signed_in) = SignedIn::find(&state, &request).await? {
+    if let Some(Newcomer { visitor: signed_in, .. }) = Newcomer::find(&state, &request).await? {
         form.proven_by(signed_in.secret())?;
         let address = ClientAddresses::address(&request);
         state.directory.sign_out(&signed_in.cookie, address, request_id(&request)).await.map_err(DirectoryError::from)?;

@@ -65,7 +65,12 @@ impl View {
 
     /// The links beneath the part that begins at `after`.
     pub fn pager(&self, after: Option<&str>, next: Option<&str>) -> Pager {
-        Pager { first: after.map(|_| self.link("", "")), next: next.map(|next| self.link("after", next)) }
+        self.pager_by("after", after, next)
+    }
+
+    /// The same for a table that is cut in two directions, by the parameter of that name.
+    pub fn pager_by(&self, name: &str, after: Option<&str>, next: Option<&str>) -> Pager {
+        Pager { first: after.map(|_| self.link("", "")), next: next.map(|next| self.link(name, next)) }
     }
 
     /// The same page with this parameter, from the beginning.

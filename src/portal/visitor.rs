@@ -15,7 +15,7 @@ use crate::{
         account::Account,
         cookie::Cookie,
         csrf,
-        session::{Secret, Session, SessionSecret},
+        session::{Secret, Session, SessionSecret, Stage},
         time::Timestamp,
     },
 };
@@ -34,10 +34,7 @@ pub(super) struct SignedIn {
 impl SignedIn {
     /// Who is signed in, if anybody.
     pub async fn find(state: &PortalState, request: &HttpRequest) -> Result<Option<Self>, Refusal> {
-        let cookie = cookies::read(request, &state.url, Cookie::Portal)?;
-        let Some(cookie) = cookie.and_then(SessionSecret::parse) else { return Ok(None) };
-        let visitor = state.directory.visitor(&cookie).await.map_err(DirectoryError::from)?;
-        Ok(visitor.map(|Visitor { session, account, administers_sites }| Self { cookie, account, administers_sites, session }))
+        Ok(Newcomer::find(state, request).await?.and_then(Newcomer::when_in))
     }
 
     /// What the forms of this session are bound to.
@@ -88,6 +85,38 @@ impl SignedIn {
 
     pub fn csrf(&self) -> String {
         csrf::token(self.secret())
+    }
+}
+
+/// Somebody who is signed in, or on his way there.
+pub(super) struct Newcomer {
+    /// Who he is when he is in.
+    pub visitor: SignedIn,
+    pub stage: Stage,
+}
+
+impl Newcomer {
+    /// Who has given a password, if anybody.
+    pub async fn find(state: &PortalState, request: &HttpRequest) -> Result<Option<Self>, Refusal> {
+        let cookie = cookies::read(request, &state.url, Cookie::Portal)?;
+        match cookie.and_then(SessionSecret::parse) {
+            Some(cookie) => Self::with(state, cookie).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Whose session this is, which may have begun just now.
+    pub async fn with(state: &PortalState, cookie: SessionSecret) -> Result<Option<Self>, Refusal> {
+        let found = state.directory.newcomer(&cookie).await.map_err(DirectoryError::from)?;
+        Ok(found.map(|Visitor { session, account, stage, administers_sites }| Self {
+            visitor: SignedIn { cookie, account, administers_sites, session },
+            stage,
+        }))
+    }
+
+    /// Nobody, as long as something is still to be done.
+    pub fn when_in(self) -> Option<SignedIn> {
+        (self.stage == Stage::Whole).then_some(self.visitor)
     }
 }
 

@@ -31,6 +31,11 @@ impl Partition {
         (0..17).map(Self)
     }
 
+    /// All that [`Self::of_id`] can be.
+    pub fn of_ids() -> impl Iterator<Item = Self> {
+        Self::all().filter(|partition| *partition != Self::DIRECTORY)
+    }
+
     /// Of what belongs to an id of letters and digits: all sixteen are about equally full.
     #[must_use]
     pub fn of_id(id: &str) -> Self {

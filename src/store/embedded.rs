@@ -28,8 +28,8 @@ use self::{
     writer::{Note, Writer},
 };
 use super::{
-    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Store, StoreError, Stored, Trail,
-    coherence::Listener,
+    Change, Coherence, CommitError, Direction, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Store, StoreError, Stored,
+    Trail, coherence::Listener,
 };
 use crate::domain::{
     id::ReplicaId,
@@ -43,7 +43,7 @@ const LOCK: &str = "keygate.lock";
 /// What makes each schema version of the one before. Never edited once released: a new version is one more text.
 ///
 /// Text compares by its UTF-8 bytes (collation BINARY), which is the order that [`Store::page`] promises.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE record (
         key TEXT NOT NULL PRIMARY KEY,
@@ -79,6 +79,9 @@ const MIGRATIONS: [&str; 3] = [
     "
     ALTER TABLE record ADD COLUMN until INTEGER;
     CREATE INDEX record_until ON record (until) WHERE until IS NOT NULL;
+    ",
+    "
+    CREATE INDEX last_use_at ON last_use (at, token);
     ",
 ];
 const SCHEMA_VERSION: usize = MIGRATIONS.len();
@@ -168,8 +171,8 @@ impl Store for EmbeddedStore {
         self.readers.read(keys)
     }
 
-    async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        self.readers.page(index, after, limit)
+    async fn page_in(&self, index: &Index, direction: Direction, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        self.readers.page(index, direction, after, limit)
     }
 
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
@@ -201,6 +204,15 @@ impl Store for EmbeddedStore {
 
     async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
         self.readers.uses(tokens)
+    }
+
+    async fn by_last_use(
+        &self,
+        direction: Direction,
+        after: Option<&(Timestamp, TokenId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, TokenId)>, StoreError> {
+        self.readers.by_last_use(direction, after, limit)
     }
 
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {

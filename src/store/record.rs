@@ -7,6 +7,7 @@ use super::{Partition, StoreError, Stored, Trouble};
 use crate::domain::{
     access::AccessRows,
     account::{Account, Format},
+    factor::Factors,
     guessing::Failures,
     id::{AccountId, SiteId},
     key::{Digest, KeyId},
@@ -26,6 +27,8 @@ pub enum Key {
     /// A claim on a host.
     Host(Host),
     Access(AccountId),
+    /// The second factors of an account.
+    Factors(AccountId),
     Token(TokenId),
     Session(SessionId),
     CheckSession(SessionId, Host),
@@ -52,6 +55,7 @@ impl Key {
             Self::Site(name) => format!("site:{name}"),
             Self::Host(host) => format!("host:{host}"),
             Self::Access(id) => format!("access:{id}"),
+            Self::Factors(id) => format!("factors:{id}"),
             Self::Token(id) => format!("token:{id}"),
             Self::Session(id) => format!("session:{id}"),
             Self::CheckSession(id, host) => format!("check:{id}:{host}"),
@@ -107,10 +111,18 @@ impl Key {
 pub enum Index {
     /// Folded logins of all accounts.
     Accounts,
+    /// All accounts, by when they were made.
+    AccountsByCreation,
     /// Names of all sites.
     Sites,
-    /// Ids of all tokens.
+    /// All tokens, by when they were made. Of those that stores have from before there were orders, the bare ids.
     Tokens,
+    /// All tokens, by their names.
+    TokensByName,
+    /// All tokens, by when they end by themselves.
+    TokensByEnd,
+    /// The tokens that were never used, by when they were made. A member may outlive that.
+    UnusedTokens,
     TokensOf(AccountId),
     /// Ids of the tokens that were made with this one. They stay here as long as this one exists.
     MintedBy(TokenId),
@@ -131,8 +143,12 @@ impl Index {
     pub fn name(&self) -> String {
         match self {
             Self::Accounts => "accounts".to_owned(),
+            Self::AccountsByCreation => "accounts-by-creation".to_owned(),
             Self::Sites => "sites".to_owned(),
             Self::Tokens => "tokens".to_owned(),
+            Self::TokensByName => "tokens-by-name".to_owned(),
+            Self::TokensByEnd => "tokens-by-end".to_owned(),
+            Self::UnusedTokens => "tokens-unused".to_owned(),
             Self::TokensOf(account) => format!("tokens-of:{account}"),
             Self::MintedBy(token) => format!("minted-by:{token}"),
             Self::Idempotency => "idempotency".to_owned(),
@@ -208,8 +224,21 @@ pub struct Meta {
     /// What it was before it was lowered, as long as a server may still go by that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lowered_from_ms: Option<u64>,
+    /// Which indexes have all that was there before them: a number that grows with [`Index`].
+    #[serde(default)]
+    pub lists: u32,
     pub created_at: Timestamp,
     pub version: u64,
+}
+
+impl Meta {
+    /// With the orders of tokens and accounts.
+    pub const LISTS: u32 = 1;
+
+    #[must_use]
+    pub fn has_all_lists(&self) -> bool {
+        self.lists >= Self::LISTS
+    }
 }
 
 /// A value that is stored as one record.
@@ -254,6 +283,7 @@ record!(
     AccessRows,
     CheckSession,
     Code,
+    Factors,
     Failures,
     HostClaim,
     IdempotencyRecord,

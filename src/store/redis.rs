@@ -47,8 +47,8 @@ use self::{
     servers::Servers,
 };
 use super::{
-    Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Partition, Step, Store, StoreError,
-    Stored, Trail, Trouble,
+    Change, Coherence, CommitError, Direction, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Partition, Step, Store,
+    StoreError, Stored, Trail, Trouble,
     coherence::Listener,
     live::{Answer, Server},
 };
@@ -134,11 +134,8 @@ impl Store for RedisStore {
         names.iter().zip(values).map(|((_, name), (value, _))| value.map(|value| stored(name, value)).transpose()).collect()
     }
 
-    async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        let first = after.map_or_else(|| "-".to_owned(), |after| format!("({after}"));
-        let one_more = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
-        let mut command = redis::cmd("ZRANGE");
-        command.arg(self.keys.index(index)).arg(first).arg("+").arg("BYLEX").arg("LIMIT").arg(0).arg(one_more);
+    async fn page_in(&self, index: &Index, direction: Direction, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        let command = range(&self.keys.index(index), direction, after, limit.saturating_add(1));
         let mut members: Vec<String> = self.ask(&command).await?;
         let more = members.len() > limit;
         members.truncate(limit);
@@ -237,8 +234,30 @@ impl Store for RedisStore {
         names.iter().zip(values).map(|((_, name), (value, _))| value.map(|value| uses::read(name, &value)).transpose()).collect()
     }
 
+    async fn by_last_use(
+        &self,
+        direction: Direction,
+        after: Option<&(Timestamp, TokenId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, TokenId)>, StoreError> {
+        let after = after.map(|(at, token)| uses::place(*at, token));
+        let question = |partition| (partition, range(&self.keys.order_of_uses(partition), direction, after.as_deref(), limit));
+        let questions: Vec<_> = Partition::of_ids().map(question).collect();
+        let mut places = Vec::new();
+        for answer in self.routes.answers(&questions).await? {
+            places.extend(Vec::<String>::from_redis_value(answer).map_err(|error| store_error(&error.into()))?);
+        }
+        places.sort_unstable();
+        if direction == Direction::Descending {
+            places.reverse();
+        }
+        places.truncate(limit);
+        // What is no place is of nobody.
+        Ok(places.iter().filter_map(|place| uses::read_place(place)).collect())
+    }
+
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
-        let forget = |token: &TokenId| (Partition::of_id(token.as_str()), redis::cmd("DEL").arg(self.keys.last_use(token)).take());
+        let forget = |token: &TokenId| (Partition::of_id(token.as_str()), uses::forget(&self.keys, token));
         self.routes.tell_each(&tokens.iter().map(forget).collect::<Vec<_>>()).await
     }
 
@@ -288,6 +307,22 @@ impl Store for RedisStore {
         }
         Ok(())
     }
+}
+
+/// Members of a sorted set without scores.
+fn range(key: &str, direction: Direction, after: Option<&str>, limit: usize) -> Cmd {
+    let (from, to) = match direction {
+        Direction::Ascending => ("-", "+"),
+        Direction::Descending => ("+", "-"),
+    };
+    let from = after.map_or_else(|| from.to_owned(), |after| format!("({after}"));
+    let mut command = redis::cmd("ZRANGE");
+    command.arg(key).arg(from).arg(to).arg("BYLEX");
+    if direction == Direction::Descending {
+        command.arg("REV");
+    }
+    command.arg("LIMIT").arg(0).arg(i64::try_from(limit).unwrap_or(i64::MAX));
+    command
 }
 
 fn stored(key: &str, json: Vec<u8>) -> Result<Stored, StoreError> {

@@ -22,8 +22,12 @@ use keygate::domain::{
 };
 use rand::{rand_core::UnwrapErr, rngs::SysRng};
 
-const SESSION_RULES: SessionRules =
-    SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24 * 14) };
+const SESSION_RULES: SessionRules = SessionRules {
+    idle: Duration::from_hours(1),
+    absolute: Duration::from_hours(12),
+    remember: Duration::from_hours(24 * 14),
+    must_have_second_factor: false,
+};
 
 /// One caller, his token and what he asks for.
 struct World {

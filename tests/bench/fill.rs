@@ -113,15 +113,20 @@ impl Maker {
             if let Some(site) = &self.site {
                 add_access(&mut part.change, &account, site)?;
             }
+            let age = i64::try_from(*number)?;
             for number in 0..TOKENS_EACH {
                 let minted = self.prefixes.mint(TokenKind::Service, &self.keys, &mut UnwrapErr(SysRng));
                 line = match &self.site {
                     None => format!("{line} {}", minted.id),
                     Some(_) => format!("{line} {}", minted.text.expose_secret()),
                 };
-                let token = self.token(&account, minted, number)?;
-                part.uses.push((token.id.clone(), LastUse { at: self.now, address: Some(Ipv4Addr::new(192, 0, 2, 7).into()) }));
-                self.add_token(&mut part.change, &account, token)?;
+                let token = self.token(&account, minted, number, age)?;
+                // Of ten, two were never used.
+                let is_used = number % 5 != 0;
+                if is_used {
+                    part.uses.push((token.id.clone(), self.last_use(&token)));
+                }
+                self.add_token(&mut part.change, &account, token, is_used)?;
             }
             part.lines.push(line);
         }
@@ -140,7 +145,14 @@ impl Maker {
         })
     }
 
-    fn token(&self, account: &Account, minted: Minted, number: usize) -> Result<Token, Failure> {
+    /// At some time since it was made; not in the order in which they were.
+    fn last_use(&self, token: &Token) -> LastUse {
+        let (made, now) = (token.created_at.as_millis(), self.now.as_millis());
+        let at = now - (now - made) * 7_919 % (now - made + 1);
+        LastUse { at: Timestamp::from_millis(at), address: Some(Ipv4Addr::new(192, 0, 2, 7).into()) }
+    }
+
+    fn token(&self, account: &Account, minted: Minted, number: usize, age: i64) -> Result<Token, Failure> {
         Ok(Token {
             judged: JudgedToken {
                 v: Format,
@@ -161,7 +173,8 @@ impl Maker {
             },
             name: fields::token_name(&format!("job {number}"))?,
             device: None,
-            created_at: self.now,
+            // Each account's tokens a second after those of the next.
+            created_at: Timestamp::from_millis(self.now.as_millis() - age * 1_000),
             created_by: self.by.as_creator(),
             rotated_from: None,
             minted_with: Vec::new(),
@@ -176,14 +189,23 @@ impl Maker {
         change.steps.push(Step::Put(Key::Name(folded.clone()), claim.encode()?));
         change.steps.push(Step::Put(Key::Account(account.id.clone()), account.encode()?));
         change.steps.push(Step::AddTo(Index::Accounts, folded));
+        let by_making = format!("~{:014} {}", account.created_at.as_millis(), account.id);
+        change.steps.push(Step::AddTo(Index::AccountsByCreation, by_making));
         let view = AccountView::from(account.clone());
         change.entries.push(self.event(Action::AccountCreate, account.login.as_str(), &view)?);
         Ok(())
     }
 
-    fn add_token(&self, change: &mut Change, account: &Account, token: Token) -> Result<(), Failure> {
+    fn add_token(&self, change: &mut Change, account: &Account, token: Token, is_used: bool) -> Result<(), Failure> {
         change.steps.push(Step::Put(Key::Token(token.id.clone()), token.encode()?));
-        change.steps.push(Step::AddTo(Index::Tokens, token.id.to_string()));
+        let by_time = |millis: i64| format!("~{millis:014} {}", token.id);
+        let by_making = by_time(token.created_at.as_millis());
+        change.steps.push(Step::AddTo(Index::Tokens, by_making.clone()));
+        change.steps.push(Step::AddTo(Index::TokensByName, format!("{}\u{1}{}", token.name.as_str(), token.id)));
+        change.steps.push(Step::AddTo(Index::TokensByEnd, by_time(99_999_999_999_999)));
+        if !is_used {
+            change.steps.push(Step::AddTo(Index::UnusedTokens, by_making));
+        }
         change.steps.push(Step::AddTo(Index::TokensOf(account.id.clone()), token.id.to_string()));
         let id = token.id.clone();
         let (login, kind, state) = (account.login.clone(), account.kind, TokenState::Active);

@@ -129,6 +129,7 @@ impl Maker {
             browser: Some("Firefox 140 on Linux".to_owned()),
             remembered: false,
             confirmed_at: self.now,
+            awaits_code: false,
             version: 1,
         };
         Ok(Step::PutUntil(Key::Session(portal.session), session.encode()?, self.until))

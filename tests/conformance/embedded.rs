@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use keygate::{
     domain::time::Timestamp,
     store::{
-        Change, Entry, EntryId, Index, Order, Step, Store, Trail,
+        Change, Direction, Entry, EntryId, Index, Order, Step, Store, Trail,
         embedded::{EmbeddedStore, OpenError},
     },
 };
@@ -90,13 +90,13 @@ fn a_database_of_the_future_is_refused_and_left_alone() {
     drop(opened(&directory));
     let path = directory.path().join("keygate.db");
     let raise = |to: i64| rusqlite::Connection::open(&path).unwrap().execute_batch(&format!("PRAGMA user_version = {to}")).unwrap();
-    raise(4);
+    raise(5);
     let before = std::fs::read(&path).unwrap();
     let error = EmbeddedStore::open(directory.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Future { found: 4, .. }), "{error}");
-    assert!(error.to_string().ends_with("keygate.db has schema version 4, this version of Keygate knows up to 3"), "{error}");
+    assert!(matches!(error, OpenError::Future { found: 5, .. }), "{error}");
+    assert!(error.to_string().ends_with("keygate.db has schema version 5, this version of Keygate knows up to 4"), "{error}");
     assert!(std::fs::read(&path).unwrap() == before);
-    raise(3);
+    raise(4);
     drop(opened(&directory));
 }
 
@@ -141,8 +141,10 @@ async fn a_database_of_the_first_release_is_opened_with_all_it_has() {
         store.commit(steps([until])).await.unwrap();
         store.forget_expired(Timestamp::from_millis(2)).await.unwrap();
         assert_eq!(get(&store, &name("otto")).await, None);
+        let used = store.by_last_use(Direction::Ascending, None, 9).await.unwrap();
+        assert_eq!(used.len(), opening);
         drop(store);
-        assert_eq!(version(), 3);
+        assert_eq!(version(), 4);
     }
 }
 

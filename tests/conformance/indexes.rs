@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keygate::store::{Index, Store};
+use keygate::store::{Direction, Index, Store};
 
 use super::{add, get, index_of, members, name, remove, steps};
 
@@ -86,4 +86,33 @@ pub async fn indexes_do_not_mix(store: Arc<dyn Store>) {
     }
     // Nor with records of the same name.
     assert_eq!(get(&*store, &name("accounts")).await, None);
+}
+
+pub async fn an_index_is_read_in_both_directions(store: Arc<dyn Store>) {
+    let backward = async |after: Option<&str>, limit| store.page_in(&Index::Sites, Direction::Descending, after, limit).await;
+    assert_eq!(backward(None, 3).await.unwrap().members, [""; 0]);
+    let mut all = ["", "a", "A", "b\u{1}1", "b 1", "bb", "é", "漢", "\u{ffff}", "😀", "-", "(", "[", "+", "~1", "z"];
+    store.commit(steps(all.map(|member| add(&Index::Sites, member)))).await.unwrap();
+    all.sort_unstable();
+    all.reverse();
+    for limit in [1, 3, all.len(), usize::MAX] {
+        let (mut paged, mut after) = (Vec::new(), None::<String>);
+        loop {
+            let page = backward(after.as_deref(), limit).await.unwrap();
+            assert!(page.members.len() == limit || !page.more);
+            after = page.members.last().cloned();
+            paged.extend(page.members);
+            if !page.more {
+                break;
+            }
+        }
+        assert_eq!(paged, all, "{limit}");
+    }
+    // A cursor need not be a member, and nothing comes before the first.
+    let page = backward(Some("ba"), 1).await.unwrap();
+    assert_eq!((page.members, page.more), (vec!["b 1".to_owned()], true));
+    for (after, limit) in [("", 9), ("", 0)] {
+        let page = backward(Some(after), limit).await.unwrap();
+        assert_eq!((page.members.len(), page.more), (0, false));
+    }
 }

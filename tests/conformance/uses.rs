@@ -7,7 +7,7 @@ use keygate::{
         time::Timestamp,
         token::{LastUse, TokenId},
     },
-    store::{Index, Key, Store},
+    store::{Direction, Index, Key, Store},
 };
 
 use super::{get, members};
@@ -83,4 +83,47 @@ pub async fn two_thousand_uses_are_noted_and_read_at_once(store: Arc<dyn Store>)
     }
     store.forget_uses(&tokens).await.unwrap();
     assert!(store.uses(&tokens).await.unwrap().iter().all(Option::is_none));
+}
+
+/// All of the order, `limit` at a time.
+async fn walked(store: &dyn Store, direction: Direction, limit: usize) -> Vec<(i64, TokenId)> {
+    let (mut all, mut after) = (Vec::new(), None);
+    loop {
+        let part = store.by_last_use(direction, after.as_ref(), limit).await.unwrap();
+        assert!(part.len() <= limit);
+        all.extend(part.iter().map(|(at, token)| (at.as_millis(), token.clone())));
+        match part.last() {
+            Some(last) => after = Some(last.clone()),
+            None => return all,
+        }
+    }
+}
+
+pub async fn tokens_are_listed_by_their_last_uses_in_both_directions(store: Arc<dyn Store>) {
+    assert_eq!(store.by_last_use(Direction::Ascending, None, 5).await, Ok(Vec::new()));
+    // Each of them twice, and several at the same time.
+    let of_round = |round: i64| -> Vec<_> {
+        let time = |n: usize| 1_800_000_000_000 + round * 10_000 + i64::try_from(n * 7 % 50).unwrap();
+        (0..200).map(|n| (token(n), at(time(n), "192.0.2.1"))).collect()
+    };
+    store.note_uses(&of_round(0)).await.unwrap();
+    store.note_uses(&of_round(1)[..150]).await.unwrap();
+    // Earlier ones, and the same once more, move nobody.
+    store.note_uses(&of_round(0)).await.unwrap();
+    store.note_uses(&of_round(1)[..50]).await.unwrap();
+    store.forget_uses(&[token(3), token(170), token(999)]).await.unwrap();
+    let uses = [&of_round(1)[..150], &of_round(0)[150..]].concat();
+    let mut expected: Vec<_> = uses.into_iter().map(|(token, last)| (last.at.as_millis(), token)).collect();
+    expected.retain(|(_, known)| *known != token(3) && *known != token(170));
+    expected.sort();
+    for limit in [1, 17, 1_000] {
+        assert_eq!(walked(&*store, Direction::Ascending, limit).await, expected, "{limit}");
+    }
+    expected.reverse();
+    assert_eq!(walked(&*store, Direction::Descending, 17).await, expected);
+    // From a time on, at which nobody need have been used.
+    let from = (Timestamp::from_millis(1_800_000_005_000), token(0));
+    let later = store.by_last_use(Direction::Ascending, Some(&from), 1_000).await.unwrap();
+    assert_eq!(later.len(), 149);
+    assert_eq!(store.by_last_use(Direction::Ascending, None, 0).await, Ok(Vec::new()));
 }

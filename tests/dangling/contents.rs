@@ -102,11 +102,23 @@ impl Contents {
                 check(claim.is_some_and(|claim| claim["account"] == id), format!("{name} is claimed for {id}"));
             }
             check(self.is_in("accounts", &fold(text(&account["login"]))), format!("{id} is listed"));
+            let places = self.indexes.get("accounts-by-creation").into_iter().flatten().filter(|place| id_at(place) == id).count();
+            check(places == 1, format!("{id} is listed by its making"));
             check(
                 self.is_in("superusers", id) == (account["superuser"] == true),
                 format!("{id} is among the superusers if it is one"),
             );
             check(account["superuser"] != true || !self.has(&format!("access:{id}")), format!("the superuser {id} has no rows"));
+        }
+        for (id, account) in self.of_kind("account") {
+            let has = self.records.get(&format!("factors:{id}"));
+            check((account["second_factor"] == true) == has.is_some(), format!("{id} has a second factor if it says so"));
+            let some =
+                |factors: &Value| factors["account"] == id && factors["factors"].as_array().is_some_and(|all| !all.is_empty());
+            check(has.is_none_or(some), format!("the factors of {id} are its own, and some"));
+        }
+        for (id, _) in self.of_kind("factors") {
+            check(self.has(&format!("account:{id}")), format!("the factors {id} are of an account"));
         }
         for (name, claim) in self.of_kind("name") {
             let account = self.records.get(&format!("account:{}", text(&claim["account"])));
@@ -147,7 +159,10 @@ impl Contents {
         for (id, token) in self.of_kind("token") {
             let owner = text(&token["account"]);
             check(self.has(&format!("account:{owner}")), format!("the token {id} is of an account"));
-            check(self.is_in("tokens", id), format!("the token {id} is listed"));
+            for index in ["tokens", "tokens-by-name", "tokens-by-end"] {
+                let places = self.indexes.get(index).into_iter().flatten().filter(|place| id_at(place) == id).count();
+                check(places == 1, format!("the token {id} is {places} times in {index}"));
+            }
             check(self.is_in(&format!("tokens-of:{owner}"), id), format!("the token {id} is listed with {owner}"));
             for minter in token["minted_with"].as_array().into_iter().flatten().map(text) {
                 let listed = self.is_in(&format!("minted-by:{minter}"), id);
@@ -201,7 +216,10 @@ impl Contents {
                     "accounts" => self.has(&format!("name:{member}")),
                     "superusers" => self.has(&format!("account:{member}")),
                     "sites" => self.has(&format!("site:{member}")),
-                    "tokens" => self.has(&format!("token:{member}")),
+                    "tokens" | "tokens-by-name" | "tokens-by-end" | "tokens-unused" => {
+                        self.has(&format!("token:{}", id_at(member)))
+                    }
+                    "accounts-by-creation" => self.has(&format!("account:{}", id_at(member))),
                     "tokens-of" => self.records.get(&format!("token:{member}")).is_some_and(|token| token["account"] == of),
                     // What was minted stays in the list, also when it has gone.
                     "minted-by" => self.records.get(&format!("token:{member}")).is_none_or(|token| token["account"].is_string()),
@@ -257,6 +275,11 @@ impl Contents {
 
 fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_else(|| panic!("{value}"))
+}
+
+/// The id at the end of a place in a sorted list.
+fn id_at(place: &str) -> &str {
+    place.rsplit([' ', '\u{1}']).next().unwrap()
 }
 
 /// As logins are compared; those of these tests are ASCII.

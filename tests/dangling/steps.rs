@@ -33,7 +33,8 @@ use keygate::{
     },
     gate::{guessing::Guessing, hasher::Hasher, passwords::LocalPasswords, signs::Signs},
     store::{
-        Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Store, StoreError, Stored, Trail,
+        Change, Coherence, CommitError, Direction, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Store, StoreError,
+        Stored, Trail,
         embedded::EmbeddedStore,
         redis::{RedisOptions, RedisStore},
     },
@@ -102,11 +103,11 @@ impl Store for Dying {
         }
         call!(self, self.store.read(keys).await)
     }
-    async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+    async fn page_in(&self, index: &Index, direction: Direction, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
         if self.of_changes {
-            return self.store.page(index, after, limit).await;
+            return self.store.page_in(index, direction, after, limit).await;
         }
-        call!(self, self.store.page(index, after, limit).await)
+        call!(self, self.store.page_in(index, direction, after, limit).await)
     }
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
         call!(self, self.store.commit(change).await)
@@ -131,6 +132,14 @@ impl Store for Dying {
     }
     async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
         call!(self, self.store.uses(tokens).await)
+    }
+    async fn by_last_use(
+        &self,
+        direction: Direction,
+        after: Option<&(Timestamp, TokenId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, TokenId)>, StoreError> {
+        call!(self, self.store.by_last_use(direction, after, limit).await)
     }
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
         call!(self, self.store.forget_uses(tokens).await)

@@ -20,6 +20,12 @@ pub enum Guard {
     NoPushMeanwhile,
     /// What was read is not kept where the map was dropped meanwhile.
     NoDropMeanwhile,
+    /// What a worker has gathered lately is used only while nothing has changed since.
+    NoChangeSince,
+    /// That something changes is counted from before the first of it was looked up.
+    CountedFromTheFirst,
+    /// A change is counted once it is out of the map, and not before.
+    CountedLast,
     /// A read that began longer than `max_staleness` ago is not joined.
     JoinsYoung,
     /// Over a failover: what takes away is acknowledged once a replica of the store has it.
@@ -55,6 +61,9 @@ impl Guard {
         Self::NoDropMeanwhile,
         Self::JoinsYoung,
     ];
+
+    /// Those that a worker needs that has at hand what it has gathered lately.
+    pub const OF_GATHERING: [Self; 3] = [Self::NoChangeSince, Self::CountedFromTheFirst, Self::CountedLast];
 
     /// Those that are needed where another node may become the master.
     pub const OF_FAILOVER: [Self; 7] = [

@@ -1,7 +1,7 @@
 //! What a replica does with what comes to it: pushes, answers to its reads, and what they mean for its checks.
 
 use super::guards::Guard;
-use super::state::{At, Check, KEYS, Push, Read, Replica, Stage};
+use super::state::{At, Changing, Check, Gathering, KEYS, Push, Read, Replica, Stage};
 use super::system::System;
 
 /// What becomes of a check's step.
@@ -17,8 +17,8 @@ impl Replica {
         self.verified.is_some_and(|sent| sent <= check.began + system.size.staleness)
     }
 
-    pub fn drop_map(&mut self) {
-        self.map = [None; KEYS];
+    pub fn drop_map(&mut self, system: &System) {
+        self.begin_change(system, Changing::Everything);
         self.reads.iter_mut().for_each(|read| read.dropped = true);
         for check in &mut self.checks {
             check.dropped |= check.at != At::Began;
@@ -30,7 +30,7 @@ impl Replica {
             Push::Tracking if system.has(Guard::DropAfterTracking) => self.link.stage = Stage::Acknowledged,
             Push::Tracking => self.link.stage = Stage::Up,
             Push::Key(key) => {
-                self.map[key] = None;
+                self.begin_change(system, Changing::Key(key));
                 let in_stripe = |read: &&mut Read| read.key == key || system.size.one_stripe;
                 self.reads.iter_mut().filter(in_stripe).for_each(|read| read.pushed = true);
             }
@@ -38,6 +38,52 @@ impl Replica {
             Push::Canary | Push::SpentCanary => self.count_canary(system),
             Push::LateCanary => self.verified = self.late.take().map(|canary| canary.sent).or(self.verified),
         }
+    }
+
+    /// The first half of a change: it goes out of the map, or is counted, where the guard is off.
+    fn begin_change(&mut self, system: &System, what: Changing) {
+        self.changing = Some(what);
+        if !system.size.gathers {
+            return self.end_change(system);
+        }
+        if system.has(Guard::CountedLast) { self.take_out(what) } else { self.count_change() }
+    }
+
+    /// The other half.
+    pub fn end_change(&mut self, system: &System) {
+        if let Some(what) = self.changing.take() {
+            let is_out = system.size.gathers && system.has(Guard::CountedLast);
+            if is_out { self.count_change() } else { self.take_out(what) }
+        }
+    }
+
+    fn take_out(&mut self, what: Changing) {
+        match what {
+            Changing::Key(key) => self.map[key] = None,
+            Changing::Everything => self.map = [None; KEYS],
+        }
+    }
+
+    fn count_change(&mut self) {
+        self.lately = self.lately.map(|_| true);
+        if let Some(gathering) = &mut self.gathering {
+            gathering.changed = true;
+        }
+    }
+
+    /// The next record is looked up, or nothing comes of it; in the end all of them are at hand.
+    pub fn gather(&mut self, system: &System, Gathering { key, changed }: Gathering) {
+        self.gathering = None;
+        if key == system.size.keys {
+            self.lately = Some(changed && system.has(Guard::CountedFromTheFirst));
+        } else if self.map[key] == Some(true) {
+            self.gathering = Some(Gathering { key: key + 1, changed });
+        }
+    }
+
+    /// Whether what was gathered lately would do, but for its freshness.
+    pub fn has_at_hand(&self, system: &System) -> bool {
+        self.lately.is_some_and(|changed| !changed || !system.has(Guard::NoChangeSince))
     }
 
     fn count_canary(&mut self, system: &System) {

@@ -26,6 +26,12 @@ pub struct State {
 pub struct Replica {
     /// What is remembered: whether the record lives.
     pub map: [Option<bool>; KEYS],
+    /// A change of the map that is half done: nothing else is handled meanwhile, but checks go on.
+    pub changing: Option<Changing>,
+    /// A worker looks up one record after the other, to have all of them at hand.
+    pub gathering: Option<Gathering>,
+    /// It has all of them at hand, and all live. Whether any has changed since.
+    pub lately: Option<bool>,
     /// When the last canary that came back was sent.
     pub verified: Option<Age>,
     pub link: Link,
@@ -39,6 +45,21 @@ pub struct Replica {
     pub spent: bool,
     pub reads: Vec<Read>,
     pub checks: Vec<Check>,
+}
+
+/// What goes out of the map.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Changing {
+    Key(usize),
+    Everything,
+}
+
+#[derive(Clone, Copy, Hash, Default)]
+pub struct Gathering {
+    /// The next record to be looked up.
+    pub key: usize,
+    /// Something has changed since the first one was.
+    pub changed: bool,
 }
 
 /// The connection that pushes come by.

@@ -6,7 +6,7 @@
 use super::explorer::{Model, Next};
 use super::guards::Guard;
 use super::replica::Outcome;
-use super::state::{Age, At, Canary, Check, Link, Push, Read, Replica, Stage, State};
+use super::state::{Age, At, Canary, Check, Gathering, Link, Push, Read, Replica, Stage, State};
 
 /// How much of everything there is.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub struct Size {
     /// In flight at once.
     pub reads: usize,
     pub checks: usize,
+    /// A worker gathers records to have them at hand.
+    pub gathers: bool,
     /// `max_staleness`, in discrete instants.
     pub staleness: Age,
     /// A check that has not come to its end by this age gives up.
@@ -55,10 +57,14 @@ pub enum Event {
     AnswerCanary,
     ExecuteLateCanary,
     ExpireCanary,
+    EndChange,
     Forget(usize),
+    BeginGathering,
+    Gather,
     Begin,
     LookAtFreshness(usize),
     LookUp(usize),
+    UseLately(usize),
     Join(usize),
     SendRead(usize, usize),
     ExecuteRead(usize),
@@ -96,6 +102,7 @@ impl Model for System {
         self.store(state, &mut steps);
         let mut of = Of { system: self, state, steps: &mut steps };
         of.connections();
+        of.gathering();
         of.canaries();
         of.checks();
         of.reads();
@@ -210,16 +217,20 @@ impl Of<'_> {
         if tracked {
             self.step(Event::Break, |replica| replica.link.tracked = false);
         }
-        if stage == Stage::Down {
+        let settled = self.now().changing.is_none();
+        if !settled {
+            self.step(Event::EndChange, |replica| replica.end_change(system));
+        }
+        if stage == Stage::Down && settled {
             for node in 0..=self.state.master() {
                 self.step(Event::Connect(node), |replica| {
                     replica.link = Link { node, stage: Stage::Asked, ..Link::default() };
                     if !system.has(Guard::DropAfterTracking) {
-                        replica.drop_map();
+                        replica.drop_map(system);
                     }
                 });
             }
-        } else {
+        } else if stage != Stage::Down {
             self.step(Event::Notice, |replica| {
                 replica.link = Link::default();
                 if system.has(Guard::Withdrawal) {
@@ -237,20 +248,32 @@ impl Of<'_> {
                 replica.link.queue = [Push::Tracking].into();
             });
         }
-        if let Some(push) = front {
+        if let Some(push) = front.filter(|_| settled) {
             self.step(Event::Handle(push), |replica| {
                 replica.link.queue.pop_front();
                 replica.handle(system, push);
             });
         }
-        if stage == Stage::Acknowledged {
+        if stage == Stage::Acknowledged && settled {
             self.step(Event::Drop, |replica| {
-                replica.drop_map();
+                replica.drop_map(system);
                 replica.link.stage = Stage::Up;
             });
         }
         for key in system.keys().filter(|&key| self.now().map[key].is_some()).collect::<Vec<_>>() {
             self.step(Event::Forget(key), |replica| replica.map[key] = None);
+        }
+    }
+
+    /// A worker gathers what it may need soon.
+    fn gathering(&mut self) {
+        let system = self.system;
+        if !system.size.gathers {
+            return;
+        }
+        match self.now().gathering {
+            None => self.step(Event::BeginGathering, |replica| replica.gathering = Some(Gathering::default())),
+            Some(gathering) => self.step(Event::Gather, |replica| replica.gather(system, gathering)),
         }
     }
 
@@ -333,7 +356,8 @@ impl Of<'_> {
     /// Where the guard is off.
     fn look_up_first(&mut self, number: usize) {
         let keys = self.system.keys();
-        let all_live = keys.clone().all(|key| self.now().map[key] == Some(true));
+        let replica = self.now();
+        let all_live = replica.has_at_hand(self.system) || keys.clone().all(|key| replica.map[key] == Some(true));
         let at = if all_live { At::Found } else { At::LooksUp { fresh: false, key: 0 } };
         self.check_step(Event::LookUp(number), number, |replica| {
             replica.checks[number].at = at;
@@ -343,6 +367,9 @@ impl Of<'_> {
 
     fn look_up(&mut self, number: usize, fresh: bool, key: usize) {
         let system = self.system;
+        if fresh && key == 0 && self.now().has_at_hand(system) {
+            self.check_step(Event::UseLately(number), number, |_| Outcome::Allows);
+        }
         if let Some(value) = self.now().map[key].filter(|_| fresh) {
             self.check_step(Event::LookUp(number), number, |replica| replica.learns(system, number, value));
             return;

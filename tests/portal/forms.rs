@@ -12,7 +12,7 @@ fn is_signed_in(client: &Client<'_>) -> bool {
 }
 
 /// Every form of the portal, with fields that would do something.
-fn forms() -> [(&'static str, Vec<(&'static str, &'static str)>); 10] {
+fn forms() -> [(&'static str, Vec<(&'static str, &'static str)>); 14] {
     [
         ("/keys/new", vec![("once", "x"), ("name", "x"), ("rights", "all"), ("expires", "30d"), ("networks", "192.0.2.7")]),
         ("/keys/revoke", vec![("ids", "all")]),
@@ -24,6 +24,10 @@ fn forms() -> [(&'static str, Vec<(&'static str, &'static str)>); 10] {
         ("/sessions/end-others", vec![]),
         ("/password", vec![("login", "vera"), ("current", PASSWORD), ("new", "another long one"), ("again", "another long one")]),
         ("/confirm", vec![("login", "vera"), ("password", PASSWORD)]),
+        ("/second-factor", vec![("code", "000000")]),
+        ("/security/totp", vec![("setup", "k1.x"), ("name", "Phone"), ("code", "000000")]),
+        ("/security/recovery-codes", vec![("code", "000000")]),
+        ("/security/factors/AbCdEfGh0123/remove", vec![("code", "000000")]),
     ]
 }
 

@@ -53,6 +53,18 @@ pub fn sign_in(browser: &Browser, portal: &Portal, login: &str, password: &str) 
     assert!(browser.url().starts_with(&portal.url), "{}", browser.url());
 }
 
+/// So that nothing is found because nothing is looked for.
+#[test]
+fn what_is_in_somebody_s_way_is_found() {
+    let portal = Portal::start(PLAIN);
+    let browser = Browser::start();
+    browser.open(&format!("{}/sign-in", portal.url));
+    assert!(axe::violations(&browser).is_empty());
+    browser.run("document.querySelector('label').remove(); document.querySelector('h1').style.color = '#ddd'");
+    let found = axe::violations(&browser).join("\n");
+    assert!(found.contains("label:") && found.contains("color-contrast:"), "{found}");
+}
+
 #[test]
 fn every_page_has_its_picture_taken() {
     let portal = Portal::start(PLAIN);

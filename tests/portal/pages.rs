@@ -25,6 +25,8 @@ fn all_pages<'p>(client: &Client<'p>, visitor: &Client<'p>) -> Vec<(String, Answ
         "/sessions?notice=ended",
         "/sessions?notice=address",
         "/password",
+        "/security",
+        "/security/totp",
         "/confirm",
         "/confirm?next=/password",
         "/",
@@ -49,6 +51,21 @@ fn all_pages<'p>(client: &Client<'p>, visitor: &Client<'p>) -> Vec<(String, Answ
     pages.push(("another method".to_owned(), client.send(&client.request("DELETE", "/sessions"))));
     let elsewhere = Request::new("GET", "/sign-in").header("Host", "evil.example");
     pages.push(("another host".to_owned(), client.send(&elsewhere)));
+    let (app, [csrf, setup]) = visitor.begin("/security/totp");
+    let fields = |code| [("csrf", csrf.as_str()), ("setup", setup.as_str()), ("name", "<b>&\"'"), ("code", code)];
+    pages.push(("/security/totp, wrong".to_owned(), visitor.post("/security/totp", &fields("000000"))));
+    pages.push(("/security/totp, right".to_owned(), visitor.post("/security/totp", &fields(&app.code(0)))));
+    for path in ["/security", "/security?notice=removed", "/security/totp", "/security/recovery-codes"] {
+        pages.push((format!("{path}, with a factor"), visitor.get(path)));
+    }
+    let list = body(&visitor.get("/security"));
+    let remove = list.split("href=\"").find(|rest| rest.starts_with("/security/factors/")).expect("there is a factor");
+    pages.push(("removing a factor".to_owned(), visitor.get(remove.split('"').next().unwrap())));
+    let half = visitor.portal.client();
+    half.sign_in("/sign-in?rd=http://shop.localhost:8000/", "vera", PASSWORD);
+    for path in ["/second-factor", "/second-factor?recovery=1", "/second-factor?rd=http://shop.localhost:8000/"] {
+        pages.push((path.to_owned(), half.get(path)));
+    }
     pages
 }
 

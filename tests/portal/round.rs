@@ -21,7 +21,7 @@ pub struct World {
     pub portal: String,
     pub shop: String,
     blog: String,
-    house: House,
+    pub house: House,
     proxy: Running,
 }
 
@@ -134,13 +134,13 @@ fn certificate(folder: &Path) -> [String; 2] {
 }
 
 /// What the application saw of the request for the page that is shown.
-fn seen(browser: &Browser, world: &World) -> Value {
+pub(super) fn seen(browser: &Browser, world: &World) -> Value {
     let shown = browser.text("body");
     serde_json::from_str(&shown).unwrap_or_else(|error| panic!("{error} at {}: {shown}\n{}", browser.url(), world.whom()))
 }
 
 /// The values of a header that the application saw.
-fn header(seen: &Value, name: &str) -> Vec<String> {
+pub(super) fn header(seen: &Value, name: &str) -> Vec<String> {
     let pairs = seen["headers"].as_array().expect("the application lists headers").iter();
     let named = pairs.filter(|pair| pair[0].as_str().is_some_and(|found| found.eq_ignore_ascii_case(name)));
     named.map(|pair| pair[1].as_str().unwrap_or_default().to_owned()).collect()

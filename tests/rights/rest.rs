@@ -95,6 +95,7 @@ impl Rest {
                 let kind = if ask.word("service") { "service" } else { "human" };
                 let body = json!({
                     "login": target, "kind": kind, "superuser": ask.word("superuser"), "may_mint_tokens": target != "quiet",
+                    "must_have_second_factor": ask.word("must"),
                 });
                 (Method::POST, "/accounts".to_owned(), Some(body))
             }
@@ -102,6 +103,11 @@ impl Rest {
             "account-rename" => (Method::PATCH, account, Some(json!({ "name": "New" }))),
             "disable" => (Method::PATCH, account, Some(json!({ "disabled": true }))),
             "promote" => (Method::PATCH, account, Some(json!({ "superuser": true }))),
+            "require-factor" => (Method::PATCH, account, Some(json!({ "must_have_second_factor": true }))),
+            "release-factor" => (Method::PATCH, account, Some(json!({ "must_have_second_factor": false }))),
+            "reset-factors" => (Method::DELETE, format!("{account}/factors"), None),
+            "begin-factor" => (Method::POST, "/me/factors/totp".to_owned(), None),
+            "factors" => (Method::GET, "/me/factors".to_owned(), None),
             "delete-account" => (Method::DELETE, account, None),
             "revoke-all" => (Method::POST, format!("{account}/revoke-all"), Some(json!({}))),
             "access" => {

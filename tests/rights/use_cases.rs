@@ -12,8 +12,9 @@ use std::{
 use keygate::{
     clock::Clock,
     directory::{
-        self, AccessFilter, AccountPatch, Actor, CeilingAsk, Directory, DirectoryError, Expiry, FieldPatch, NewAccount, NewSite,
-        NewToken, SignIn, SitePatch, TokenFilter, TokenPatch, TrailFilter, TrailRules, Window, fields,
+        self, AccessFilter, AccountFilter, AccountPatch, Actor, CeilingAsk, Direction, Directory, DirectoryError, Expiry,
+        FieldPatch, NewAccount, NewSite, NewToken, SignIn, SitePatch, TokenFilter, TokenPatch, TrailFilter, TrailRules, Window,
+        fields,
     },
     domain::{
         access::Level,
@@ -108,8 +109,8 @@ impl UseCases {
     /// All there is, but for the trail.
     pub async fn contents(&self) -> String {
         let (all, root) = (Window { after: None, limit: Window::MAX_LIMIT }, Actor::control(0));
-        let accounts = self.directory.accounts(&root, &all).await.unwrap();
-        let sites = self.directory.sites(&root, &all).await.unwrap();
+        let accounts = self.directory.accounts(&root, &AccountFilter::default(), &all).await.unwrap();
+        let sites = self.directory.sites(&root, Direction::Ascending, &all).await.unwrap();
         let access = self.directory.access(&root, &AccessFilter::default(), &all).await.unwrap();
         let tokens = self.directory.tokens(&root, &TokenFilter::default(), &all).await.unwrap();
         let sessions = self.directory.sessions(&root, None, &all).await.unwrap();
@@ -166,11 +167,11 @@ impl UseCases {
         loop {
             let (part, next): (Vec<String>, _) = match what {
                 "accounts" => {
-                    let listing = self.directory.accounts(actor, &window).await?;
+                    let listing = self.directory.accounts(actor, &AccountFilter::default(), &window).await?;
                     (listing.items.into_iter().map(|account| account.login.to_string()).collect(), listing.next)
                 }
                 "sites" => {
-                    let listing = self.directory.sites(actor, &window).await?;
+                    let listing = self.directory.sites(actor, Direction::Ascending, &window).await?;
                     (listing.items.into_iter().map(|site| site.site.to_string()).collect(), listing.next)
                 }
                 "access" => {
@@ -220,6 +221,7 @@ impl UseCases {
                 let kind = if ask.word("service") { AccountKind::Service } else { AccountKind::Human };
                 let new = NewAccount {
                     superuser: ask.word("superuser"),
+                    must_have_second_factor: ask.word("must"),
                     may_mint_tokens: target != "quiet",
                     password: (!ask.word("service")).then(|| Password::chosen(PASSWORD).unwrap()),
                     ..NewAccount::new(login(target), kind)
@@ -232,6 +234,11 @@ impl UseCases {
             }
             "disable" => patch(AccountPatch { disabled: Some(true), ..AccountPatch::default() }).await,
             "promote" => patch(AccountPatch { superuser: Some(true), ..AccountPatch::default() }).await,
+            "require-factor" => patch(AccountPatch { must_have_second_factor: Some(true), ..AccountPatch::default() }).await,
+            "release-factor" => patch(AccountPatch { must_have_second_factor: Some(false), ..AccountPatch::default() }).await,
+            "reset-factors" => self.directory.reset_factors(actor, &login(target)).await.map(drop),
+            "begin-factor" => self.directory.begin_totp(actor).await.map(drop),
+            "factors" => self.directory.factors(actor).await.map(drop),
             "delete-account" => self.directory.delete_account(actor, &login(target), None).await,
             "revoke-all" => self.directory.revoke_all(actor, &login(target), false, None).await.map(drop),
             "access" => {

@@ -194,9 +194,9 @@ impl Browser {
         self.ask("POST", "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters }))
     }
 
-    /// Makes its window as wide as a phone's.
+    /// Makes its window as wide as the smallest phone's, or as a larger one's at twice the size.
     pub fn narrow(&self) {
-        self.size(390);
+        self.size(320);
     }
 
     fn size(&self, width: u32) {

@@ -19,6 +19,10 @@ pub(super) fn words(reason: Reason) -> Words {
         Reason::SessionEnded => {
             ("Your session has ended", "You were signed out, or nothing was heard of you for a while. Sign in again to go on.")
         }
+        Reason::SecondFactorRequired => (
+            "A second factor is missing",
+            "Your password alone is not enough here. Sign in with a browser, and show or set up your second factor.",
+        ),
         Reason::AccountDisabled => ("Your account is disabled", "Whoever looks after the accounts here can tell you why."),
         Reason::Malformed | Reason::Unknown | Reason::Mismatch => (
             "This key opens nothing",

@@ -85,19 +85,21 @@ pub(super) fn sessions(reader: &mut Reader<'_>) -> Result<SessionRules, Noted> {
     if let (Ok(absolute), Ok(remember)) = (absolute, remember) {
         refuse_above(reader, ("sessions.absolute", absolute), ("sessions.remember", remember));
     }
-    Ok(SessionRules { idle: idle?, absolute: absolute?, remember: remember? })
+    let must_have_second_factor = reader.word("portal.second_factor", &[("optional", false), ("required", true)]);
+    Ok(SessionRules { idle: idle?, absolute: absolute?, remember: remember?, must_have_second_factor: must_have_second_factor? })
 }
 
 pub(super) fn guessing(reader: &mut Reader<'_>) -> Result<GuessingRules, Noted> {
     let window = reader.text("guessing.window", span);
-    let limits = ["guessing.per_address", "guessing.per_login", "guessing.tokens_per_address"];
-    let [per_address, per_login, tokens_per_address] =
+    let limits = ["guessing.per_address", "guessing.per_login", "guessing.codes_per_login", "guessing.tokens_per_address"];
+    let [per_address, per_login, codes_per_login, tokens_per_address] =
         limits.map(|key| reader.number(key, "0 (no limit) to 10000", |value| value <= 10_000));
     let [allow, deny] = ["guessing.allow", "guessing.deny"].map(|key| reader.items(key, network_or_address));
     Ok(GuessingRules {
         window: window?,
         per_address: NonZeroU32::new(per_address?),
         per_login: NonZeroU32::new(per_login?),
+        codes_per_login: NonZeroU32::new(codes_per_login?),
         tokens_per_address: NonZeroU32::new(tokens_per_address?),
         allow: allow?,
         deny: deny?,

@@ -11,6 +11,7 @@ pub(super) fn patched(old: &Account, patch: &AccountPatch, password: Option<Pass
         email: patch.email.applied_to(old.email.as_ref()),
         superuser: patch.superuser.unwrap_or(old.superuser),
         disabled: patch.disabled.unwrap_or(old.disabled),
+        must_have_second_factor: patch.must_have_second_factor.unwrap_or(old.must_have_second_factor),
         may_mint_tokens: patch.may_mint_tokens.unwrap_or(old.may_mint_tokens),
         password: password.or_else(|| old.password.clone()),
         ..old.clone()
@@ -29,5 +30,8 @@ pub(super) fn gives(old: &Account, new: &Account) -> bool {
 
 fn gains(old: &Account, new: &Account) -> bool {
     let gains = |had: bool, has: bool| has && !had;
-    gains(old.superuser, new.superuser) || gains(old.may_mint_tokens, new.may_mint_tokens) || gains(new.disabled, old.disabled)
+    gains(old.superuser, new.superuser)
+        || gains(old.may_mint_tokens, new.may_mint_tokens)
+        || gains(new.disabled, old.disabled)
+        || gains(new.must_have_second_factor, old.must_have_second_factor)
 }

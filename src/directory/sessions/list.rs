@@ -7,7 +7,7 @@ use crate::{
         decision::Reason,
         event::Action,
         id::AccountId,
-        session::{Session, SessionId},
+        session::{Session, SessionId, Stage},
         text::Login,
         time::Timestamp,
     },
@@ -50,7 +50,7 @@ impl Directory {
         let accounts = self.accounts_by_id(sessions.iter().map(|session| session.account.clone())).await?;
         let info = |session: Session| {
             let account = accounts.get(&session.account)?;
-            session.alive(account, &self.session_rules, standing.now).ok()?;
+            session.stage(account, &self.session_rules, standing.now).ok().filter(|stage| *stage > Stage::AwaitsCode)?;
             Some(self.session_info(session, account, &standing))
         };
         Ok(Listing { items: sessions.into_iter().filter_map(info).collect(), next })

@@ -10,7 +10,7 @@ use crate::{
         decision::Reason,
         event::Action,
         password::{Password, PasswordHash},
-        session::{Session, SessionSecret},
+        session::{Session, SessionSecret, Stage},
     },
     store::{Index, Key, Trouble},
 };
@@ -34,7 +34,7 @@ impl Directory {
 
     async fn confirm(&self, actor: &Actor) -> Result<SessionCookie, DirectoryError> {
         until_settled!(self, {
-            let (standing, _, old) = self.in_session(actor).await?;
+            let (standing, account, old) = self.in_session(actor).await?;
             let secret = SessionSecret::generate(old.id.clone(), &mut rng());
             let digest = secret.secret.digest();
             let new = Session { secret: digest, confirmed_at: standing.now, version: old.version + 1, ..old.clone() };
@@ -42,7 +42,7 @@ impl Directory {
             edit.must_hold();
             edit.expect_same(Key::Session(old.id.clone()), &old);
             edit.put_until(Key::Session(old.id), &new, new.kept_until(&self.session_rules))?;
-            Plan::Commit(edit, self.cookie(secret, &new))
+            Plan::Commit(edit, self.cookie(secret, &new, &account))
         })
     }
 
@@ -54,37 +54,48 @@ impl Directory {
             new.is_not_a_name_of(&account.login, account.email.as_ref())?;
             self.prove_again(actor, &account, current).await?;
             let hash = self.hasher.hash(new).await?;
-            let Changed { secret, begins, ended } = self.set_own_password(actor, &hash).await?;
-            // The password is a new one already, whatever becomes of the rest.
-            self.open(&begins).await.map_err(|error| error.with(Trouble::Open))?;
-            if let Err(error) = self.end(&ended, None).await {
-                tracing::warn!(%error, "the record of a session that has ended stays until its time has come");
-            }
-            Ok(self.cookie(secret, &begins))
+            let changed = self.set_own_password(actor, &hash).await?;
+            self.go_on_in(changed).await
         })
         .await
+    }
+
+    /// Opens the session that takes the place of one that has ended by a change of its account.
+    pub(in super::super) async fn go_on_in(&self, changed: Changed) -> Result<SessionCookie, DirectoryError> {
+        let Changed { account, secret, begins, ended } = changed;
+        // The account has changed already, whatever becomes of the rest.
+        self.open(&begins).await.map_err(|error| error.with(Trouble::Open))?;
+        if let Err(error) = self.end(&ended, None).await {
+            tracing::warn!(%error, "the record of a session that has ended stays until its time has come");
+        }
+        Ok(self.cookie(secret, &begins, &account))
+    }
+
+    /// Makes all sessions of an account end by what the edit does to it, but for a new one in the place of this one. What is
+    /// left is [`Self::go_on_in`].
+    pub(in super::super) fn end_others(&self, edit: &mut Edit, new: &mut Account, session: Session, actor: &Actor) -> Changed {
+        new.session_generation += 1;
+        let (secret, begins) = self.new_session(new, session.remembered, session.browser.as_deref(), actor.address);
+        let begins = Session { confirmed_at: session.confirmed_at, ..begins };
+        edit.must_hold();
+        edit.add_to(Index::Sessions, &Index::session(&new.id, &begins.id));
+        edit.tell(self.sign_in_event(&begins, new, actor.address, actor.request_id.clone()));
+        Changed { account: new.clone(), secret, begins, ended: session }
     }
 
     async fn set_own_password(&self, actor: &Actor, hash: &PasswordHash) -> Result<Changed, DirectoryError> {
         until_settled!(self, {
             // It is dead when the password has changed since it was proven.
             let (standing, old, session) = self.in_session(actor).await?;
-            let new = Account {
-                password: Some(hash.clone()),
-                session_generation: old.session_generation + 1,
-                version: old.version + 1,
-                ..old.clone()
-            };
-            let (secret, begins) = self.new_session(&new, session.remembered, session.browser.as_deref(), actor.address);
+            let mut new = Account { password: Some(hash.clone()), version: old.version + 1, ..old.clone() };
             let mut edit = standing.edit();
-            edit.must_hold();
-            edit.put(Key::Account(new.id.clone()), &new)?;
-            edit.add_to(Index::Sessions, &Index::session(&new.id, &begins.id));
             let mut event = standing.event(Action::AccountUpdate, new.login.as_str());
             event.after = Some([("password".to_owned(), "changed".into())].into_iter().collect());
             edit.tell(event);
-            edit.tell(self.sign_in_event(&begins, &new, actor.address, actor.request_id.clone()));
-            Plan::Commit(edit, Changed { secret, begins, ended: session })
+            let session = Session { confirmed_at: standing.now, ..session };
+            let changed = self.end_others(&mut edit, &mut new, session, actor);
+            edit.put(Key::Account(new.id.clone()), &new)?;
+            Plan::Commit(edit, changed)
         })
     }
 
@@ -96,8 +107,17 @@ impl Directory {
     }
 
     /// Who asks, in his session.
-    async fn in_session(&self, actor: &Actor) -> Result<(Standing, Account, Session), DirectoryError> {
-        let standing = self.standing(actor).await?;
+    pub(in super::super) async fn in_session(&self, actor: &Actor) -> Result<(Standing, Account, Session), DirectoryError> {
+        self.in_session_from(actor, Stage::Whole).await
+    }
+
+    /// The same for what may be done from this stage on.
+    pub(in super::super) async fn in_session_from(
+        &self,
+        actor: &Actor,
+        from: Stage,
+    ) -> Result<(Standing, Account, Session), DirectoryError> {
+        let standing = self.standing_from(actor, from).await?;
         match (&standing.session, standing.authority.bearer()) {
             (Some(session), Some(bearer)) => {
                 let (session, account) = (Session::clone(session), bearer.account.clone());
@@ -113,12 +133,13 @@ impl Directory {
     }
 }
 
-fn session_required() -> DirectoryError {
+pub(in super::super) fn session_required() -> DirectoryError {
     DirectoryError::refused("session_required", "this is for who has signed in, with the cookie of a session")
 }
 
 /// One session in the place of another.
-struct Changed {
+pub(in super::super) struct Changed {
+    account: Account,
     secret: SessionSecret,
     begins: Session,
     ended: Session,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     domain::{id::ReplicaId, token::LastUse},
-    store::{Change, Entry, EntryId, Live, Memory, Order, Page, Stored, Trail},
+    store::{Change, Direction, Entry, EntryId, Live, Memory, Order, Page, Stored, Trail},
 };
 
 /// Applies every change; confirms what takes away only when it is told to.
@@ -26,8 +26,8 @@ impl Store for Lonely {
     async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Stored>>, StoreError> {
         self.store.read(keys).await
     }
-    async fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        self.store.page(index, after, limit).await
+    async fn page_in(&self, index: &Index, direction: Direction, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        self.store.page_in(index, direction, after, limit).await
     }
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
         let taken = change.takes_away.then_some(change.steps.len());
@@ -58,6 +58,14 @@ impl Store for Lonely {
     }
     async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
         self.store.uses(tokens).await
+    }
+    async fn by_last_use(
+        &self,
+        direction: Direction,
+        after: Option<&(Timestamp, TokenId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, TokenId)>, StoreError> {
+        self.store.by_last_use(direction, after, limit).await
     }
     async fn forget_uses(&self, tokens: &[TokenId]) -> Result<(), StoreError> {
         self.store.forget_uses(tokens).await

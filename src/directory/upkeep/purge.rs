@@ -43,7 +43,7 @@ impl Directory {
             edit.expect_as_read(Key::Account(token.account.clone()), owner.as_ref());
             let gone = self.pass_on(&mut edit, &token, standing.now).await?;
             if gone {
-                drop_token(&mut edit, &token.account, id, &token.minted_with);
+                drop_token(&mut edit, &token.account, id, Some(&token));
                 let last = owner.map(|owner| TokenView::from(TokenInfo::new(token, &owner, None, standing.now)));
                 edit.tell(standing.event(Action::TokenPurge, id.as_str()).changing(last.as_ref(), None::<&TokenView>));
             }

@@ -20,8 +20,12 @@ use crate::domain::{
 mod sessions;
 
 const NOW: i64 = 1_800_000_000_000;
-const SESSION_RULES: SessionRules =
-    SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24 * 14) };
+const SESSION_RULES: SessionRules = SessionRules {
+    idle: Duration::from_hours(1),
+    absolute: Duration::from_hours(12),
+    remember: Duration::from_hours(24 * 14),
+    must_have_second_factor: false,
+};
 
 /// Everything a decision looks at, owned, so that a row can change one thing of it.
 struct World {

@@ -22,6 +22,7 @@ fn rules() -> GuessingRules {
         window: Duration::from_mins(10),
         per_address: limit(5),
         per_login: limit(3),
+        codes_per_login: limit(2),
         tokens_per_address: limit(5),
         allow: networks("10.99.99.99/32"),
         deny: networks("10.55.55.55/32"),
@@ -158,7 +159,8 @@ fn a_source_is_one_address_of_ipv4_and_64_bits_of_ipv6() {
 #[test]
 fn a_subject_is_found_by_its_name_and_by_what_people_call_it() {
     let source = Source::of(ip("2001:db8::1"));
-    let subjects = [Subject::Address(source), Subject::TokensFrom(source), Subject::Login("a@b:c".to_owned())];
+    let [codes, login] = [Subject::Codes, Subject::Login].map(|of| of("a@b:c".to_owned()));
+    let subjects = [Subject::Address(source), Subject::TokensFrom(source), codes, login];
     for subject in &subjects {
         assert_eq!(Subject::parse(&subject.name()).as_ref(), Some(subject));
     }
@@ -166,7 +168,7 @@ fn a_subject_is_found_by_its_name_and_by_what_people_call_it() {
         assert_eq!(Subject::parse(other), None, "{other}");
     }
     assert_eq!(Subject::named("2001:db8::/64"), subjects[..2]);
-    assert_eq!(Subject::named("Vera"), [Subject::Login(LOGIN.to_owned())]);
+    assert_eq!(Subject::named("Vera"), [Subject::Codes, Subject::Login].map(|of| of(LOGIN.to_owned())));
     // Somebody may be called so.
-    assert_eq!(Subject::named("10.1.2.3").len(), 3);
+    assert_eq!(Subject::named("10.1.2.3").len(), 4);
 }

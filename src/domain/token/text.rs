@@ -196,6 +196,13 @@ pub struct PresentedToken {
 }
 
 impl PresentedToken {
+    /// Stands for a token of which the record is known, and not the secret: for who explains what would become of it. It
+    /// verifies as none.
+    #[must_use]
+    pub fn standing_for(kind: TokenKind, id: TokenId) -> Self {
+        Self { kind, id, secret: TokenSecret([0; SECRET_LEN]) }
+    }
+
     /// Whether this is the token of `record`: same kind, same digest under the record's key.
     #[must_use]
     pub fn verifies(&self, record: &JudgedToken, keys: &ServerKeys) -> bool {

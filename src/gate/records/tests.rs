@@ -17,7 +17,7 @@ use crate::{
         token::{LastUse, TokenId},
     },
     store::{
-        Change, CommitError, Entry, EntryId, Index, Live, Memory, Order, Page, Record as _, Step, Stored, Trail,
+        Change, CommitError, Direction, Entry, EntryId, Index, Live, Memory, Order, Page, Record as _, Step, Stored, Trail,
         embedded::EmbeddedStore,
     },
 };
@@ -130,7 +130,7 @@ impl Store for Slow {
         records
     }
 
-    async fn page(&self, _: &Index, _: Option<&str>, _: usize) -> Result<Page, StoreError> {
+    async fn page_in(&self, _: &Index, _: Direction, _: Option<&str>, _: usize) -> Result<Page, StoreError> {
         unreachable!()
     }
 
@@ -155,6 +155,15 @@ impl Store for Slow {
     }
 
     async fn uses(&self, _: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {
+        unreachable!()
+    }
+
+    async fn by_last_use(
+        &self,
+        _: Direction,
+        _: Option<&(Timestamp, TokenId)>,
+        _: usize,
+    ) -> Result<Vec<(Timestamp, TokenId)>, StoreError> {
         unreachable!()
     }
 
@@ -318,8 +327,8 @@ async fn what_was_read_before_a_loss_is_not_vouched_for_after_it() {
     assert_eq!(house.reads(), 2);
 }
 
-#[test]
-fn what_was_found_is_current_until_its_partition_changes_or_is_lost_or_not_vouched_for() {
+#[tokio::test]
+async fn what_was_found_is_current_until_its_partition_changes_or_is_lost_or_not_vouched_for() {
     let folder = tempfile::tempdir().unwrap();
     let records = Records::new(Arc::new(EmbeddedStore::open(folder.path()).unwrap()), &MemoryRules::default());
     let session = SessionId::parse("AbCdEfGh0123").unwrap();

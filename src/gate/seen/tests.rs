@@ -8,8 +8,12 @@ use crate::{
     store::embedded::EmbeddedStore,
 };
 
-const RULES: SessionRules =
-    SessionRules { idle: Duration::from_hours(1), absolute: Duration::from_hours(12), remember: Duration::from_hours(24) };
+const RULES: SessionRules = SessionRules {
+    idle: Duration::from_hours(1),
+    absolute: Duration::from_hours(12),
+    remember: Duration::from_hours(24),
+    must_have_second_factor: false,
+};
 
 fn at(minutes: i64) -> Timestamp {
     Timestamp::from_millis(1_800_000_000_000 + minutes * 60_000)
@@ -57,6 +61,7 @@ fn session() -> Session {
         browser: None,
         remembered: false,
         confirmed_at: at(0),
+        awaits_code: false,
         version: 7,
     }
 }

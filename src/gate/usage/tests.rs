@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::{
     domain::{id::ReplicaId, time::Timestamp},
-    store::{Change, Coherence, CommitError, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Stored, Trail},
+    store::{Change, Coherence, CommitError, Direction, Entry, EntryId, Index, Key, Live, Memory, Order, Page, Stored, Trail},
 };
 
 #[derive(Default)]
@@ -40,7 +40,7 @@ impl Store for Notes {
         unreachable!()
     }
 
-    async fn page(&self, _: &Index, _: Option<&str>, _: usize) -> Result<Page, StoreError> {
+    async fn page_in(&self, _: &Index, _: Direction, _: Option<&str>, _: usize) -> Result<Page, StoreError> {
         unreachable!()
     }
 
@@ -73,6 +73,15 @@ impl Store for Notes {
     }
 
     async fn forget_expired(&self, _: Timestamp) -> Result<(), StoreError> {
+        unreachable!()
+    }
+
+    async fn by_last_use(
+        &self,
+        _: Direction,
+        _: Option<&(Timestamp, TokenId)>,
+        _: usize,
+    ) -> Result<Vec<(Timestamp, TokenId)>, StoreError> {
         unreachable!()
     }
 

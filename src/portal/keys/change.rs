@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     super::{PortalState, Refusal, form::Form, go_to, page, problems::Problems, visitor::SignedIn},
-    find,
+    at, find,
     shown::KeyShown,
 };
 use crate::{
@@ -51,7 +51,7 @@ async fn ask(
     let status = if typed.is_some() { 422 } else { 200 };
     let as_it_is = || (Fields { name: key.name.clone(), device: key.device.clone().unwrap_or_default() }, Problems::default());
     let (Fields { name, device }, problems) = typed.unwrap_or_else(as_it_is);
-    page(status, &EditPage { title: "Rename a key", at: "/keys", visitor, key, name, device, problems })
+    page(status, &EditPage { title: "Rename a key", at: at(key.owner.is_none()), visitor, key, name, device, problems })
 }
 
 #[derive(Deserialize)]

@@ -72,6 +72,7 @@ struct FormPage {
     at: &'static str,
     visitor: SignedIn,
     action: String,
+    cancel: String,
     choices: Choices,
     typed: Fields,
     problems: Problems,
@@ -94,12 +95,14 @@ struct SurePage {
 pub(in super::super) struct For {
     pub login: Login,
     pub action: String,
+    /// Where it goes without one.
+    pub cancel: String,
     pub at: &'static str,
 }
 
 impl For {
     fn oneself(visitor: &SignedIn) -> Self {
-        Self { login: visitor.account.login.clone(), action: "/keys/new".to_owned(), at: "/keys" }
+        Self { login: visitor.account.login.clone(), action: "/keys/new".to_owned(), cancel: "/keys".to_owned(), at: "/keys" }
     }
 }
 
@@ -149,7 +152,7 @@ fn filled(
     problems: Problems,
 ) -> Result<HttpResponse, Refusal> {
     let title = if choices.own { "Create a key".to_owned() } else { format!("Create a key for {}", whom.login) };
-    page(status, &FormPage { title, at: whom.at, visitor, action: whom.action, choices, typed, problems })
+    page(status, &FormPage { title, at: whom.at, visitor, action: whom.action, cancel: whom.cancel, choices, typed, problems })
 }
 
 /// What the form came to: the key, the warning before it, or the form again.

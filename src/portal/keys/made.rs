@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{
     super::{PortalState, Refusal, form::Form, go_to, once, page, visitor::SignedIn},
-    example, find,
+    at, example, find,
     shown::KeyShown,
 };
 use crate::{
@@ -40,7 +40,7 @@ pub(super) async fn show(
 ) -> Result<HttpResponse, Refusal> {
     let url = url(state, request, &visitor, &info).await;
     let key = KeyShown::new(info, &visitor, state.directory.token_rules(), state.clock.now());
-    page(200, &MadePage { title: "Copy your key", at: "/keys", visitor, text, key, url })
+    page(200, &MadePage { title: "Copy your key", at: at(key.owner.is_none()), visitor, text, key, url })
 }
 
 /// That nobody can tell where to try it is no reason not to show it.
@@ -87,7 +87,7 @@ pub(super) async fn ask(
     let info = find(&state, &request, &visitor, &path).await?;
     visitor.has_confirmed(state.clock.now())?;
     let key = KeyShown::new(info, &visitor, state.directory.token_rules(), state.clock.now());
-    page(200, &RotatePage { title: "Rotate a key", at: "/keys", visitor, key, graces: GRACES, once: once::new() })
+    page(200, &RotatePage { title: "Rotate a key", at: at(key.owner.is_none()), visitor, key, graces: GRACES, once: once::new() })
 }
 
 #[derive(Deserialize)]

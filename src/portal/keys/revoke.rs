@@ -35,6 +35,9 @@ struct RevokePage {
     /// As the form sends them.
     ids: String,
     all: bool,
+    /// The list that they are in, and what it is called.
+    back: String,
+    back_to: String,
 }
 
 /// `GET /keys/revoke?id=…&id=…`, or `?all=on`
@@ -64,7 +67,11 @@ pub(super) async fn show(state: web::Data<PortalState>, request: HttpRequest, vi
         (false, 1) => "Revoke this key?",
         (false, _) => "Revoke these keys?",
     };
-    page(200, &RevokePage { title, at: "/keys", visitor, keys, others, ids, all })
+    let owner = keys.first().and_then(|key| key.owner.clone());
+    let back = keys.first().map_or_else(|| "/keys".to_owned(), |key| key.among.clone());
+    let at = super::at(owner.is_none());
+    let back_to = owner.map_or_else(|| "Your keys".to_owned(), |owner| format!("Keys of {owner}"));
+    page(200, &RevokePage { title, at, visitor, keys, others, ids, all, back, back_to })
 }
 
 fn of(login: &Login) -> TokenFilter {
@@ -100,18 +107,14 @@ pub(super) async fn submit(
     }
     let ids: Option<Vec<_>> = ids.split(' ').take(MOST).map(TokenId::parse).collect();
     let ids = ids.ok_or_else(Refusal::not_found)?;
-    let mut owners = Vec::new();
+    let mut back = "/keys".to_owned();
     for id in &ids {
         match state.directory.revoke_token(&actor, id, false, None, None).await {
-            Ok(info) => owners.push(info.token.account.clone()),
+            Ok(info) => back = super::places(&visitor, &info.login).0,
             // One of several has gone by itself.
             Err(DirectoryError::NotFound { .. }) if ids.len() > 1 => {}
             Err(error) => return Err(error.into()),
         }
     }
-    let own = owners.iter().all(|owner| *owner == visitor.account.id);
-    Ok(match ids.as_slice() {
-        [id] if !own => go_to(&format!("/keys/{id}?notice=revoked")),
-        _ => go_to("/keys?notice=revoked"),
-    })
+    Ok(go_to(&format!("{back}?notice=revoked")))
 }

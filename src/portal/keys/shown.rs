@@ -19,6 +19,8 @@ pub(in super::super) struct KeyShown {
     pub device: Option<String>,
     /// Whose it is, where it is not the visitor's.
     pub owner: Option<String>,
+    /// Where the keys of its account are listed.
+    pub among: String,
     pub state: State,
     /// It can be used, and so revoked.
     pub is_good: bool,
@@ -66,6 +68,7 @@ impl KeyShown {
             name: name.as_str().to_owned(),
             device: device.map(|device| device.as_str().to_owned()),
             owner: (!own).then(|| login.to_string()),
+            among: super::places(visitor, &login).0,
             state,
             is_good: how == TokenState::Active,
             can_rotate: how == TokenState::Active && judged.superseded.is_none(),

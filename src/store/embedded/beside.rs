@@ -10,7 +10,7 @@ use crate::{
         time::Timestamp,
         token::{LastUse, TokenId},
     },
-    store::{Entry, EntryId, Order, Trail},
+    store::{Direction, Entry, EntryId, Order, Trail},
 };
 
 /// An id as the table has it. `SQLite` has no unsigned numbers; no clock comes near the difference.
@@ -139,6 +139,29 @@ fn read_use(row: &Row<'_>) -> rusqlite::Result<LastUse> {
         text.parse::<IpAddr>().map_err(damaged)
     };
     Ok(LastUse { at: Timestamp::from_millis(row.get(0)?), address: address.map(parse).transpose()? })
+}
+
+pub(super) fn by_last_use(
+    connection: &Connection,
+    direction: Direction,
+    after: Option<&(Timestamp, TokenId)>,
+    limit: usize,
+) -> rusqlite::Result<Vec<(Timestamp, TokenId)>> {
+    let (sql, from_the_end) = match direction {
+        Direction::Ascending => {
+            ("SELECT at, token FROM last_use WHERE (at, token) > (?1, ?2) ORDER BY at, token LIMIT ?3", (i64::MIN, ""))
+        }
+        Direction::Descending => {
+            ("SELECT at, token FROM last_use WHERE (at, token) < (?1, ?2) ORDER BY at DESC, token DESC LIMIT ?3", (i64::MAX, "~"))
+        }
+    };
+    let (at, token) = after.map_or(from_the_end, |(at, token)| (at.as_millis(), token.as_str()));
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map((at, token, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
+        Ok((Timestamp::from_millis(row.get(0)?), row.get::<_, String>(1)?))
+    })?;
+    // What is no id is of nobody.
+    rows.filter_map(|row| row.map(|(at, id)| Some((at, TokenId::parse(&id)?))).transpose()).collect()
 }
 
 pub(super) fn forget_uses(connection: &Connection, tokens: &[TokenId]) -> rusqlite::Result<()> {

@@ -12,8 +12,11 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row};
 
 use super::{READER_PATIENCE, beside, store_error};
 use crate::{
-    domain::token::{LastUse, TokenId},
-    store::{EntryId, Index, Key, Order, Page, StoreError, Stored, Trail},
+    domain::{
+        time::Timestamp,
+        token::{LastUse, TokenId},
+    },
+    store::{Direction, EntryId, Index, Key, Order, Page, StoreError, Stored, Trail},
 };
 
 pub(super) struct Readers(Vec<Mutex<Connection>>);
@@ -52,9 +55,9 @@ impl Readers {
         in_snapshot(&connection, || records(&connection, keys)).unwrap_or_else(|error| Err(store_error("read records", &error)))
     }
 
-    pub(super) fn page(&self, index: &Index, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
-        let mut members =
-            members(&self.connection(), &index.name(), after, limit).map_err(|error| store_error("read an index", &error))?;
+    pub(super) fn page(&self, index: &Index, direction: Direction, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        let members = members(&self.connection(), &index.name(), direction, after, limit);
+        let mut members = members.map_err(|error| store_error("read an index", &error))?;
         let more = members.len() > limit;
         members.truncate(limit);
         Ok(Page { members, more })
@@ -79,6 +82,16 @@ impl Readers {
         };
         let uses = in_snapshot(&connection, || tokens.iter().map(last_use).collect());
         uses.unwrap_or_else(|error| Err(store_error("read last uses", &error)))
+    }
+
+    pub(super) fn by_last_use(
+        &self,
+        direction: Direction,
+        after: Option<&(Timestamp, TokenId)>,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, TokenId)>, StoreError> {
+        let tokens = beside::by_last_use(&self.connection(), direction, after, limit);
+        tokens.map_err(|error| store_error("read the order of last uses", &error))
     }
 
     pub(super) fn ping(&self) -> Result<(), StoreError> {
@@ -121,13 +134,22 @@ fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
 }
 
 /// One more than `limit`, where there is one more.
-fn members(connection: &Connection, index: &str, after: Option<&str>, limit: usize) -> rusqlite::Result<Vec<String>> {
+fn members(
+    connection: &Connection,
+    index: &str,
+    direction: Direction,
+    after: Option<&str>,
+    limit: usize,
+) -> rusqlite::Result<Vec<String>> {
     let limit = i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX);
-    let mut statement = match after {
-        Some(_) => {
-            connection.prepare_cached("SELECT member FROM member WHERE idx = ?1 AND member > ?2 ORDER BY member LIMIT ?3")?
+    let sql = match (direction, after) {
+        (Direction::Ascending, Some(_)) => "SELECT member FROM member WHERE idx = ?1 AND member > ?2 ORDER BY member LIMIT ?3",
+        (Direction::Ascending, None) => "SELECT member FROM member WHERE idx = ?1 AND member >= ?2 ORDER BY member LIMIT ?3",
+        (Direction::Descending, Some(_)) => {
+            "SELECT member FROM member WHERE idx = ?1 AND member < ?2 ORDER BY member DESC LIMIT ?3"
         }
-        None => connection.prepare_cached("SELECT member FROM member WHERE idx = ?1 AND member >= ?2 ORDER BY member LIMIT ?3")?,
+        (Direction::Descending, None) => "SELECT member FROM member WHERE idx = ?1 AND member >= ?2 ORDER BY member DESC LIMIT ?3",
     };
+    let mut statement = connection.prepare_cached(sql)?;
     statement.query_map((index, after.unwrap_or_default(), limit), |row| row.get(0))?.collect()
 }

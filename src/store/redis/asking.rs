@@ -144,17 +144,21 @@ impl Routes {
         Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
+    /// Several commands for their answers.
+    pub(super) async fn answers(&self, commands: &[(Partition, Cmd)]) -> Result<Vec<Value>, StoreError> {
+        let mut values = Vec::with_capacity(commands.len());
+        for (answer, (partition, command)) in self.ask_each(commands).await?.into_iter().zip(commands) {
+            values.push(match answer {
+                Err(error) if self.is_elsewhere(&error) => self.ask_at(*partition, false, |_| command.clone()).await?.value,
+                answer => answer.map_err(|error| store_error(&error))?,
+            });
+        }
+        Ok(values)
+    }
+
     /// Several commands for their effect.
     pub(super) async fn tell_each(&self, commands: &[(Partition, Cmd)]) -> Result<(), StoreError> {
-        for (answer, (partition, command)) in self.ask_each(commands).await?.into_iter().zip(commands) {
-            match answer {
-                Err(error) if self.is_elsewhere(&error) => {
-                    self.ask_at(*partition, false, |_| command.clone()).await?;
-                }
-                answer => drop(answer.map_err(|error| store_error(&error))?),
-            }
-        }
-        Ok(())
+        self.answers(commands).await.map(drop)
     }
 
     /// The strings under keys, in their order, and whether each came without our being told of its changes.

@@ -9,6 +9,7 @@
 //! <prefix>n:{tag}     nothing, ever
 //! <prefix>m:{tag}     the sequence of a partition: how often something was taken away there
 //! <prefix>i:{d}:…  <prefix>a:{d}:…  <prefix>u:{tag}:…   indexes, trails, last uses
+//! <prefix>o:{tag}     the order of those last uses
 //! <prefix>p:{d}  <prefix>p:{d}:…   who has published something of itself, and what
 //! ```
 
@@ -98,6 +99,10 @@ impl Keyspace {
     pub(super) fn last_use(&self, token: &TokenId) -> String {
         format!("{}u:{{{}}}:{token}", self.prefix, Tag(Partition::of_id(token.as_str())))
     }
+
+    pub(super) fn order_of_uses(&self, partition: Partition) -> String {
+        format!("{}o:{{{}}}", self.prefix, Tag(partition))
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +120,7 @@ mod tests {
         assert_eq!(keys.index(&Index::TokensOf(AccountId::anonymous())), "kg:i:{d}:tokens-of:acc_anonymous");
         assert_eq!(Trail::ALL.map(|trail| keys.trail(trail)), ["kg:a:{d}:changes", "kg:a:{d}:refused"]);
         assert_eq!(keys.last_use(&TokenId::parse("AbCdEfGh0123").unwrap()), "kg:u:{sa}:AbCdEfGh0123");
+        assert_eq!(keys.order_of_uses(Partition::of_id("AbCdEfGh0123")), "kg:o:{sa}");
         let replica = ReplicaId::parse("rep_0123456789abcdef").unwrap();
         assert_eq!(keys.published_by(&replica), "kg:p:{d}:rep_0123456789abcdef");
         let sequences: Vec<_> = Partition::all().map(|partition| keys.sequence(partition)).collect();

@@ -27,6 +27,7 @@ fn session_world() -> World {
         browser: None,
         remembered: false,
         confirmed_at: minutes(90),
+        awaits_code: false,
         version: 1,
     });
     world

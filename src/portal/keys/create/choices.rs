@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 
 use super::super::super::{PortalState, Refusal, times::in_words, visitor::SignedIn};
 use crate::{
-    directory::{AccessFilter, CeilingAsk, DirectoryError, Expiry, NewToken, Window},
+    directory::{AccessFilter, CeilingAsk, Direction, DirectoryError, Expiry, NewToken, Window},
     domain::{
         access::Level, policy::Policy, site::SiteName, text::Login, time::spell_duration, token::Scope, token_rules::TokenRules,
     },
@@ -75,7 +75,7 @@ impl Choices {
         };
         let window = Window { after: None, limit: MOST_SITES };
         let (rows, more): (Vec<_>, _) = if superuser {
-            let found = state.directory.sites(&actor, &window).await?;
+            let found = state.directory.sites(&actor, Direction::Ascending, &window).await?;
             (found.items.into_iter().map(|site| (site.site, Level::Admin)).collect(), found.next.is_some())
         } else {
             let filter = AccessFilter { login: Some(login.clone()), site: None };
