@@ -166,7 +166,7 @@ pub(super) async fn list_of(
         view.column("Expires", "expires"),
         view.column("Last used", "-used"),
     ];
-    let (filtered, pager) = (view.is_filtered(), view.pager(query.after.as_deref(), next.as_deref()));
+    let (filtered, pager) = (view.is_filtered(), view.pager("after", query.after.as_deref(), next.as_deref()));
     let notice = query.notice;
     let title = if own { "Your keys".to_owned() } else { format!("Keys of {login}") };
     let (owner, account) = (login.to_string(), path.trim_end_matches("/keys").to_owned());

@@ -63,13 +63,8 @@ impl View {
         Column { label, link: Some(self.link("sort", &to)), sorted, unseen: false }
     }
 
-    /// The links beneath the part that begins at `after`.
-    pub fn pager(&self, after: Option<&str>, next: Option<&str>) -> Pager {
-        self.pager_by("after", after, next)
-    }
-
-    /// The same for a table that is cut in two directions, by the parameter of that name.
-    pub fn pager_by(&self, name: &str, after: Option<&str>, next: Option<&str>) -> Pager {
+    /// The links beneath the part that begins at `after`, which is what the parameter of that name says.
+    pub fn pager(&self, name: &str, after: Option<&str>, next: Option<&str>) -> Pager {
         Pager { first: after.map(|_| self.link("", "")), next: next.map(|next| self.link(name, next)) }
     }
 
@@ -109,10 +104,10 @@ mod tests {
         assert_eq!((column.link.as_deref(), column.sorted), (Some("/keys?name=a+b%26c&sort=created"), Some("descending")));
         let column = view.column("Name", "name");
         assert_eq!((column.link.as_deref(), column.sorted), (Some("/keys?name=a+b%26c&sort=name"), None));
-        let pager = view.pager(Some("x"), Some("y"));
+        let pager = view.pager("after", Some("x"), Some("y"));
         assert_eq!(pager.first.as_deref(), Some("/keys?name=a+b%26c&sort=-created"));
         assert_eq!(pager.next.as_deref(), Some("/keys?name=a+b%26c&sort=-created&after=y"));
-        assert_eq!(View::at("/keys").pager(None, None), Pager { first: None, next: None });
-        assert_eq!(View::at("/keys").pager(Some("x"), None).first.as_deref(), Some("/keys"));
+        assert_eq!(View::at("/keys").pager("after", None, None), Pager { first: None, next: None });
+        assert_eq!(View::at("/keys").pager("after", Some("x"), None).first.as_deref(), Some("/keys"));
     }
 }

@@ -113,9 +113,9 @@ async fn show(
     let rows = levels.into_iter().skip(skip).take(ACCOUNTS).map(row).collect();
     let view = View::at(AT).with("site", Some(&query.site)).with("q", Some(&query.q));
     let filtered = view.is_filtered();
-    let other_sites = view.pager(query.after.as_deref(), next_site.as_deref());
+    let other_sites = view.pager("after", query.after.as_deref(), next_site.as_deref());
     let skipped = query.skip.map(|skip| skip.to_string());
-    let pager = view.with("after", query.after.as_deref()).pager_by("skip", skipped.as_deref(), next.as_deref());
+    let pager = view.with("after", query.after.as_deref()).pager("skip", skipped.as_deref(), next.as_deref());
     let notice = query.notice;
     page(200, &MatrixPage { title: "Access", at: AT, visitor, notice, query, filtered, sites, rows, more, pager, other_sites })
 }

@@ -179,7 +179,7 @@ async fn list(
     let accounts = found.items.into_iter().map(|account| AccountShown::new(account, now)).collect();
     let columns =
         vec![view.column("Account", "login"), Column::plain("Kind"), Column::plain("E-mail"), view.column("Created", "-created")];
-    let (filtered, pager) = (view.is_filtered(), view.pager(query.after.as_deref(), next.as_deref()));
+    let (filtered, pager) = (view.is_filtered(), view.pager("after", query.after.as_deref(), next.as_deref()));
     let notice = query.notice;
     page(200, &ListPage { title: "Accounts", at: AT, visitor, notice, query, filtered, columns, accounts, pager })
 }
@@ -262,7 +262,12 @@ async fn keys_of(
 
 fn for_service(text: &str) -> Result<create::For, Refusal> {
     let login = login(text)?;
-    Ok(create::For { action: format!("{}/new-key", path(&login)), cancel: format!("{}/keys", path(&login)), login, at: AT })
+    Ok(create::For {
+        action: format!("{}/new-key", path(&login)),
+        cancel: format!("{}/keys", path(&login)),
+        login,
+        at: "/admin/keys",
+    })
 }
 
 /// `GET /admin/accounts/{login}/new-key`

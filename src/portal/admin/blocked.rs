@@ -71,7 +71,7 @@ pub(super) async fn list(
     let blocked = found.items.into_iter().map(line).collect();
     let mut columns: Vec<_> = ["Who", "Refused", "Failed attempts", "Since", "Ends"].map(Column::plain).into();
     columns.push(Column::unseen("Lift it"));
-    let pager = View::at(AT).pager(after.as_deref(), found.next.as_deref());
+    let pager = View::at(AT).pager("after", after.as_deref(), found.next.as_deref());
     page(200, &Page { title: "Blocked", at: AT, visitor, notice, columns, blocked, pager })
 }
 

@@ -102,7 +102,7 @@ pub(super) async fn list(
     let sessions = found.items.into_iter().map(|info| Line::new(info, now)).collect();
     let mut columns: Vec<_> = ["Account", "Browser", "Last seen", "Signed in", "Ends"].map(Column::plain).into();
     columns.push(Column::unseen("End it"));
-    let (filtered, pager) = (view.is_filtered(), view.pager(query.after.as_deref(), found.next.as_deref()));
+    let (filtered, pager) = (view.is_filtered(), view.pager("after", query.after.as_deref(), found.next.as_deref()));
     let notice = query.notice;
     page(200, &Page { title: "Sessions", at: AT, visitor, notice, query, filtered, columns, sessions, pager })
 }

@@ -65,7 +65,7 @@ async fn list(
     let found = state.directory.sites(&visitor.actor(&request), direction, &window).await?;
     let view = View::at(AT).with("sort", Some(sort.as_deref().unwrap_or("id")));
     let columns = vec![view.column("Site", "id"), Column::plain("Hosts"), Column::plain("Access")];
-    let pager = view.pager(after.as_deref(), found.next.as_deref());
+    let pager = view.pager("after", after.as_deref(), found.next.as_deref());
     page(200, &ListPage { title: "Sites", at: AT, visitor, notice, columns, sites: found.items, pager })
 }
 
