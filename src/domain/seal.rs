@@ -55,7 +55,7 @@ impl ServerKeys {
         let bytes = XChaCha20Poly1305::new((&*seals_with).into())
             .encrypt(&XNonce::from(nonce), Payload { msg: secret, aad: &place })
             .unwrap_or_else(|_| unreachable!("a secret is shorter than 256 GB"));
-        Sealed { key: key.clone(), nonce, bytes }
+        Sealed { key: *key, nonce, bytes }
     }
 
     /// Reads a secret. `None` when its key is not here any more, or it was not sealed for this place.

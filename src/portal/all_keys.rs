@@ -147,6 +147,6 @@ pub(super) async fn show(
         view.column("Last used", "-used"),
         Column::plain("Action"),
     ];
-    let (filtered, pager) = (view.is_filtered(), view.pager(query.after.as_deref(), next.as_deref()));
+    let (filtered, pager) = (view.is_filtered(), view.pager("after", query.after.as_deref(), next.as_deref()));
     page(200, &Page { title: "All keys", at: PATH, visitor, filtered, query, columns, keys, pager, unsorted })
 }

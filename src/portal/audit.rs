@@ -162,7 +162,7 @@ pub(super) async fn show(
     let now = state.clock.now();
     let lines = found.items.into_iter().map(|recorded| Line::new(recorded, now)).collect();
     let view = query.view();
-    let (filtered, pager) = (view.is_filtered(), view.pager(query.after.as_deref(), found.next.as_deref()));
+    let (filtered, pager) = (view.is_filtered(), view.pager("after", query.after.as_deref(), found.next.as_deref()));
     page(200, &Page { title: "Audit trail", at: PATH, visitor, filtered, query, lines, pager })
 }
 
