@@ -6,6 +6,7 @@ mod factors;
 mod forms;
 mod keys;
 mod looks;
+mod overview;
 mod pages;
 mod round;
 mod surveys;

@@ -3,7 +3,11 @@
 use super::{Actor, Directory, DirectoryError};
 use crate::{
     counts::{Overview, Report, RuleHits},
-    domain::{id::ReplicaId, policy::Policy, session::SessionSecret},
+    domain::{
+        id::ReplicaId,
+        policy::Policy,
+        session::{SessionSecret, Stage},
+    },
     store::StoreError,
 };
 
@@ -19,7 +23,8 @@ impl Directory {
     pub async fn overview_goes_on(&self, cookie: &SessionSecret) -> Result<Option<Overview>, StoreError> {
         let Some(session) = self.session_of(cookie).await? else { return Ok(None) };
         let Some((account, _)) = self.account_with_access(&session.account).await? else { return Ok(None) };
-        if !account.superuser || session.alive(&account, &self.session_rules, self.clock.now()).is_err() {
+        let is_in = session.stage(&account, &self.session_rules, self.clock.now()) == Ok(Stage::Whole);
+        if !account.superuser || !is_in {
             return Ok(None);
         }
         self.overview_now().await.map(Some)

@@ -50,6 +50,8 @@ fn a_superuser_makes_changes_and_deletes_accounts() {
     let portal = furnished();
     let browser = browser(&portal, "boss");
     browser.open(&format!("{}/admin", portal.url));
+    assert_eq!(browser.text("h1"), "Overview");
+    browser.submit(".sub a[href='/admin/accounts']");
     assert_eq!(browser.text("h1"), "Accounts");
     browser.submit("a[href='/admin/new-account']");
     browser.fill("#login", "vera");
