@@ -29,6 +29,9 @@ impl Directory {
     pub async fn complete_lists(&self, after: Option<String>) -> Result<Option<String>, StoreError> {
         let window = Window { after, limit: AT_ONCE };
         let (members, next) = self.members(&Index::Tokens, &window).await?;
+        if window.after.is_none() && !self.lists_are_made().await? {
+            tracing::info!("tokens and accounts are being put in order; until that is done, sorted lists answer 503 to superusers");
+        }
         // Bare ids come first.
         let bare: Vec<TokenId> = members.iter().map_while(|member| TokenId::parse(member)).collect();
         let is_last = next.is_none() || bare.len() < members.len();
