@@ -13,7 +13,7 @@ use super::{
     values::{SecretText, factor_id},
 };
 use crate::{
-    directory::{NewTotp, fields},
+    directory::{NewTotp, TotpAdded, fields},
     domain::{
         factor::{FactorId, PresentedCode, RecoveryCode},
         seal::Sealed,
@@ -97,6 +97,8 @@ struct Added {
     /// With the first factor. They are shown this once.
     #[schema(required)]
     recovery_codes: Option<Vec<String>>,
+    /// Whether enough replicas of the store have confirmed it; otherwise a failover could undo it.
+    confirmed: bool,
 }
 
 /// Add an authenticator app
@@ -117,9 +119,9 @@ async fn add_totp(
         code: presented(&body.code, "code")?,
         proof: body.proof.as_ref().map(|proof| presented(proof, "proof")).transpose()?,
     };
-    let (cookie, codes) = state.directory.add_totp(&actor, &new).await?;
-    let (mut answer, csrf_token) = new_cookie(&state, &cookie);
-    Ok(answer.json(Added { csrf_token, recovery_codes: codes.as_deref().map(texts) }))
+    let TotpAdded { session, codes, confirmed } = state.directory.add_totp(&actor, &new).await?;
+    let (mut answer, csrf_token) = new_cookie(&state, &session);
+    Ok(answer.json(Added { csrf_token, recovery_codes: codes.as_deref().map(texts), confirmed }))
 }
 
 #[derive(Deserialize, ToSchema)]

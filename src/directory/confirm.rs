@@ -15,10 +15,17 @@ pub(super) fn note(error: &StoreError) -> bool {
     UNCONFIRMED.try_with(|noted| noted.replace(Some(error.clone()))).is_ok()
 }
 
-/// Carries a use case out, and reports at its end what was not confirmed. One inside another leaves that to the outer one.
-pub(super) fn reported<'c, T, E>(
-    case: impl Future<Output = Result<T, E>> + Send + 'c,
-) -> impl Future<Output = Result<T, E>> + Send + 'c
+/// Whether all so far is confirmed, for a use case that has something to hand over either way: it says so itself.
+pub(super) fn is_confirmed() -> bool {
+    UNCONFIRMED.try_with(RefCell::take).ok().flatten().is_none()
+}
+
+/// Carries a use case out, or several of them, and reports at the end what was not confirmed. One inside another leaves that
+/// to the outer one.
+///
+/// # Errors
+/// Those of the case; or that it was done to its end, and is not confirmed.
+pub fn reported<'c, T, E>(case: impl Future<Output = Result<T, E>> + Send + 'c) -> impl Future<Output = Result<T, E>> + Send + 'c
 where
     T: Send + 'c,
     E: From<StoreError> + Send + 'c,

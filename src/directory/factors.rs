@@ -7,7 +7,7 @@
 use super::{
     Actor, Directory, DirectoryError, Edit, Plan, SessionCookie,
     accounts::refuse_built_in,
-    rng,
+    confirm, rng,
     sessions::Changed,
     shown::{AccountView, FactorView},
     standing::Standing,
@@ -57,6 +57,17 @@ pub struct NewTotp {
     pub proof: Option<PresentedCode>,
 }
 
+/// What comes of that. It is handed over though too few replicas have confirmed it: it cannot be had again.
+#[derive(Debug)]
+pub struct TotpAdded {
+    /// The session goes on in this one.
+    pub session: SessionCookie,
+    /// With the first factor.
+    pub codes: Option<Vec<RecoveryCode>>,
+    /// Otherwise a failover of the store could undo it.
+    pub confirmed: bool,
+}
+
 impl Directory {
     /// What the one who asks has besides his password.
     pub async fn factors(&self, actor: &Actor) -> Result<FactorsInfo, DirectoryError> {
@@ -99,17 +110,14 @@ impl Directory {
 
     /// Adds an authenticator app that shows the right code. All other sessions of the account end: they were begun with less.
     /// With the first factor there are recovery codes, which are shown once.
-    pub async fn add_totp(
-        &self,
-        actor: &Actor,
-        new: &NewTotp,
-    ) -> Result<(SessionCookie, Option<Vec<RecoveryCode>>), DirectoryError> {
+    pub async fn add_totp(&self, actor: &Actor, new: &NewTotp) -> Result<TotpAdded, DirectoryError> {
         super::fields::without_tokens(&self.prefixes, [("name", Some(new.name.as_str()))])?;
         self.audited(actor, Action::FactorAdd, "", async {
             let (_, account, _) = self.in_session_from(actor, Stage::SetsUp).await?;
             let (changed, codes) =
                 self.counted(actor, &account, new.proof.as_ref().unwrap_or(&new.code), self.write_totp(actor, new)).await?;
-            Ok((self.go_on_in(changed).await?, codes))
+            let session = self.go_on_in(changed).await?;
+            Ok(TotpAdded { session, codes, confirmed: confirm::is_confirmed() })
         })
         .await
     }

@@ -56,7 +56,7 @@ impl Notice {
     fn text(self) -> &'static str {
         match self {
             Self::Renamed => "The key has a new description.",
-            Self::Revoked => "Revoked. Every request with it is refused from now on.",
+            Self::Revoked => "Revoked. Within a moment, every request with it is refused.",
             Self::MadeBefore => {
                 "This key has been made already, and its text was shown then. If you have not kept it, rotate the key to get another."
             }

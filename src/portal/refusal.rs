@@ -9,11 +9,12 @@ use actix_web::{
 };
 use askama::Template;
 
-use super::{go_to, own_page::OwnPage, page, style};
+use super::{go_to, own_page::OwnPage, page, problems::sentence, style};
 use crate::{
     api::Problem,
     directory::{Directory, DirectoryError},
     domain::{decision::Reason, origin::Origin, text::Invalid},
+    store::Trouble,
 };
 
 /// Of what a request says, the log has no more characters.
@@ -220,8 +221,17 @@ impl From<&Problem> for Refusal {
 
 impl From<DirectoryError> for Refusal {
     fn from(error: DirectoryError) -> Self {
-        let detail = format!("{error}.");
+        let detail = sentence(&error.to_string());
         match error {
+            DirectoryError::Store(error) if error.trouble == Trouble::Unconfirmed => {
+                tracing::warn!("a change was made, and too few replicas of the store have confirmed it");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", "Done, but not confirmed", detail)
+            }
+            DirectoryError::Store(error) if error.trouble == Trouble::Open => {
+                tracing::error!(%error, "the store's answer to a page was lost");
+                let status = if error.transient { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
+                Self::new(status, "open", "This may or may not have been done", detail)
+            }
             DirectoryError::Unauthenticated(_) => Self::SignInFirst,
             DirectoryError::NotFound { .. } => Self::not_found(),
             DirectoryError::Busy => Self::busy(),
@@ -248,7 +258,7 @@ impl From<DirectoryError> for Refusal {
                 Self::new(StatusCode::CONFLICT, "changed_meanwhile", "Changed meanwhile", text)
             }
             DirectoryError::Blocked { .. } => {
-                let text = "Too many attempts to give a password have failed. Wait for a while, and try again.";
+                let text = "Too many attempts have failed. Wait for a while, and try again.";
                 Self::new(StatusCode::TOO_MANY_REQUESTS, Reason::TooManyFailures.code(), "Too many failed attempts", text)
             }
             DirectoryError::Refused { code: "password_confirmation_required", .. } => Self::ConfirmFirst,
@@ -262,6 +272,22 @@ impl From<DirectoryError> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::StoreError;
+
+    #[test]
+    fn what_was_done_or_may_have_been_is_not_called_undone() {
+        let said = |trouble: Trouble| match Refusal::from(DirectoryError::from(StoreError::transient("lost").with(trouble))) {
+            Refusal::Said { status, code, title, text, .. } => (status.as_u16(), code, title, text),
+            refusal => panic!("{refusal:?}"),
+        };
+        let (status, code, title, text) = said(Trouble::Unconfirmed);
+        assert_eq!((status, code, title), (503, "unconfirmed", "Done, but not confirmed"));
+        assert!(text.starts_with("This was done, but too few replicas"), "{text}");
+        let (status, code, _, text) = said(Trouble::Open);
+        assert_eq!((status, code), (503, "open"));
+        assert!(text.contains("may or may not have been done; look before you ask for it again."), "{text}");
+        assert_eq!(said(Trouble::Plain).1, "store_unavailable");
+    }
 
     #[test]
     fn a_problem_of_the_api_keeps_its_status() {

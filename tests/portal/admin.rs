@@ -227,6 +227,9 @@ fn what_is_none_of_somebody_s_business_is_not_there() {
     assert!(!body(&vera.get("/keys")).contains("/admin") && body(&ada.get("/keys")).contains("\"/admin\""));
     let sites = body(&ada.get("/admin/sites"));
     assert!(sites.contains("/admin/sites/shop") && !sites.contains("blog") && !sites.contains("stats"), "{sites}");
+    let one = body(&ada.get("/admin/access?q=robot"));
+    assert!(one.contains("/admin/accounts/robot") && one.contains("site=shop"), "{one}");
+    assert!(!body(&ada.get("/admin/access?q=statistician")).contains("/admin/accounts/statistician"));
     let access = body(&ada.get("/admin/access"));
     assert!(access.contains("robot") && !access.contains("statistician") && !access.contains("blog"), "{access}");
     assert!(!body(&ada.get("/admin/access?site=stats")).contains("statistician"));

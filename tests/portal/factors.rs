@@ -336,6 +336,7 @@ fn scripts_of_the_portal_manage_factors_too() {
     assert_eq!((status, code_of(&problem)), (422, "first_code_wrong".to_owned()));
     let (status, added) = client.api("POST", "/me/factors", &add(&app.code(-1)));
     assert_eq!((status, added["recovery_codes"].as_array().map(Vec::len)), (200, Some(10)), "{added}");
+    assert_eq!(added["confirmed"], true);
     let (_, list) = client.api("GET", "/me/factors", &Value::Null);
     assert_eq!(
         (&list["items"][0]["type"], &list["items"][0]["name"], &list["recovery_codes"]),

@@ -10,10 +10,10 @@ use crate::{
     store::{Change, Direction, Entry, EntryId, Live, Memory, Order, Page, Stored, Trail},
 };
 
-/// Applies every change; confirms what takes away only when it is told to.
-struct Lonely {
+/// Applies every change; confirms what takes away or must hold only when it is told to.
+pub(super) struct Lonely {
     store: Arc<dyn Store>,
-    confirms: AtomicBool,
+    pub(super) confirms: AtomicBool,
     /// How many steps each change that takes away had.
     taken: Mutex<Vec<usize>>,
 }
@@ -30,10 +30,10 @@ impl Store for Lonely {
         self.store.page_in(index, direction, after, limit).await
     }
     async fn commit(&self, change: Change) -> Result<(), CommitError> {
-        let taken = change.takes_away.then_some(change.steps.len());
+        let (taken, waits) = (change.takes_away.then_some(change.steps.len()), change.takes_away || change.must_hold);
         self.store.commit(change).await?;
         self.taken.lock().unwrap().extend(taken);
-        if taken.is_none() || self.confirms.load(Ordering::Relaxed) {
+        if !waits || self.confirms.load(Ordering::Relaxed) {
             return Ok(());
         }
         Err(StoreError::transient("0 of 1 replicas").with(Trouble::Unconfirmed).into())
@@ -87,7 +87,7 @@ impl Store for Lonely {
     }
 }
 
-async fn lonely() -> (Fixture, Arc<Lonely>) {
+pub(super) async fn lonely() -> (Fixture, Arc<Lonely>) {
     let mut fixture = fixture().await;
     let store = Arc::new(Lonely { store: fixture.store.clone(), confirms: AtomicBool::new(false), taken: Mutex::default() });
     fixture.directory = directory_on(store.clone(), fixture.clock.clone(), keys(KEY_1));
@@ -122,6 +122,23 @@ async fn many_are_revoked_to_the_last_before_it_is_said() {
     }
     // The next refusal is nobody's but its own.
     assert!(fixture.directory.token(&ADMIN, &tokens[0].token.judged.id).await.is_ok());
+}
+
+#[tokio::test]
+async fn several_use_cases_are_carried_out_to_the_last_before_it_is_said() {
+    let (fixture, _) = lonely().await;
+    fixture.account("ada").await;
+    let ids = [fixture.token("ada").await, fixture.token("ada").await].map(|info| info.token.judged.id);
+    let both = reported(async {
+        for id in &ids {
+            fixture.directory.revoke_token(&ADMIN, id, false, None, None).await?;
+        }
+        Ok::<_, DirectoryError>(())
+    });
+    assert!(unconfirmed(both.await));
+    for id in &ids {
+        assert_eq!(fixture.state(id).await, TokenState::Revoked);
+    }
 }
 
 #[tokio::test]

@@ -57,8 +57,8 @@ impl Fixture {
     ) -> Result<(TotpSecret, SessionCookie, Option<Vec<String>>), DirectoryError> {
         let TotpSetup { secret, setup, .. } = self.directory.begin_totp(actor).await?;
         let new = NewTotp { setup, name: fields::factor_name("Phone").unwrap(), code: self.shown(&secret, 0), proof };
-        let (cookie, codes) = self.directory.add_totp(actor, &new).await?;
-        Ok((secret, cookie, codes.map(|codes| codes.iter().map(crate::domain::factor::RecoveryCode::to_text).collect())))
+        let TotpAdded { session, codes, .. } = self.directory.add_totp(actor, &new).await?;
+        Ok((secret, session, codes.map(|codes| codes.iter().map(crate::domain::factor::RecoveryCode::to_text).collect())))
     }
 
     /// Somebody with a factor, and in a session.
@@ -238,7 +238,8 @@ async fn a_factor_comes_with_a_first_code_and_ends_the_other_sessions() {
     assert!(fixture.factors_of(&account).await.is_none() && fixture.is_in(&other).await);
     let resumed = fixture.directory.resume_totp(&me, setup.clone()).await.unwrap();
     assert_eq!(resumed.secret, secret);
-    let (new, codes) = fixture.directory.add_totp(&me, &right).await.unwrap();
+    let TotpAdded { session: new, codes, confirmed } = fixture.directory.add_totp(&me, &right).await.unwrap();
+    assert!(confirmed);
     assert_eq!((codes.map(|codes| codes.len()), new.stage), (Some(10), Stage::Whole));
     assert_eq!([fixture.is_in(&new).await, fixture.is_in(&cookie).await, fixture.is_in(&other).await], [true, false, false]);
     let info = fixture.directory.factors(&actor(&new)).await.unwrap();
@@ -247,6 +248,19 @@ async fn a_factor_comes_with_a_first_code_and_ends_the_other_sessions() {
     // The first code is used up.
     let half = fixture.enter("vera").await;
     assert_eq!(code(fixture.try_code(&half, &fixture.shown(&secret, 0)).await), "wrong_code");
+}
+
+#[tokio::test]
+async fn recovery_codes_are_handed_over_though_nothing_is_confirmed() {
+    let (fixture, _) = super::confirm::lonely().await;
+    fixture.human("vera").await;
+    let me = actor(&fixture.enter("vera").await);
+    let TotpSetup { secret, setup, .. } = fixture.directory.begin_totp(&me).await.unwrap();
+    let name = fields::factor_name("Phone").unwrap();
+    let new = NewTotp { setup, name, code: fixture.shown(&secret, 0), proof: None };
+    let added = fixture.directory.add_totp(&me, &new).await.unwrap();
+    assert!(!added.confirmed && added.codes.is_some_and(|codes| codes.len() == 10));
+    assert!(fixture.is_in(&added.session).await);
 }
 
 #[tokio::test]

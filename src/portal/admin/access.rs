@@ -21,7 +21,7 @@ use super::{
     sites::is_administrator,
 };
 use crate::{
-    directory::{AccessFilter, Direction, DirectoryError, Window},
+    directory::{AccessFilter, Actor, Direction, DirectoryError, Window},
     domain::{access::Level, site::SiteName, text::Login},
 };
 
@@ -40,7 +40,7 @@ struct Query {
     /// Only this site.
     #[serde(default)]
     site: String,
-    /// Only accounts whose login has this in it.
+    /// Only the account of this login; or else those whose login has this in it.
     #[serde(default)]
     q: String,
     /// The last site of the page before, and how many accounts were on those before.
@@ -75,6 +75,67 @@ struct MatrixPage {
     other_sites: Pager,
 }
 
+/// A part of the matrix.
+#[derive(Default)]
+struct Part {
+    sites: Vec<SiteName>,
+    next_site: Option<String>,
+    levels: BTreeMap<Login, Vec<Level>>,
+    more: bool,
+}
+
+impl Part {
+    /// The line of an account, with the sites that it has access to; `None` where there is no such account for who asks.
+    async fn of(state: &PortalState, actor: &Actor, login: Login, query: &Query) -> Result<Option<Self>, Refusal> {
+        let site = match query.site.trim() {
+            "" => None,
+            site => match SiteName::parse(site) {
+                Ok(site) => Some(site),
+                Err(_) => return Ok(None),
+            },
+        };
+        let filter = AccessFilter { login: Some(login), site };
+        let window = Window { after: query.after.clone(), limit: SITES };
+        let found = match state.directory.access(actor, &filter, &window).await {
+            Err(DirectoryError::NotFound { .. }) => return Ok(None),
+            found => found?,
+        };
+        let mut part = Self { next_site: found.next, ..Self::default() };
+        for row in found.items {
+            part.sites.push(row.site);
+            part.levels.entry(row.login).or_default().push(row.level);
+        }
+        Ok(Some(part))
+    }
+
+    /// The accounts on the sites that are shown beside each other.
+    async fn all(state: &PortalState, actor: &Actor, query: &Query) -> Result<Self, Refusal> {
+        let (sites, next_site) = if query.site.is_empty() {
+            let window = Window { after: query.after.clone(), limit: SITES };
+            let found = state.directory.sites(actor, Direction::Ascending, &window).await?;
+            (found.items.into_iter().map(|site| site.site).collect::<Vec<_>>(), found.next)
+        } else {
+            (SiteName::parse(query.site.trim()).into_iter().collect(), None)
+        };
+        let wanted = query.q.trim().to_lowercase();
+        let (mut levels, mut more) = (BTreeMap::new(), false);
+        for (index, site) in sites.iter().enumerate() {
+            let filter = AccessFilter { login: None, site: Some(site.clone()) };
+            let all = Window { after: None, limit: Window::MAX_LIMIT };
+            let found = match state.directory.access(actor, &filter, &all).await {
+                // It has gone, or is none of his business: nobody has access there.
+                Err(DirectoryError::NotFound { .. } | DirectoryError::Refused { .. }) => continue,
+                found => found?,
+            };
+            more |= found.next.is_some();
+            for row in found.items.into_iter().filter(|row| row.login.folded().contains(&wanted)) {
+                levels.entry(row.login).or_insert_with(|| vec![Level::None; sites.len()])[index] = row.level;
+            }
+        }
+        Ok(Self { sites, next_site, levels, more })
+    }
+}
+
 /// `GET /admin/access`
 async fn show(
     state: web::Data<PortalState>,
@@ -85,28 +146,14 @@ async fn show(
     is_administrator(&visitor)?;
     let query = query.map(web::Query::into_inner).unwrap_or_default();
     let actor = visitor.actor(&request);
-    let (sites, next_site) = if query.site.is_empty() {
-        let found =
-            state.directory.sites(&actor, Direction::Ascending, &Window { after: query.after.clone(), limit: SITES }).await?;
-        (found.items.into_iter().map(|site| site.site).collect::<Vec<_>>(), found.next)
-    } else {
-        (SiteName::parse(query.site.trim()).into_iter().collect(), None)
+    let one = match Login::parse(query.q.trim()) {
+        Ok(login) => Part::of(&state, &actor, login, &query).await?,
+        Err(_) => None,
     };
-    let mut levels: BTreeMap<Login, Vec<Level>> = BTreeMap::new();
-    let mut more = false;
-    for (index, site) in sites.iter().enumerate() {
-        let filter = AccessFilter { login: None, site: Some(site.clone()) };
-        let all = Window { after: None, limit: Window::MAX_LIMIT };
-        let found = match state.directory.access(&actor, &filter, &all).await {
-            // It has gone, or is none of his business: nobody has access there.
-            Err(DirectoryError::NotFound { .. } | DirectoryError::Refused { .. }) => continue,
-            found => found?,
-        };
-        more |= found.next.is_some();
-        for row in found.items.into_iter().filter(|row| row.login.folded().contains(&query.q.trim().to_lowercase())) {
-            levels.entry(row.login).or_insert_with(|| vec![Level::None; sites.len()])[index] = row.level;
-        }
-    }
+    let Part { sites, next_site, levels, more } = match one {
+        Some(part) => part,
+        None => Part::all(&state, &actor, &query).await?,
+    };
     let skip = query.skip.unwrap_or(0);
     let next = (skip + ACCOUNTS < levels.len()).then(|| (skip + ACCOUNTS).to_string());
     let row = |(login, levels): (Login, _)| Row { segment: segment(login.as_str()), login: login.to_string(), levels };

@@ -193,6 +193,8 @@ struct Holdings {
     /// The key that was used last, and when and from where.
     last_key: Option<(String, String)>,
     sessions: usize,
+    /// The same of sessions.
+    more_sessions: bool,
     access: Vec<AccessEntry>,
 }
 
@@ -202,7 +204,7 @@ impl Holdings {
         let all = Window { after: None, limit: Window::MAX_LIMIT };
         let filter = TokenFilter { login: Some(login.clone()), ..TokenFilter::default() };
         let tokens = state.directory.tokens(&actor, &filter, &all).await?;
-        let sessions = state.directory.sessions(&actor, Some(login), &all).await?.items.len();
+        let sessions = state.directory.sessions(&actor, Some(login), &all).await?;
         let filter = AccessFilter { login: Some(login.clone()), site: None };
         let access = state.directory.access(&actor, &filter, &all).await?.items;
         let good: Vec<_> = tokens.items.into_iter().filter(|info| info.state == TokenState::Active).collect();
@@ -211,7 +213,14 @@ impl Holdings {
             let from = used.address.map(|address| format!(" from {address}")).unwrap_or_default();
             (info.token.name.as_str().to_owned(), format!("{}{from}", Shown::new(used.at, now).ago))
         });
-        Ok(Self { keys: good.len(), more_keys: tokens.next.is_some(), last_key, sessions, access })
+        Ok(Self {
+            keys: good.len(),
+            more_keys: tokens.next.is_some(),
+            last_key,
+            sessions: sessions.items.len(),
+            more_sessions: sessions.next.is_some(),
+            access,
+        })
     }
 }
 

@@ -63,7 +63,11 @@ pub(super) async fn list(
     let line = |Blocked { subject, block }: Blocked| Line {
         kind: if subject.kind() == "login" { "Login" } else { "Address" },
         value: subject.value(),
-        refused: if subject.of() == "token" { "Keys" } else { "Passwords" },
+        refused: match subject.of() {
+            "token" => "Keys",
+            "code" => "Codes of second factors",
+            _ => "Passwords",
+        },
         failures: block.failures,
         since: Shown::new(block.since, now),
         until: Shown::coming(block.until, now),

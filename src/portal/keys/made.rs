@@ -59,7 +59,7 @@ async fn url(state: &PortalState, request: &HttpRequest, visitor: &SignedIn, inf
 
 /// For how long the predecessor may live on.
 const GRACES: [(&str, &str, Duration); 5] = [
-    ("none", "Not at all: it is refused at once", Duration::ZERO),
+    ("none", "Not at all: it is refused within a moment", Duration::ZERO),
     ("1h", "For one hour", Duration::from_hours(1)),
     ("1d", "For one day", Duration::from_hours(24)),
     ("7d", "For 7 days", Duration::from_hours(7 * 24)),

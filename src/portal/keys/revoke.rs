@@ -10,7 +10,7 @@ use super::{
     shown::KeyShown,
 };
 use crate::{
-    directory::{DirectoryError, Found, TokenFilter, TokenInfo, Window},
+    directory::{DirectoryError, Found, TokenFilter, TokenInfo, Window, reported},
     domain::{
         text::Login,
         token::{TokenId, TokenState},
@@ -93,28 +93,36 @@ pub(super) async fn submit(
     form: Form<Fields>,
 ) -> Result<HttpResponse, Refusal> {
     let Fields { ids } = form.proven_by(visitor.secret())?;
-    let actor = visitor.actor(&request);
+    let (directory, actor) = (&state.directory, visitor.actor(&request));
     if ids == ALL {
-        let mut window = Window { after: None, limit: Window::MAX_LIMIT };
-        loop {
-            let filter = of(&visitor.account.login);
-            let revoked = state.directory.revoke_tokens(&actor, &filter, &Found::Revoke(None), &window).await?;
-            if revoked.next.is_none() {
-                return Ok(go_to("/keys?notice=revoked"));
+        let filter = of(&visitor.account.login);
+        reported(async {
+            let mut window = Window { after: None, limit: Window::MAX_LIMIT };
+            loop {
+                window.after = directory.revoke_tokens(&actor, &filter, &Found::Revoke(None), &window).await?.next;
+                if window.after.is_none() {
+                    return Ok::<_, DirectoryError>(());
+                }
             }
-            window.after = revoked.next;
-        }
+        })
+        .await?;
+        return Ok(go_to("/keys?notice=revoked"));
     }
     let ids: Option<Vec<_>> = ids.split(' ').take(MOST).map(TokenId::parse).collect();
     let ids = ids.ok_or_else(Refusal::not_found)?;
-    let mut back = "/keys".to_owned();
-    for id in &ids {
-        match state.directory.revoke_token(&actor, id, false, None, None).await {
-            Ok(info) => back = super::places(&visitor, &info.login).0,
-            // One of several has gone by itself.
-            Err(DirectoryError::NotFound { .. }) if ids.len() > 1 => {}
-            Err(error) => return Err(error.into()),
+    let owner = reported(async {
+        let mut owner = None;
+        for id in &ids {
+            match directory.revoke_token(&actor, id, false, None, None).await {
+                Ok(info) => owner = Some(info.login),
+                // One of several has gone by itself.
+                Err(DirectoryError::NotFound { .. }) if ids.len() > 1 => {}
+                Err(error) => return Err(error),
+            }
         }
-    }
+        Ok(owner)
+    })
+    .await?;
+    let back = owner.map_or_else(|| "/keys".to_owned(), |owner| super::places(&visitor, &owner).0);
     Ok(go_to(&format!("{back}?notice=revoked")))
 }

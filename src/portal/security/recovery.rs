@@ -73,7 +73,7 @@ pub(in super::super) async fn submit(
         return ask(&state, &request, visitor, Some(Failed::Wrong)).await;
     };
     match state.directory.renew_recovery_codes(&visitor.actor(&request), &code).await {
-        Ok(codes) => shown(visitor, &codes, "/security".to_owned(), false),
+        Ok(codes) => shown(visitor, &codes, "/security".to_owned(), None),
         Err(error) => {
             let failed = Failed::read(error, state.clock.now())?;
             ask(&state, &request, visitor, Some(failed)).await
@@ -89,10 +89,21 @@ struct Shown<'a> {
     visitor: SignedIn,
     codes: &'a [RecoveryCode],
     way_on: String,
-    first: bool,
+    begun: Option<Begun>,
+}
+
+/// They come with the first factor.
+pub(super) struct Begun {
+    /// Enough replicas of the store have it.
+    pub confirmed: bool,
 }
 
 /// The page that shows them, and the way on from there.
-pub(super) fn shown(visitor: SignedIn, codes: &[RecoveryCode], way_on: String, first: bool) -> Result<HttpResponse, Refusal> {
-    page(200, &Shown { title: "Your recovery codes", at: "/security", visitor, codes, way_on, first })
+pub(super) fn shown(
+    visitor: SignedIn,
+    codes: &[RecoveryCode],
+    way_on: String,
+    begun: Option<Begun>,
+) -> Result<HttpResponse, Refusal> {
+    page(200, &Shown { title: "Your recovery codes", at: "/security", visitor, codes, way_on, begun })
 }

@@ -19,10 +19,10 @@ use super::{
         second_factor::CodeFailed,
         visitor::{Newcomer, SignedIn, keep},
     },
-    recovery,
+    recovery::{self, Begun},
 };
 use crate::{
-    directory::{DirectoryError, NewTotp, TotpSetup, fields},
+    directory::{DirectoryError, NewTotp, TotpAdded, TotpSetup, fields},
     domain::{factor::PresentedCode, seal::Sealed, session::Stage, text::Invalid},
 };
 
@@ -185,11 +185,11 @@ pub(in super::super) async fn submit(
         }
     };
     match state.directory.add_totp(&actor, &new).await {
-        Ok((session, codes)) => {
+        Ok(TotpAdded { session, codes, confirmed }) => {
             let visitor = Newcomer::with(&state, session.secret.clone()).await?.and_then(Newcomer::when_in);
             let way_on = if newcomer.stage == Stage::Whole { "/security".to_owned() } else { arrival.link(SIGN_IN) };
             let mut response = match (codes, visitor) {
-                (Some(codes), Some(visitor)) => recovery::shown(visitor, &codes, way_on, true)?,
+                (Some(codes), Some(visitor)) => recovery::shown(visitor, &codes, way_on, Some(Begun { confirmed }))?,
                 _ => go_to(&way_on),
             };
             keep(&state, &session, &mut response)?;
