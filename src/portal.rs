@@ -114,6 +114,7 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         .service(web::resource("/admin/audit").route(get().to(audit::show)))
         .service(web::resource("/admin/explain").route(get().to(explain::show)).route(web::post().to(explain::submit)))
         .service(web::resource(style::path()).route(get().to(style::serve)))
+        .service(web::resource(style::pictures_path()).route(get().to(style::serve_pictures)))
         .service(web::resource(style::script_path()).route(get().to(style::serve_script)))
         .default_service(web::to(refusal::nothing_here));
 }
