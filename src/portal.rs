@@ -5,24 +5,19 @@
 //! decides nothing about who may do what, and refuses to know stores and protected hosts' requests.
 
 mod admin;
-mod all_keys;
 mod arrival;
 mod attempt;
-mod audit;
 mod browser;
 mod chart;
 mod confirm;
 mod cookies;
-mod explain;
 mod form;
 mod guarded;
 mod keys;
 mod navigation;
 mod once;
-mod overview;
 mod own_page;
 mod password;
-mod policy;
 mod problems;
 mod qr;
 mod refusal;
@@ -56,8 +51,8 @@ use crate::{
     },
     metrics::Metrics,
 };
+pub use admin::Watchers;
 pub use guarded::guarded;
-pub use overview::Watchers;
 use refusal::Refusal;
 
 /// The largest form that is read.
@@ -106,13 +101,8 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         )
         .service(web::resource("/confirm").route(get().to(confirm::show)).route(web::post().to(confirm::submit)))
         .configure(keys::configure)
-        .configure(overview::configure)
-        .configure(policy::configure)
         .configure(admin::configure)
         .service(web::resource("/admin").route(get().to(navigation::admin)))
-        .service(web::resource("/admin/keys").route(get().to(all_keys::show)))
-        .service(web::resource("/admin/audit").route(get().to(audit::show)))
-        .service(web::resource("/admin/explain").route(get().to(explain::show)).route(web::post().to(explain::submit)))
         .service(web::resource(style::path()).route(get().to(style::serve)))
         .service(web::resource(style::pictures_path()).route(get().to(style::serve_pictures)))
         .service(web::resource(style::script_path()).route(get().to(style::serve_script)))

@@ -187,6 +187,11 @@ impl Directory {
             service_has_no(password.is_some(), matches!(patch.email, FieldPatch::Set(_)), factor)?;
         }
         let new_password = password.is_some();
+        if new_password && actor.cookie().is_some() && standing.authority.is(&old.id) {
+            let detail =
+                "change your own password where the old one is asked for: `/password` in the portal, or POST /v1/me/password";
+            return Err(DirectoryError::refused("own_account", detail));
+        }
         let mut new = patched(&old, patch, password);
         if new == old {
             let mut edit = standing.edit();

@@ -107,7 +107,8 @@ impl Directory {
         super::fields::without_tokens(&self.prefixes, [("name", Some(new.name.as_str()))])?;
         self.audited(actor, Action::FactorAdd, "", async {
             let (_, account, _) = self.in_session_from(actor, Stage::SetsUp).await?;
-            let (changed, codes) = self.counted(actor, &account, self.write_totp(actor, new)).await?;
+            let (changed, codes) =
+                self.counted(actor, &account, new.proof.as_ref().unwrap_or(&new.code), self.write_totp(actor, new)).await?;
             Ok((self.go_on_in(changed).await?, codes))
         })
         .await
@@ -160,7 +161,7 @@ impl Directory {
     pub async fn remove_factor(&self, actor: &Actor, id: &FactorId, code: &PresentedCode) -> Result<SessionCookie, DirectoryError> {
         self.audited(actor, Action::FactorRemove, id.as_str(), async {
             let (_, account, _) = self.in_session(actor).await?;
-            let changed = self.counted(actor, &account, self.write_removal(actor, id, code)).await?;
+            let changed = self.counted(actor, &account, code, self.write_removal(actor, id, code)).await?;
             self.go_on_in(changed).await
         })
         .await
@@ -200,7 +201,7 @@ impl Directory {
         let target = self.who(actor).await.account.unwrap_or_default();
         self.audited(actor, Action::FactorCodesRenewed, &target, async {
             let (_, account, _) = self.in_session(actor).await?;
-            self.counted(actor, &account, self.write_recovery(actor, code)).await
+            self.counted(actor, &account, code, self.write_recovery(actor, code)).await
         })
         .await
     }
@@ -233,6 +234,10 @@ impl Directory {
                 standing.require_confirmation()?;
                 let old = self.account_by_login(login).await?;
                 refuse_built_in(&old)?;
+                if standing.authority.is(&old.id) {
+                    let detail = "nobody takes all factors away from himself: remove one by a code of it, or ask another superuser";
+                    return Err(DirectoryError::refused("own_account", detail));
+                }
                 if !old.second_factor {
                     return Err(DirectoryError::refused("no_second_factor", format!("`{login}` has no second factor")));
                 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     account::Format,
+    factor::PresentedCode,
     text::{Email, Login, fold},
     time::Timestamp,
     trust::contains,
@@ -52,6 +53,8 @@ impl Default for GuessingRules {
         }
     }
 }
+
+const CODES_COUNT_FOR: Duration = Duration::from_hours(24);
 
 /// The address is one that may not try at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,13 +218,15 @@ impl GuessingRules {
         Ok(by_address.into_iter().chain(Subject::login(login)).filter(|subject| self.limit(subject).is_some()).collect())
     }
 
-    /// By whom a failed code of a second factor counts.
+    /// By whom a failed code of a second factor counts. A recovery code is too long to be guessed: whoever has the password,
+    /// and fails with codes, does not keep its owner from using one.
     ///
     /// # Errors
     /// When it may not be tried at all.
-    pub fn of_code(&self, address: Option<IpAddr>, login: &Login) -> Result<Vec<Subject>, Denied> {
+    pub fn of_code(&self, address: Option<IpAddr>, login: &Login, code: &PresentedCode) -> Result<Vec<Subject>, Denied> {
         let by_address = self.source(address)?.map(Subject::Address);
-        let subjects = by_address.into_iter().chain([Subject::Codes(login.folded())]);
+        let by_login = matches!(code, PresentedCode::Totp(_)).then(|| Subject::Codes(login.folded()));
+        let subjects = by_address.into_iter().chain(by_login);
         Ok(subjects.filter(|subject| self.limit(subject).is_some()).collect())
     }
 
@@ -260,6 +265,13 @@ impl GuessingRules {
         limit.and_then(|limit| usize::try_from(limit.get()).ok())
     }
 
+    /// For how long a failure counts. There are so few codes that those of a whole day count together: ten a day find the right
+    /// one of a million in decades, ten an hour in a few years.
+    #[must_use]
+    pub fn window_of(&self, subject: &Subject) -> Duration {
+        if let Subject::Codes(_) = subject { self.window.max(CODES_COUNT_FOR) } else { self.window }
+    }
+
     /// Whether the subject is blocked, by what is recorded of it. By an address that is never blocked, nobody is.
     #[must_use]
     pub fn block(&self, subject: &Subject, failures: &Failures, now: Timestamp) -> Option<Block> {
@@ -267,30 +279,30 @@ impl GuessingRules {
             Subject::Address(Source(network)) | Subject::TokensFrom(Source(network)) => contains(&self.allow, network.addr()),
             Subject::Login(_) | Subject::Codes(_) => false,
         };
-        failures.block(self.limit(subject).filter(|_| !allowed)?, self.window, now)
+        failures.block(self.limit(subject).filter(|_| !allowed)?, self.window_of(subject), now)
     }
 
     /// Adds failures to the record of a subject. `None` when there is nothing to add: it was blocked by then, or they no
     /// longer matter.
     #[must_use]
     pub fn record(&self, subject: &Subject, old: Option<&Failures>, more: &[Timestamp]) -> Option<Recorded> {
-        let limit = self.limit(subject)?;
+        let (limit, window) = (self.limit(subject)?, self.window_of(subject));
         let mut failures = old.cloned().unwrap_or(Failures { v: Format, at: Vec::new(), version: 0 });
         let mut begun = None;
         let mut added = false;
         for time in more.iter().copied() {
-            if failures.block(limit, self.window, time).is_some() {
+            if failures.block(limit, window, time).is_some() {
                 continue;
             }
             let place = failures.at.partition_point(|at| *at <= time);
             failures.at.insert(place, time);
             added = true;
-            begun = begun.or_else(|| failures.block(limit, self.window, time));
+            begun = begun.or_else(|| failures.block(limit, window, time));
         }
         let last = *failures.at.last().filter(|_| added)?;
-        failures.at = failures.within(self.window, last).to_vec();
+        failures.at = failures.within(window, last).to_vec();
         failures.version += 1;
-        Some(Recorded { failures, until: last.checked_add(self.window).unwrap_or(last), begun })
+        Some(Recorded { failures, until: last.checked_add(window).unwrap_or(last), begun })
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use crate::{
     clock::Clock,
     domain::{
+        factor::PresentedCode,
         guessing::{Denied, Failures, GuessingRules, Subject},
         text::Login,
         time::Timestamp,
@@ -133,8 +134,8 @@ impl Guessing {
     ///
     /// # Errors
     /// Why the code must not be looked at now.
-    pub async fn attempt_code(&self, address: Option<IpAddr>, login: &Login) -> Result<Attempt<'_>, Refusal> {
-        self.enter(self.rules.of_code(address, login)).await
+    pub async fn attempt_code(&self, address: Option<IpAddr>, login: &Login, code: &PresentedCode) -> Result<Attempt<'_>, Refusal> {
+        self.enter(self.rules.of_code(address, login, code)).await
     }
 
     async fn enter(&self, subjects: Result<Vec<Subject>, Denied>) -> Result<Attempt<'_>, Refusal> {
@@ -305,7 +306,7 @@ impl Attempt<'_> {
             if let Some(block) = failures.as_ref().and_then(|failures| rules.block(subject, failures, now)) {
                 blocked_until = blocked_until.max(Some(block.until));
             }
-            let failed = failures.map_or(0, |failures| failures.count(rules.window, now));
+            let failed = failures.map_or(0, |failures| failures.count(rules.window_of(subject), now));
             let going_on = here.counters.get(subject).map_or(0, |counter| counter.going_on);
             is_busy |= rules.limit(subject).is_some_and(|limit| failed + going_on > limit);
         }

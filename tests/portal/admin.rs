@@ -58,7 +58,7 @@ fn a_superuser_makes_changes_and_deletes_accounts() {
     browser.fill("#email", "nina@example.com");
     browser.fill("#password", "short");
     browser.submit("form.panel .main");
-    assert!(browser.text("#password-problem").contains("8"), "{}", browser.text("#password-problem"));
+    assert!(browser.text("#password-problem").contains('8'), "{}", browser.text("#password-problem"));
     browser.fill("#password", "a good password of hers");
     browser.submit("form.panel .main");
     assert_eq!(browser.text("#login-problem"), "The login “vera” is taken.");

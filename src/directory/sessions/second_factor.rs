@@ -25,7 +25,7 @@ impl Directory {
         let target = actor.cookie().map(|cookie| cookie.session.to_string()).unwrap_or_default();
         self.audited(actor, Action::SessionSignIn, &target, async {
             let (account, _) = self.awaiting(actor).await?;
-            self.counted(actor, &account, async {
+            self.counted(actor, &account, code, async {
                 self.accept_at_sign_in(actor, code).await?;
                 self.make_whole(actor).await
             })
@@ -106,9 +106,10 @@ impl Directory {
         &self,
         actor: &Actor,
         account: &Account,
+        code: &PresentedCode,
         case: impl Future<Output = Result<T, DirectoryError>> + Send,
     ) -> Result<T, DirectoryError> {
-        let attempt = self.guessing.attempt_code(actor.address, &account.login).await.map_err(SignInError::from)?;
+        let attempt = self.guessing.attempt_code(actor.address, &account.login, code).await.map_err(SignInError::from)?;
         let done = case.await;
         if matches!(done, Err(DirectoryError::Refused { code: WRONG_CODE, .. })) {
             attempt.failed();

@@ -177,10 +177,11 @@ async fn wrong_codes_are_told_of_and_count() {
     let (secret, _, codes) = fixture.with_factor("vera").await;
     let half = fixture.enter("vera").await;
     for _ in 0..=10 {
-        assert_eq!(code(fixture.try_code(&half, &presented("0000-0000-0000-0000")).await), "wrong_code");
+        assert_eq!(code(fixture.try_code(&half, &fixture.shown(&secret, 9)).await), "wrong_code");
     }
     assert_eq!(code(fixture.try_code(&half, &fixture.shown(&secret, 0)).await), "blocked");
-    assert_eq!(code(fixture.try_code(&half, &presented(&codes[0])).await), "blocked");
+    // Whoever has the password cannot keep its owner out.
+    assert!(fixture.try_code(&fixture.enter("vera").await, &presented(&codes[0])).await.is_ok());
     let filter = TrailFilter { outcome: Some(Outcome::Refused), ..TrailFilter::default() };
     let refused = fixture.directory.trail(&ADMIN, &filter, &Window::default()).await.unwrap().items;
     assert_eq!(refused.len(), 11);
@@ -192,9 +193,26 @@ async fn wrong_codes_are_told_of_and_count() {
     let (ada, vera) = (fixture.enter("ada").await, fixture.enter("vera").await);
     assert!(fixture.try_code(&ada, &fixture.shown(&other, 0)).await.is_ok());
     assert_eq!(vera.stage, Stage::AwaitsCode);
-    fixture.pass(Duration::from_hours(1));
-    let half = fixture.enter("vera").await;
-    assert!(fixture.try_code(&half, &fixture.shown(&secret, 0)).await.is_ok());
+    for (hours, then) in [(23, false), (1, true)] {
+        fixture.pass(Duration::from_hours(hours));
+        let half = fixture.enter("vera").await;
+        assert_eq!(fixture.try_code(&half, &fixture.shown(&secret, 0)).await.is_ok(), then, "{hours}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_gets_round_his_own_factor_by_what_he_may_do_for_others() {
+    let fixture = fixture().await;
+    let (secret, _, _) = fixture.with_factor("ada").await;
+    let patch = AccountPatch { superuser: Some(true), ..AccountPatch::default() };
+    fixture.directory.update_account(&ADMIN, &Login::parse("ada").unwrap(), patch, None).await.unwrap();
+    let half = fixture.enter("ada").await;
+    let cookie = fixture.try_code(&half, &fixture.shown(&secret, 1)).await.unwrap();
+    let (me, own) = (actor(&cookie), Login::parse("ada").unwrap());
+    assert_eq!(code(fixture.directory.reset_factors(&me, &own).await), "own_account");
+    let patch = AccountPatch { password: Some(Password::chosen("a new password").unwrap()), ..AccountPatch::default() };
+    assert_eq!(code(fixture.directory.update_account(&me, &own, patch, None).await), "own_account");
+    assert!(fixture.is_in(&cookie).await);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::{
+use super::super::{
     PortalState, Refusal,
     keys::KeyShown,
     page,
@@ -75,7 +75,7 @@ impl Query {
 }
 
 #[derive(Template)]
-#[template(path = "portal/all_keys.html")]
+#[template(path = "portal/admin/keys.html")]
 struct Page {
     title: &'static str,
     at: &'static str,

@@ -5,7 +5,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 use serde::Deserialize;
 
-use super::{
+use super::super::{
     PortalState, Refusal,
     form::Form,
     page,
@@ -81,7 +81,7 @@ impl Answer {
 }
 
 #[derive(Template)]
-#[template(path = "portal/explain.html")]
+#[template(path = "portal/admin/explain.html")]
 struct Page {
     title: &'static str,
     at: &'static str,

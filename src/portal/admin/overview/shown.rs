@@ -2,7 +2,7 @@
 
 use askama::Template;
 
-use super::super::{
+use super::super::super::{
     chart::{Chart, Series, bar},
     times::Shown,
 };
@@ -21,7 +21,7 @@ const BEHIND_MS: u64 = 1_000;
 
 /// All pictures of the page: the part of it that follows by itself.
 #[derive(Template)]
-#[template(path = "portal/overview/pictures.html")]
+#[template(path = "portal/admin/overview/pictures.html")]
 pub(super) struct Pictures {
     until: Shown,
     checks: String,

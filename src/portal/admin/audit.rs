@@ -5,7 +5,7 @@ use askama::Template;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::{
+use super::super::{
     PortalState, Refusal, page,
     table::{Pager, View},
     times::Shown,
@@ -135,7 +135,7 @@ fn shown(value: &Value) -> Option<String> {
 }
 
 #[derive(Template)]
-#[template(path = "portal/audit.html")]
+#[template(path = "portal/admin/audit.html")]
 struct Page {
     title: &'static str,
     at: &'static str,

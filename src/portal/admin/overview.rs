@@ -12,7 +12,7 @@ use askama::Template;
 pub use self::live::Watchers;
 use self::shown::Pictures;
 pub(super) use self::shown::grouped;
-use super::{PortalState, Refusal, get, page, visitor::SignedIn};
+use super::super::{PortalState, Refusal, get, page, visitor::SignedIn};
 
 pub(super) fn configure(cfg: &mut web::ServiceConfig) {
     cfg.service(web::resource("/admin/overview").route(get().to(show)))
@@ -20,7 +20,7 @@ pub(super) fn configure(cfg: &mut web::ServiceConfig) {
 }
 
 #[derive(Template)]
-#[template(path = "portal/overview/page.html")]
+#[template(path = "portal/admin/overview/page.html")]
 struct Page {
     title: &'static str,
     at: &'static str,

@@ -4,7 +4,10 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
 
-use super::{PortalState, Refusal, chart, get, overview::grouped, page, times::Shown, visitor::SignedIn};
+use super::{
+    super::{PortalState, Refusal, chart, get, page, times::Shown, visitor::SignedIn},
+    overview::grouped,
+};
 use crate::domain::{
     access::Level,
     decision::CredentialKinds,
@@ -17,7 +20,7 @@ pub(super) fn configure(cfg: &mut web::ServiceConfig) {
 }
 
 #[derive(Template)]
-#[template(path = "portal/policy/page.html")]
+#[template(path = "portal/admin/policy/page.html")]
 struct Page {
     title: &'static str,
     at: &'static str,
