@@ -70,13 +70,13 @@ impl Two {
         other.restart();
         Self { portal, other, token, server }
     }
+}
 
-    fn ask(&self, keygate: &Keygate, request: &Request, times: u32, status: u16) {
-        let mut steady = Steady::new(keygate.check);
-        let head = call("nginx", request).head();
-        for _ in 0..times {
-            assert_eq!(steady.status(&head), Some(status));
-        }
+fn ask(keygate: &Keygate, request: &Request, times: u32, status: u16) {
+    let mut steady = Steady::new(keygate.check);
+    let head = call("nginx", request).head();
+    for _ in 0..times {
+        assert_eq!(steady.status(&head), Some(status));
     }
 }
 
@@ -94,11 +94,11 @@ fn sum(overview: &Value, outcome: &str) -> u64 {
 fn what_two_servers_answered_adds_up_and_one_that_is_killed_is_gone() {
     let mut two = Two::start();
     let client = two.portal.signed_in();
-    two.ask(&two.portal.keygate, &bearing(&two.token), 130, 200);
-    two.ask(&two.other, &bearing(&two.token), 70, 200);
-    two.ask(&two.other, &get("/orders/7"), 20, 401);
-    two.ask(&two.portal.keygate, &get("/healthz"), 5, 200);
-    two.ask(&two.portal.keygate, &get("/nowhere"), 7, 403);
+    ask(&two.portal.keygate, &bearing(&two.token), 130, 200);
+    ask(&two.other, &bearing(&two.token), 70, 200);
+    ask(&two.other, &get("/orders/7"), 20, 401);
+    ask(&two.portal.keygate, &get("/healthz"), 5, 200);
+    ask(&two.portal.keygate, &get("/nowhere"), 7, 403);
     let overview = wait_for("both to have published", || {
         let overview = told(&client, "/api/v1/overview");
         let counts = &overview["decisions"];
@@ -268,7 +268,7 @@ fn the_overview_and_the_policy_have_their_pictures_taken() {
     open("/admin/overview");
     let seen = || browser.text(".tiles dd");
     let before = seen();
-    two.ask(&two.other, &bearing(&two.token), 30, 200);
+    ask(&two.other, &bearing(&two.token), 30, 200);
     wait_for("other figures", || (seen() != before).then_some(()));
     assert_eq!(browser.count("[data-events] .chart"), 2);
 }
