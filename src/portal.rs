@@ -104,6 +104,7 @@ pub fn configure(cfg: &mut web::ServiceConfig, state: &Arc<PortalState>) {
         .configure(admin::configure)
         .service(web::resource("/admin").route(get().to(navigation::admin)))
         .service(web::resource(style::path()).route(get().to(style::serve)))
+        .service(web::resource(style::pictures_path()).route(get().to(style::serve_pictures)))
         .service(web::resource(style::script_path()).route(get().to(style::serve_script)))
         .default_service(web::to(refusal::nothing_here));
 }

@@ -348,7 +348,8 @@ async fn the_policy_is_shown_by_the_keys_of_its_file() {
     assert_eq!(
         items[0],
         json!({
-            "name": "health", "match": { "host": null, "path": "/healthz", "methods": null, "query": {} }, "public": true
+            "name": "health", "match": { "host": null, "path": "/healthz", "methods": null, "query": {} }, "public": true,
+            "hits": items[0]["hits"]
         })
     );
     let orders = &items[1];

@@ -184,13 +184,13 @@ fn short(number: f64) -> String {
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
-/// The next 1, 2 or 5 with zeros.
+/// The next of a few digits with zeros, which all can be halved.
 fn round_end(highest: f64) -> f64 {
     if highest <= 0.0 {
         return 1.0;
     }
     let power = 10_f64.powf(highest.log10().floor());
-    [1.0, 2.0, 5.0].map(|digit| digit * power).into_iter().find(|end| *end >= highest).unwrap_or(10.0 * power)
+    [1.0, 2.0, 4.0, 6.0, 8.0].map(|digit| digit * power).into_iter().find(|end| *end >= highest).unwrap_or(10.0 * power)
 }
 
 /// How long a bar is, in hundredths of the longest.
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn ends_are_round_and_bars_are_seen() {
-        for (highest, end) in [(0.0, 1.0), (0.03, 0.05), (1.0, 1.0), (1.1, 2.0), (23.0, 50.0), (51.0, 100.0), (7e6, 1e7)] {
+        for (highest, end) in [(0.0, 1.0), (0.03, 0.04), (1.0, 1.0), (1.1, 2.0), (23.0, 40.0), (51.0, 60.0), (9e6, 1e7)] {
             assert!((round_end(highest) / end - 1.0).abs() < 1e-9, "{highest}: {}", round_end(highest));
         }
         assert_eq!(

@@ -100,11 +100,6 @@ impl Refusal {
         Self::later(StatusCode::SERVICE_UNAVAILABLE, "busy", "Just a moment", text, 5)
     }
 
-    pub fn too_many_watch() -> Self {
-        let text = "This page is open in several windows already. It shows newer figures when it is reloaded.";
-        Self::later(StatusCode::TOO_MANY_REQUESTS, "too_many_watch", "Open too often", text, 60)
-    }
-
     fn store_away() -> Self {
         let text = "Keygate cannot reach its store at the moment. You are not signed out; try again in a moment.";
         Self::later(StatusCode::SERVICE_UNAVAILABLE, Reason::StoreUnavailable.code(), "Not available at the moment", text, 5)

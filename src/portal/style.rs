@@ -16,11 +16,19 @@ use sha2::{Digest as _, Sha256};
 pub(super) const STYLE: &str = include_str!("style.css");
 /// With what those need that people work with.
 const WHOLE_STYLE: &str = concat!(include_str!("style.css"), include_str!("inside.css"));
+/// What else the pages with pictures need.
+const PICTURES: &str = include_str!("pictures.css");
 const SCRIPT: &str = include_str!("app.js");
 
 /// Where the stylesheet is served.
 pub(super) fn path() -> &'static str {
     static PATH: LazyLock<String> = LazyLock::new(|| format!("/style-{}.css", version(WHOLE_STYLE)));
+    &PATH
+}
+
+/// Where the stylesheet of the pictures is.
+pub(super) fn pictures_path() -> &'static str {
+    static PATH: LazyLock<String> = LazyLock::new(|| format!("/pictures-{}.css", version(PICTURES)));
     &PATH
 }
 
@@ -42,6 +50,10 @@ pub(super) fn hash() -> &'static str {
 
 pub(super) async fn serve() -> HttpResponse {
     kept("text/css; charset=utf-8", WHOLE_STYLE)
+}
+
+pub(super) async fn serve_pictures() -> HttpResponse {
+    kept("text/css; charset=utf-8", PICTURES)
 }
 
 pub(super) async fn serve_script() -> HttpResponse {

@@ -70,13 +70,13 @@ impl Two {
         other.restart();
         Self { portal, other, token, server }
     }
+}
 
-    fn ask(&self, keygate: &Keygate, request: &Request, times: u32, status: u16) {
-        let mut steady = Steady::new(keygate.check);
-        let head = call("nginx", request).head();
-        for _ in 0..times {
-            assert_eq!(steady.status(&head), Some(status));
-        }
+fn ask(keygate: &Keygate, request: &Request, times: u32, status: u16) {
+    let mut steady = Steady::new(keygate.check);
+    let head = call("nginx", request).head();
+    for _ in 0..times {
+        assert_eq!(steady.status(&head), Some(status));
     }
 }
 
@@ -94,11 +94,11 @@ fn sum(overview: &Value, outcome: &str) -> u64 {
 fn what_two_servers_answered_adds_up_and_one_that_is_killed_is_gone() {
     let mut two = Two::start();
     let client = two.portal.signed_in();
-    two.ask(&two.portal.keygate, &bearing(&two.token), 130, 200);
-    two.ask(&two.other, &bearing(&two.token), 70, 200);
-    two.ask(&two.other, &get("/orders/7"), 20, 401);
-    two.ask(&two.portal.keygate, &get("/healthz"), 5, 200);
-    two.ask(&two.portal.keygate, &get("/nowhere"), 7, 403);
+    ask(&two.portal.keygate, &bearing(&two.token), 130, 200);
+    ask(&two.other, &bearing(&two.token), 70, 200);
+    ask(&two.other, &get("/orders/7"), 20, 401);
+    ask(&two.portal.keygate, &get("/healthz"), 5, 200);
+    ask(&two.portal.keygate, &get("/nowhere"), 7, 403);
     let overview = wait_for("both to have published", || {
         let overview = told(&client, "/api/v1/overview");
         let counts = &overview["decisions"];
@@ -175,6 +175,7 @@ fn read_until(stream: &mut BufReader<TcpStream>, what: &str) -> String {
 #[test]
 fn the_pictures_follow_until_the_session_or_the_right_to_see_them_ends() {
     let mut portal = Portal::start(PLAIN);
+    portal.keygate.must_with(&["account", "create", "boss", "--superuser", "--password-stdin"], PASSWORD);
     portal.keygate.must(&["account", "superuser", "vera", "on"]);
     let (client, other) = (portal.signed_in(), portal.signed_in());
     let mut streams = [watch(&client), watch(&other), watch(&other)];
@@ -183,22 +184,23 @@ fn the_pictures_follow_until_the_session_or_the_right_to_see_them_ends() {
         assert!(head.starts_with("http/1.1 200") && head.contains("content-type: text/event-stream"), "{head}");
         assert!(head.contains("content-security-policy: ") && head.contains("cache-control: no-store"), "{head}");
     }
-    assert_eq!(other.get("/admin/overview/events").status, 429, "often enough");
-    let [mut first, mut second, _third] = streams;
-    read_until(&mut first, "class=\"tiles\"");
-    let token = client.token("/sessions");
-    assert_eq!(client.post("/sign-out", &[("csrf", &token)]).status, 303);
     let ended = |stream: &mut BufReader<TcpStream>| {
         read_until(stream, "event: end");
         let mut rest = String::new();
         stream.read_to_string(&mut rest).expect("it ends");
         assert!(!rest.contains("data: <"), "{rest}");
     };
+    let [mut first, mut second, mut third] = streams;
+    read_until(&mut first, "class=\"tiles\"");
+    let token = client.token("/sessions");
+    assert_eq!(client.post("/sign-out", &[("csrf", &token)]).status, 303);
     ended(&mut first);
     // He looks on elsewhere, as long as he may.
     read_until(&mut second, "class=\"tiles\"");
-    portal.keygate.must(&["account", "superuser", "vera", "off"]);
+    let _more = [watch(&other), watch(&other)].map(|mut stream| read_until(&mut stream, "data: "));
     ended(&mut second);
+    portal.keygate.must(&["account", "superuser", "vera", "off"]);
+    ended(&mut third);
     portal.keygate.must(&["account", "superuser", "vera", "on"]);
     let client = portal.signed_in();
     let mut last = watch(&client);
@@ -253,8 +255,8 @@ fn the_overview_and_the_policy_have_their_pictures_taken() {
     let key = &two.token[5..17];
     for (id, times) in [("rep_PicturedAbCdEfGh", 3), ("rep_PicturedIjKlMnOp", 2)] {
         let said = an_hour(&policy, &[key, "AbCdEfGh0123", "XyZzYxWv9876", "Q1w2E3r4T5y6"], times).to_string();
-        two.server.text(&["SET", &format!("kg:p:{{d}}:{id}"), &said]);
-        two.server.text(&["ZADD", "kg:p:{d}", "0", id]);
+        two.server.command(&["SET", &format!("kg:p:{{d}}:{id}"), &said]);
+        two.server.command(&["ZADD", "kg:p:{d}", "0", id]);
     }
     show("/admin/overview", "overview");
     assert_eq!(browser.count(".servers li"), 4);
@@ -266,7 +268,7 @@ fn the_overview_and_the_policy_have_their_pictures_taken() {
     open("/admin/overview");
     let seen = || browser.text(".tiles dd");
     let before = seen();
-    two.ask(&two.other, &bearing(&two.token), 30, 200);
+    ask(&two.other, &bearing(&two.token), 30, 200);
     wait_for("other figures", || (seen() != before).then_some(()));
     assert_eq!(browser.count("[data-events] .chart"), 2);
 }

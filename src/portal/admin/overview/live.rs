@@ -2,9 +2,9 @@
 //! he who looks may; the stream ends with his session, with his rights, and with the server.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use actix_web::web::Bytes;
 use askama::Template as _;
 use futures_util::{Stream, stream};
 use tokio::{
-    sync::watch,
+    sync::Notify,
     time::{Interval, MissedTickBehavior, interval},
 };
 
@@ -28,47 +28,50 @@ const END: &str = "event: end\ndata: \n\n";
 /// While the store does not answer: there is nothing to say, and the line is not dead.
 const NOTHING: &str = ": the store does not answer\n\n";
 
-/// Who is looking.
-pub struct Watchers {
-    open: Mutex<HashMap<AccountId, usize>>,
-    ended: watch::Sender<bool>,
-}
-
-impl Default for Watchers {
-    fn default() -> Self {
-        Self { open: Mutex::default(), ended: watch::Sender::new(false) }
-    }
-}
+/// Who is looking, the longest first. Each is told when his stream is to end.
+#[derive(Default)]
+pub struct Watchers(Mutex<HashMap<AccountId, VecDeque<Arc<Notify>>>>);
 
 /// One who is looking, until this is dropped.
 pub(super) struct Watching {
     watchers: Arc<Watchers>,
     account: AccountId,
+    ended: Arc<Notify>,
 }
 
 impl Watchers {
-    /// `None` where the account looks often enough.
-    pub(super) fn enter(self: &Arc<Self>, account: &AccountId) -> Option<Watching> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(account.clone()).or_default();
-        (*count < AT_ONCE).then(|| {
-            *count += 1;
-            Watching { watchers: self.clone(), account: account.clone() }
-        })
+    /// Where an account looks often enough, the longest look ends: nobody knows of a window that has been closed.
+    pub(super) fn enter(self: &Arc<Self>, account: &AccountId) -> Watching {
+        let ended = Arc::new(Notify::new());
+        let mut open = self.open();
+        let of_account = open.entry(account.clone()).or_default();
+        of_account.push_back(ended.clone());
+        if of_account.len() > AT_ONCE
+            && let Some(longest) = of_account.pop_front()
+        {
+            longest.notify_one();
+        }
+        Watching { watchers: self.clone(), account: account.clone(), ended }
     }
 
     /// Ends all streams, so that nobody waits for them when the server stops.
     pub fn end(&self) {
-        self.ended.send_replace(true);
+        for ended in self.open().values().flatten() {
+            ended.notify_one();
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, HashMap<AccountId, VecDeque<Arc<Notify>>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let mut open = self.watchers.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.account) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
+        let mut open = self.watchers.open();
+        if let Some(of_account) = open.get_mut(&self.account) {
+            of_account.retain(|ended| !Arc::ptr_eq(ended, &self.ended));
+            if of_account.is_empty() {
                 open.remove(&self.account);
             }
         }
@@ -80,8 +83,7 @@ struct Events {
     state: Arc<PortalState>,
     cookie: SessionSecret,
     every: Interval,
-    ended: watch::Receiver<bool>,
-    _watching: Watching,
+    watching: Watching,
 }
 
 /// The first one comes at once.
@@ -92,8 +94,7 @@ pub(super) fn events(
 ) -> impl Stream<Item = Result<Bytes, Infallible>> {
     let mut every = interval(EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let ended = watching.watchers.ended.subscribe();
-    let events = Events { state, cookie, every, ended, _watching: watching };
+    let events = Events { state, cookie, every, watching };
     stream::unfold(Some(events), async |events| {
         let mut events = events?;
         match events.next().await {
@@ -108,7 +109,7 @@ impl Events {
     async fn next(&mut self) -> Option<String> {
         tokio::select! {
             _ = self.every.tick() => {}
-            _ = self.ended.wait_for(|ended| *ended) => return None,
+            () = self.watching.ended.notified() => return None,
         }
         match self.state.directory.overview_goes_on(&self.cookie).await {
             Ok(overview) => Pictures::new(overview?, self.state.clock.now()).render().ok().map(|pictures| event(&pictures)),
@@ -133,16 +134,20 @@ fn event(text: &str) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_account_looks_a_few_times_at_once() {
+    #[tokio::test]
+    async fn an_account_looks_a_few_times_at_once() {
         let watchers = Arc::new(Watchers::default());
         let [one, other] = ["acc_one", "acc_other"].map(|id| AccountId::parse(id).unwrap());
-        let mut open: Vec<_> = (0..AT_ONCE).map(|_| watchers.enter(&one).unwrap()).collect();
-        assert!(watchers.enter(&one).is_none() && watchers.enter(&other).is_some());
-        open.pop();
-        assert!(watchers.enter(&one).is_some());
-        open.clear();
-        assert!(watchers.open.lock().unwrap().is_empty());
+        let mut open: VecDeque<_> = (0..=AT_ONCE).map(|_| watchers.enter(&one)).collect();
+        open[0].ended.notified().await;
+        open.pop_front();
+        let elsewhere = watchers.enter(&other);
+        assert_eq!((watchers.open()[&one].len(), watchers.open()[&other].len()), (AT_ONCE, 1));
+        watchers.end();
+        open[0].ended.notified().await;
+        elsewhere.ended.notified().await;
+        drop((open, elsewhere));
+        assert!(watchers.open().is_empty());
     }
 
     #[test]

@@ -64,8 +64,9 @@ struct ReplicaShown {
     started: Shown,
     remembered: String,
     checks: String,
-    /// Its part of all checks, in hundredths.
-    share: u64,
+    share: String,
+    /// The same in hundredths.
+    length: u64,
 }
 
 impl Pictures {
@@ -114,17 +115,18 @@ impl ReplicaShown {
             started: Shown::new(started_at, now),
             remembered: grouped(state.remembered),
             checks: grouped(checks),
-            share: bar(checks, all.max(1)),
+            share: percent(checks, all),
+            length: bar(checks, all.max(1)),
         }
     }
 }
 
-/// In how long a change is noticed, as it was last.
+/// Up to when all changes are known.
 fn age(age_ms: Option<u64>) -> String {
     match age_ms {
-        None => "nothing is known".to_owned(),
-        Some(0) => "at once".to_owned(),
-        Some(age) => format!("up to {} ago", duration(age)),
+        None => "unknown".to_owned(),
+        Some(0) => "now".to_owned(),
+        Some(age) => format!("{} ago", duration(age)),
     }
 }
 
@@ -243,7 +245,7 @@ mod tests {
         assert_eq!([0.768, 9.99, 400.2, 1_500.0, 2_000_000.0].map(micros), ["0.77 µs", "9.99 µs", "400 µs", "1.5 ms", "2 s"]);
         assert_eq!(
             [None, Some(0), Some(120), Some(2_340), Some(200_000)].map(age),
-            ["nothing is known", "at once", "up to 120 ms ago", "up to 2.3 s ago", "up to 3 minutes ago"]
+            ["unknown", "now", "120 ms ago", "2.3 s ago", "3 minutes ago"]
         );
     }
 }
