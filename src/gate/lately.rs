@@ -13,7 +13,7 @@ use crate::{
     store::Partition,
 };
 
-/// How many credentials a worker has at hand: about two megabytes.
+/// How many credentials a worker has at hand: about three megabytes.
 const SLOTS: usize = 8_192;
 /// How many questions for sites are kept in one place.
 const ASKED: usize = 8;
@@ -33,7 +33,7 @@ pub(super) struct Lately {
     asked: Vec<Rc<Asked>>,
 }
 
-/// Two lines of the processor's cache. Which credential it is of is said by its record.
+/// Begins with a line of the processor's cache. Which credential it is of is said by its record.
 #[repr(align(64))]
 struct Slot {
     asked: Rc<Asked>,

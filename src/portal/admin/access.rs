@@ -155,7 +155,7 @@ async fn show(
         None => Part::all(&state, &actor, &query).await?,
     };
     let skip = query.skip.unwrap_or(0);
-    let next = (skip + ACCOUNTS < levels.len()).then(|| (skip + ACCOUNTS).to_string());
+    let next = Some(skip.saturating_add(ACCOUNTS)).filter(|next| *next < levels.len()).map(|next| next.to_string());
     let row = |(login, levels): (Login, _)| Row { segment: segment(login.as_str()), login: login.to_string(), levels };
     let rows = levels.into_iter().skip(skip).take(ACCOUNTS).map(row).collect();
     let view = View::at(AT).with("site", Some(&query.site)).with("q", Some(&query.q));
