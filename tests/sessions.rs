@@ -346,6 +346,8 @@ async fn one_credential_is_judged_and_no_other_cookie_is_one(on: On) {
     let both = house.request(Method::GET, "/me").header("Cookie", &cookie).bearer_auth(bearer);
     let both = house.control.answer(both).await;
     assert_eq!((&both.body["login"], &both.body["session"]), (&json!("root"), &Value::Null));
+    let rules = json!({ "default_expiry": null, "max_expiry": null, "must_expire": false });
+    assert_eq!((&both.body["scopes"], &both.body["token_rules"]), (&json!([]), &rules));
     let site = house.request(Method::POST, "/sites").header("Cookie", &cookie).bearer_auth(bearer).json(&json!({ "id": "shop" }));
     assert_eq!(house.control.answer(site).await.status, 201);
     let bad = house.request(Method::GET, "/me").header("Cookie", &cookie).bearer_auth("kg_u_nothing");

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::{
     ApiState, Problem,
-    dto::{AccessView, SessionView, TokenView},
+    dto::{AccessView, SessionView, TokenRulesView, TokenView},
     extract::{Body, Caller, NoQuery, Query},
     operations::Operations,
     values::SecretText,
@@ -20,6 +20,7 @@ use crate::{
         id::AccountId,
         password::Password,
         text::{Email, Invalid, Label},
+        token::Scope,
     },
 };
 
@@ -46,6 +47,9 @@ struct Me {
     superuser: bool,
     may_mint_tokens: bool,
     access: Vec<AccessView>,
+    /// Those that rules of the policy ask for: what a new token can be made for.
+    scopes: Vec<Scope>,
+    token_rules: TokenRulesView,
     #[schema(required)]
     token: Option<TokenView>,
     #[schema(required)]
@@ -58,6 +62,8 @@ struct Me {
 /// Who is asking
 #[utoipa::path(get, path = "/v1/me", responses((status = 200, body = Me)))]
 async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> Result<HttpResponse, Problem> {
+    let scopes: Vec<_> = state.policy.load().scopes().into_iter().cloned().collect();
+    let token_rules = TokenRulesView::from(state.directory.token_rules());
     let nobody = Me {
         id: None,
         login: caller.0.to_string(),
@@ -67,6 +73,8 @@ async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> 
         superuser: true,
         may_mint_tokens: true,
         access: Vec::new(),
+        scopes: scopes.clone(),
+        token_rules: token_rules.clone(),
         token: None,
         session: None,
         csrf_token: None,
@@ -86,6 +94,8 @@ async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> 
         superuser: account.superuser,
         may_mint_tokens: account.may_mint_tokens,
         access: found.access.into_iter().map(AccessView::from).collect(),
+        scopes,
+        token_rules,
         token,
         session,
         csrf_token: caller.0.cookie().map(|cookie| csrf::token(&cookie.secret)),

@@ -20,6 +20,7 @@ use crate::{
         text::{Email, Label, Login},
         time::{Timestamp, spell_duration},
         token::{Ceiling, LastUse, Scope, TokenId, TokenState},
+        token_rules::TokenRules,
     },
     store::live::{Answer, Server},
 };
@@ -322,6 +323,30 @@ pub struct ServerView {
     /// How many are connected to it.
     #[schema(required)]
     pub replicas: Option<u32>,
+}
+
+/// What holds for every token that is made.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = TokenRules)]
+pub struct TokenRulesView {
+    /// What a token gets that asks for no end. `null`: it does not end by itself.
+    #[schema(required)]
+    pub default_expiry: Option<String>,
+    /// The farthest end. `null`: there is none.
+    #[schema(required)]
+    pub max_expiry: Option<String>,
+    /// One without an end is refused.
+    pub must_expire: bool,
+}
+
+impl From<&TokenRules> for TokenRulesView {
+    fn from(rules: &TokenRules) -> Self {
+        Self {
+            default_expiry: rules.default_expiry.map(spell_duration),
+            max_expiry: rules.max_expiry.map(spell_duration),
+            must_expire: rules.must_expire,
+        }
+    }
 }
 
 /// How far what is remembered of the store is vouched for.

@@ -159,6 +159,12 @@ impl Policy {
         &self.rules
     }
 
+    /// The scopes that rules ask for; none is management's.
+    #[must_use]
+    pub fn scopes(&self) -> BTreeSet<&Scope> {
+        self.rules.iter().filter_map(|rule| rule.demand.as_ref()?.scope.as_ref()).collect()
+    }
+
     /// The rule that is about this request. None is about the paths that are Keygate's own.
     ///
     /// # Errors

@@ -81,6 +81,11 @@ impl fmt::Debug for Typed {
     }
 }
 
+/// What was typed in a field that may be left empty.
+pub(super) fn given(text: &str) -> Option<String> {
+    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
+}
+
 /// The fields of a form that only has a button.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,7 @@
 mod change;
 pub(super) mod create;
 mod example;
+pub(super) mod listed;
 mod made;
 pub(super) mod revoke;
 mod shown;
@@ -21,12 +22,9 @@ use super::{
 };
 use crate::{
     directory::{TokenFilter, TokenInfo, Window},
-    domain::{
-        text::Login,
-        time::Timestamp,
-        token::{TokenId, TokenState},
-    },
+    domain::{text::Login, token::TokenId},
 };
+use listed::Listed;
 pub(super) use shown::KeyShown;
 
 /// How many are on one page.
@@ -70,7 +68,8 @@ pub(super) struct Query {
     name: String,
     #[serde(default)]
     state: String,
-    sort: Option<String>,
+    #[serde(default)]
+    sort: String,
     after: Option<String>,
     notice: Option<Notice>,
 }
@@ -95,10 +94,8 @@ struct ListPage {
     filtered: bool,
     columns: Vec<Column>,
     keys: Vec<KeyShown>,
-    /// How many there are, as far as they are looked at.
-    total: usize,
-    /// There are more than are looked at.
-    more: bool,
+    /// How the table is sorted, in words.
+    order: &'static str,
     pager: Pager,
 }
 
@@ -130,39 +127,27 @@ pub(super) async fn list_of(
     login: Login,
     query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, Refusal> {
-    let query = query.map(web::Query::into_inner).unwrap_or_default();
+    let mut query = query.map(web::Query::into_inner).unwrap_or_default();
     let own = login == visitor.account.login;
     let (path, new) = places(&visitor, &login);
-    let filter = TokenFilter { login: Some(login.clone()), ..TokenFilter::default() };
-    // Those of one account are few; they are sorted here.
-    let window = Window { after: None, limit: Window::MAX_LIMIT };
-    let found = state.directory.tokens(&visitor.actor(request), &filter, &window).await?;
-    let (more, now) = (found.next.is_some(), state.clock.now());
-    let wanted = query.name.trim().to_lowercase();
-    let is_wanted = |info: &TokenInfo| {
-        let token = &info.token;
-        let texts = [Some(&token.name), token.device.as_ref()].into_iter().flatten();
-        (wanted.is_empty() || texts.into_iter().any(|text| text.as_str().to_lowercase().contains(&wanted)))
-            && match query.state.as_str() {
-                "active" => info.state == TokenState::Active,
-                "ended" => info.state != TokenState::Active,
-                _ => true,
-            }
+    let filter = TokenFilter {
+        login: Some(login.clone()),
+        state: listed::state(&query.state),
+        name: listed::like(&query.name),
+        sort: Some(listed::sorted(&mut query.sort)),
+        ..TokenFilter::default()
     };
-    let mut keys: Vec<_> = found.items.into_iter().filter(is_wanted).collect();
-    sort(&mut keys, query.sort.as_deref().unwrap_or_default());
-    let total = keys.len();
-    let from = query.after.as_deref().and_then(|after| after.parse().ok()).unwrap_or(0).min(total);
-    let next = (from + ON_A_PAGE < total).then(|| (from + ON_A_PAGE).to_string());
-    let rules = state.directory.token_rules();
-    let keys = keys.into_iter().skip(from).take(ON_A_PAGE).map(|info| KeyShown::new(info, &visitor, rules, now)).collect();
-    let view =
-        View::at(&path).with("name", Some(&query.name)).with("state", Some(&query.state)).with("sort", query.sort.as_deref());
+    let window = Window { after: query.after.clone(), limit: ON_A_PAGE };
+    let Listed { items, next, unsorted } = listed::listed(state, &visitor.actor(request), filter, &window).await?;
+    let (now, rules) = (state.clock.now(), state.directory.token_rules());
+    let keys = items.into_iter().map(|info| KeyShown::new(info, &visitor, rules, now)).collect();
+    let order = listed::order(&query.sort, unsorted);
+    let view = View::at(&path).with("name", Some(&query.name)).with("state", Some(&query.state)).with("sort", Some(&query.sort));
     let columns = vec![
         Column::unseen("Choose"),
         view.column("Key", "name"),
         Column::plain("May do"),
-        view.column("Created", "-created"),
+        view.column("Created", listed::NEWEST_FIRST),
         view.column("Expires", "expires"),
         view.column("Last used", "-used"),
     ];
@@ -172,30 +157,13 @@ pub(super) async fn list_of(
     let (owner, account) = (login.to_string(), path.trim_end_matches("/keys").to_owned());
     let (at, new) = (at(own), Some(new).filter(|_| visitor.account.may_mint_tokens));
     let list =
-        ListPage { title, at, visitor, own, owner, account, path, new, notice, query, filtered, columns, keys, total, more, pager };
+        ListPage { title, at, visitor, own, owner, account, path, new, notice, query, filtered, columns, keys, order, pager };
     page(200, &list)
 }
 
 /// What in the navigation leads to somebody's keys.
 fn at(own: bool) -> &'static str {
     if own { "/keys" } else { "/admin/keys" }
-}
-
-/// Without a word for it: those that are good come first, the newest before the others.
-fn sort(keys: &mut [TokenInfo], by: &str) {
-    let name = |info: &TokenInfo| info.token.name.as_str().to_lowercase();
-    let ends = |info: &TokenInfo| info.token.ends_at().map_or(i64::MAX, Timestamp::as_millis);
-    let used = |info: &TokenInfo| info.last_used.as_ref().map_or(0, |used| used.at.as_millis());
-    match by.trim_start_matches('-') {
-        "name" => keys.sort_by_key(name),
-        "created" => keys.sort_by_key(|info| info.token.created_at),
-        "expires" => keys.sort_by_key(ends),
-        "used" => keys.sort_by_key(used),
-        _ => keys.sort_by_key(|info| (info.state != TokenState::Active, std::cmp::Reverse(info.token.created_at))),
-    }
-    if by.starts_with('-') {
-        keys.reverse();
-    }
 }
 
 #[derive(Template)]

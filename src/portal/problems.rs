@@ -1,5 +1,5 @@
 //! What is wrong in a form with several fields: said at its top, with links, and beside each field. Templates include
-//! `problems.html` at the top and `field_problem.html` beneath a field.
+//! `problems.html` at the top and `problem.html` beneath a field.
 
 use crate::domain::text::Invalid;
 

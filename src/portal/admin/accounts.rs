@@ -164,9 +164,7 @@ async fn list(
     visitor: SignedIn,
     query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, Refusal> {
-    if !visitor.account.superuser {
-        return Err(Refusal::not_found());
-    }
+    visitor.has_to_be_superuser()?;
     let query = query.map(web::Query::into_inner).unwrap_or_default();
     let view = View::at(AT)
         .with("login", Some(&query.login))
@@ -252,9 +250,7 @@ async fn show(
 
 /// The account of a login, for who may manage it.
 async fn find(state: &PortalState, request: &HttpRequest, visitor: &SignedIn, text: &str) -> Result<Account, Refusal> {
-    if !visitor.account.superuser {
-        return Err(Refusal::not_found());
-    }
+    visitor.has_to_be_superuser()?;
     Ok(state.directory.account(&visitor.actor(request), &login(text)?).await?)
 }
 

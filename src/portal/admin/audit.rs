@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::super::{
-    PortalState, Refusal, page,
+    PortalState, Refusal,
+    form::given,
+    page,
     table::{Pager, View},
     times::Shown,
     visitor::SignedIn,
@@ -37,7 +39,6 @@ pub(super) struct Query {
 
 impl Query {
     fn filter(&self) -> TrailFilter {
-        let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
         // As a browser's field for a day has it.
         let day = |text: &str| Timestamp::parse(&format!("{text}T00:00:00Z"));
         TrailFilter {
@@ -153,9 +154,7 @@ pub(super) async fn show(
     visitor: SignedIn,
     query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, Refusal> {
-    if !visitor.account.superuser {
-        return Err(Refusal::not_found());
-    }
+    visitor.has_to_be_superuser()?;
     let query = query.map(web::Query::into_inner).unwrap_or_default();
     let window = Window { after: query.after.clone(), limit: ON_A_PAGE };
     let found = state.directory.trail(&visitor.actor(&request), &query.filter(), &window).await?;

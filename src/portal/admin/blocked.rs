@@ -54,9 +54,7 @@ pub(super) async fn list(
     visitor: SignedIn,
     query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, Refusal> {
-    if !visitor.account.superuser {
-        return Err(Refusal::not_found());
-    }
+    visitor.has_to_be_superuser()?;
     let Query { after, notice } = query.map(web::Query::into_inner).unwrap_or_default();
     let window = Window { after: after.clone(), limit: ON_A_PAGE };
     let (found, now) = (state.directory.blocked(&visitor.actor(&request), &window).await?, state.clock.now());

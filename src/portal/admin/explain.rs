@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::super::{
     PortalState, Refusal,
-    form::Form,
+    form::{Form, given},
     page,
     problems::{Problems, sentence},
     visitor::SignedIn,
@@ -96,10 +96,6 @@ fn shown(visitor: SignedIn, typed: Fields, problems: Problems, answer: Option<An
     page(status, &Page { title: TITLE, at: PATH, visitor, typed, problems, answer })
 }
 
-fn for_superusers(visitor: &SignedIn) -> Result<(), Refusal> {
-    if visitor.account.superuser { Ok(()) } else { Err(Refusal::not_found()) }
-}
-
 /// What the page of a key links to: its id, to begin with.
 #[derive(Default, Deserialize)]
 pub(super) struct Query {
@@ -109,7 +105,7 @@ pub(super) struct Query {
 
 /// `GET /admin/explain`
 pub(super) async fn show(visitor: SignedIn, query: Option<web::Query<Query>>) -> Result<HttpResponse, Refusal> {
-    for_superusers(&visitor)?;
+    visitor.has_to_be_superuser()?;
     let Query { key } = query.map(web::Query::into_inner).unwrap_or_default();
     let typed = Fields { method: "GET".to_owned(), key, ..Fields::default() };
     shown(visitor, typed, Problems::default(), None)
@@ -123,9 +119,8 @@ pub(super) async fn submit(
     visitor: SignedIn,
     form: Form<Fields>,
 ) -> Result<HttpResponse, Refusal> {
-    for_superusers(&visitor)?;
+    visitor.has_to_be_superuser()?;
     let typed = form.proven_by(visitor.secret())?;
-    let given = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
     let question = Question {
         method: typed.method.trim().to_owned(),
         url: typed.url.trim().to_owned(),

@@ -83,9 +83,7 @@ pub(super) async fn list(
     visitor: SignedIn,
     query: Option<web::Query<Query>>,
 ) -> Result<HttpResponse, Refusal> {
-    if !visitor.account.superuser {
-        return Err(Refusal::not_found());
-    }
+    visitor.has_to_be_superuser()?;
     let query = query.map(web::Query::into_inner).unwrap_or_default();
     let view = View::at(AT).with("login", Some(&query.login));
     let window = Window { after: query.after.clone(), limit: ON_A_PAGE };

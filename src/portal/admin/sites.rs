@@ -131,9 +131,7 @@ fn ask(
 
 /// `GET /admin/new-site`
 async fn new(visitor: SignedIn) -> Result<HttpResponse, Refusal> {
-    if !visitor.account.superuser {
-        return Err(Refusal::not_found());
-    }
+    visitor.has_to_be_superuser()?;
     ask(visitor, None, None, Fields { once: once::new(), ..Fields::default() }, Problems::default())
 }
 
@@ -243,9 +241,7 @@ async fn ask_to_delete(
     visitor: SignedIn,
     path: web::Path<String>,
 ) -> Result<HttpResponse, Refusal> {
-    if !visitor.account.superuser {
-        return Err(Refusal::not_found());
-    }
+    visitor.has_to_be_superuser()?;
     let site = find(&state, &request, &visitor, &path).await?;
     let filter = AccessFilter { login: None, site: Some(site.site.clone()) };
     let window = Window { after: None, limit: Window::MAX_LIMIT };

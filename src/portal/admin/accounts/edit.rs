@@ -103,9 +103,7 @@ fn ask(visitor: SignedIn, account: Option<AccountShown>, typed: Fields, problems
 
 /// `GET /admin/new-account`
 pub(super) async fn new(state: web::Data<PortalState>, visitor: SignedIn) -> Result<HttpResponse, Refusal> {
-    if !visitor.account.superuser {
-        return Err(Refusal::not_found());
-    }
+    visitor.has_to_be_superuser()?;
     visitor.has_confirmed(state.clock.now())?;
     let typed = Fields { once: once::new(), kind: "human".to_owned(), may_mint: Some("on".to_owned()), ..Fields::default() };
     ask(visitor, None, typed, Problems::default())

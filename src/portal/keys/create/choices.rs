@@ -1,15 +1,13 @@
 //! What can be chosen for a key: no more than its owner has, and the rules of the installation allow.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use actix_web::HttpRequest;
 
 use super::super::super::{PortalState, Refusal, times::in_words, visitor::SignedIn};
 use crate::{
     directory::{AccessFilter, CeilingAsk, Direction, DirectoryError, Expiry, NewToken, Window},
-    domain::{
-        access::Level, policy::Policy, site::SiteName, text::Login, time::spell_duration, token::Scope, token_rules::TokenRules,
-    },
+    domain::{access::Level, site::SiteName, text::Login, time::spell_duration, token::Scope, token_rules::TokenRules},
 };
 
 /// Sites that are offered one by one.
@@ -93,7 +91,7 @@ impl Choices {
             every,
             sites: sites.collect(),
             more_sites: more,
-            scopes: scopes(&state.policy.load()),
+            scopes: state.policy.load().scopes().into_iter().map(|scope| scope.as_str().to_owned()).collect(),
             may_manage: own || visitor.account.superuser,
             expiries: expiries(rules),
             default_expiry: rules.default_expiry.is_some(),
@@ -139,12 +137,6 @@ impl Choices {
 
 fn up_to(highest: Level) -> Vec<Level> {
     [Level::View, Level::Write, Level::Admin].into_iter().filter(|level| *level <= highest).collect()
-}
-
-/// Those that some rule asks for; none is management's.
-fn scopes(policy: &Policy) -> Vec<String> {
-    let named = policy.rules().iter().filter_map(|rule| rule.demand.as_ref()?.scope.as_ref());
-    named.map(|scope| scope.as_str().to_owned()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn expiries(rules: &TokenRules) -> Vec<ExpiryChoice> {
