@@ -59,6 +59,12 @@ impl DirectoryError {
         matches!(self, Self::Store(error) if error.trouble == Trouble::Unconfirmed)
     }
 
+    /// Whether it may have been done or not: the store's answer was lost.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Store(error) if error.trouble == Trouble::Open)
+    }
+
     /// Fails when the caller has seen another version than there is.
     pub(super) fn unless_seen(seen: Option<u64>, current: u64) -> Result<(), Self> {
         match seen {

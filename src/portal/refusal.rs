@@ -14,7 +14,6 @@ use crate::{
     api::Problem,
     directory::{Directory, DirectoryError},
     domain::{decision::Reason, origin::Origin, text::Invalid},
-    store::Trouble,
 };
 
 /// Of what a request says, the log has no more characters.
@@ -216,13 +215,13 @@ impl From<&Problem> for Refusal {
 
 impl From<DirectoryError> for Refusal {
     fn from(error: DirectoryError) -> Self {
-        let detail = sentence(&error.to_string());
+        let (detail, is_open) = (sentence(&error.to_string()), error.is_open());
         match error {
-            DirectoryError::Store(error) if error.trouble == Trouble::Unconfirmed => {
+            error if error.is_unconfirmed() => {
                 tracing::warn!("a change was made, and too few replicas of the store have confirmed it");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", "Done, but not confirmed", detail)
             }
-            DirectoryError::Store(error) if error.trouble == Trouble::Open => {
+            DirectoryError::Store(error) if is_open => {
                 tracing::error!(%error, "the store's answer to a page was lost");
                 let status = if error.transient { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
                 Self::new(status, "open", "This may or may not have been done", detail)
@@ -267,7 +266,7 @@ impl From<DirectoryError> for Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::StoreError;
+    use crate::store::{StoreError, Trouble};
 
     #[test]
     fn what_was_done_or_may_have_been_is_not_called_undone() {
