@@ -32,6 +32,8 @@ fn body(method: &str, path: &str) -> Value {
         ("POST", "explain") => json!({ "url": "https://shop.example.com/pages/7" }),
         ("POST", "me/confirm") => json!({ "password": PASSWORD }),
         ("POST", "me/password") => json!({ "current": PASSWORD, "new": "another long one" }),
+        ("POST", "me/factors") => json!({ "setup": format!("k1.{}", "A".repeat(80)), "name": "Phone", "code": "123456" }),
+        ("POST", path) if path.starts_with("me/factors/") && path != "me/factors/totp" => json!({ "code": "123456" }),
         ("PUT", "access/vera/shop") => json!({ "level": "admin" }),
         ("PATCH", "store") => json!({ "max_staleness": "2s" }),
         _ => json!({}),
