@@ -142,7 +142,10 @@ mod tests {
         open[0].ended.notified().await;
         open.pop_front();
         let elsewhere = watchers.enter(&other);
-        assert_eq!((watchers.open()[&one].len(), watchers.open()[&other].len()), (AT_ONCE, 1));
+        // One after the other: each has the lock until its statement ends.
+        let looking = |account| watchers.open()[account].len();
+        let (of_one, of_other) = (looking(&one), looking(&other));
+        assert_eq!((of_one, of_other), (AT_ONCE, 1));
         watchers.end();
         open[0].ended.notified().await;
         elsewhere.ended.notified().await;
