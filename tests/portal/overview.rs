@@ -266,7 +266,8 @@ fn the_overview_and_the_policy_have_their_pictures_taken() {
     assert_eq!(browser.text("h1"), "nightly export");
     // The pictures are others when something has happened, without anybody's doing.
     open("/admin/overview");
-    let seen = || browser.text(".tiles dd");
+    // In one go: an element that was found may be replaced before it is read.
+    let seen = || browser.run("return document.querySelector('.tiles dd').textContent");
     let before = seen();
     ask(&two.other, &bearing(&two.token), 30, 200);
     wait_for("other figures", || (seen() != before).then_some(()));
