@@ -358,6 +358,7 @@ async fn one_credential_is_judged_and_no_other_cookie_is_one(on: On) {
         house.control.answer(cookies.iter().fold(request, |request, cookie| request.header("Cookie", cookie)))
     };
     let (text, check) = (vera.to_text(), check.to_text());
+    let another = if text.starts_with('A') { 'B' } else { 'A' };
     assert_eq!(get(&[format!("a=b; {cookie}; c=d")]).await.status, 200);
     assert_eq!(get(&[format!("{cookie}; __Host-keygate=planted")]).await.status, 200);
     for (cookies, status, expected) in [
@@ -367,7 +368,7 @@ async fn one_credential_is_judged_and_no_other_cookie_is_one(on: On) {
         (vec![format!("keygate-check={check}")], 401, "no_credential"),
         (vec![format!("keygate={check}")], 401, "session_ended"),
         (vec![format!("keygate={}", &text[1..])], 401, "session_ended"),
-        (vec![format!("keygate=A{}", &text[1..])], 401, "session_ended"),
+        (vec![format!("keygate={another}{}", &text[1..])], 401, "session_ended"),
         (vec!["keygate=".to_owned()], 401, "session_ended"),
     ] {
         let answer = get(&cookies).await;

@@ -134,10 +134,17 @@ pub(super) async fn end(
     visitor: SignedIn,
     form: Form<End>,
 ) -> Result<HttpResponse, Refusal> {
-    let End { id } = form.proven_by(visitor.secret())?;
-    let id = SessionId::parse(&id).ok_or_else(Refusal::not_found)?;
-    state.directory.end_session(&visitor.actor(&request), &id).await?;
+    form.end(&state, &request, &visitor).await?;
     Ok(go_to("/sessions?notice=ended"))
+}
+
+impl Form<End> {
+    /// Ends the session that it names, as far as that is the visitor's business.
+    pub(super) async fn end(self, state: &PortalState, request: &HttpRequest, visitor: &SignedIn) -> Result<(), Refusal> {
+        let End { id } = self.proven_by(visitor.secret())?;
+        let id = SessionId::parse(&id).ok_or_else(Refusal::not_found)?;
+        Ok(state.directory.end_session(&visitor.actor(request), &id).await?)
+    }
 }
 
 /// `POST /sessions/end-others`

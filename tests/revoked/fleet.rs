@@ -24,7 +24,7 @@ use crate::support::{
     history::{Answer, Taken},
     http::Request,
     keygate::{KEY, Keygate},
-    programs::wait_for,
+    programs::{wait_for, wait_for_async},
     shop::{bearing, get},
     steady::Steady,
     visitor::{PASSWORD, directory_over},
@@ -207,18 +207,18 @@ impl Api {
     /// Until it is done: on a busy machine even a store without faults is late at times.
     pub async fn must(&self, method: Method, path: &str, body: Value) -> Value {
         let mut is_again = false;
-        for _ in 0..300 {
+        wait_for_async(&format!("{path} to be taken"), async || {
             let (status, answer) =
                 self.send(method.clone(), path, body.clone()).await.unwrap_or_else(|| panic!("{path}: no answer"));
             // What is there already was made by the request before, whose answer was lost on its way.
             if status < 300 || is_again && status == 409 {
-                return answer;
+                return Some(answer);
             }
             assert_eq!(status, 503, "{path}: {answer}");
             is_again = true;
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-        panic!("gave up waiting for the store at {path}")
+            None
+        })
+        .await
     }
 
     /// With access to the shop.

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks at a condition.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// Looks until a program that does not come up is given up: about a minute.
-const LOOKS: u32 = 3000;
+/// Looks until a program that does not come up is given up: minutes, for a machine may be slow.
+const LOOKS: u32 = 15_000;
 
 /// A program from the Python environment of the tests: `$KEYGATE_TEST_VENV`, else `target/venv`.
 pub fn from_venv(name: &str, package: &str) -> PathBuf {
@@ -37,7 +37,8 @@ pub fn from_debian(name: &str, package: &str) -> PathBuf {
 }
 
 /// A loopback address nobody listens on. Below the range the kernel takes outgoing ports from, so that no
-/// connection of another test can be there first, and never the same twice in this process.
+/// connection of another test is there first, nor takes it while a server is being started again, and never the
+/// same twice in this process.
 pub fn free_address() -> SocketAddr {
     static TAKEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     static NEXT: AtomicU32 = AtomicU32::new(0);

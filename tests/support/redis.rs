@@ -5,13 +5,15 @@ use std::{
     fmt::Write as _,
     fs,
     io::{self, BufRead as _, BufReader, Read as _, Write as _},
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
 };
 
 use tempfile::TempDir;
+
+use super::programs::free_address;
 
 #[derive(Clone, Copy, Debug)]
 pub enum Program {
@@ -84,7 +86,7 @@ impl Server {
         // Between our finding a free port and its taking it, another test may be faster.
         let (port, child) = (0..20)
             .find_map(|_| {
-                let port = free_port();
+                let port = free_address().port();
                 launch(program, port, &arguments, directory.path()).map(|child| (port, child))
             })
             .unwrap_or_else(|| panic!("{} did not start on any port", program.name()));
@@ -99,7 +101,7 @@ impl Server {
         let arguments = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
         let (port, child) = (0..20)
             .find_map(|_| {
-                let port = free_port();
+                let port = free_address().port();
                 launch(program, port, &arguments, directory.path()).map(|child| (port, child))
             })
             .unwrap_or_else(|| panic!("a sentinel of {} did not start on any port", program.name()));
@@ -199,10 +201,6 @@ impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
     }
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
 /// `None` when it ends before it accepts connections.

@@ -1,7 +1,10 @@
 //! A cluster of three masters and three replicas, all real, on loopback.
 
 use super::programs::wait_for;
-use super::redis::{Program, Server, free_port};
+use super::{
+    programs::free_address,
+    redis::{Program, Server},
+};
 
 const SLOTS: u16 = 16_384;
 
@@ -135,7 +138,7 @@ impl Cluster {
 
 /// One node, and the port at which the others reach it.
 fn node(program: Program) -> (Server, String) {
-    let bus = free_port().to_string();
+    let bus = free_address().port().to_string();
     let usual = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
     let quick = ["--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"];
     (Server::start_with(program, &[usual.as_slice(), &quick].concat()), bus)

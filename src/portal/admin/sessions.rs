@@ -11,6 +11,7 @@ use super::{
         go_to,
         own_page::segment,
         page,
+        sessions::End,
         table::{Column, Pager, View},
         times::Shown,
         visitor::SignedIn,
@@ -105,12 +106,6 @@ pub(super) async fn list(
     page(200, &Page { title: "Sessions", at: AT, visitor, notice, query, filtered, columns, sessions, pager })
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct End {
-    id: String,
-}
-
 /// `POST /admin/sessions`
 pub(super) async fn end(
     state: web::Data<PortalState>,
@@ -118,8 +113,6 @@ pub(super) async fn end(
     visitor: SignedIn,
     form: Form<End>,
 ) -> Result<HttpResponse, Refusal> {
-    let End { id } = form.proven_by(visitor.secret())?;
-    let id = SessionId::parse(&id).ok_or_else(Refusal::not_found)?;
-    state.directory.end_session(&visitor.actor(&request), &id).await?;
+    form.end(&state, &request, &visitor).await?;
     Ok(go_to(&format!("{AT}?notice=ended")))
 }
