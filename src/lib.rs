@@ -24,4 +24,5 @@ pub mod gate;
 pub mod metrics;
 pub mod portal;
 pub mod store;
+pub mod tally;
 pub mod telemetry;

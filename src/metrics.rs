@@ -2,7 +2,7 @@
 
 use std::{
     fmt::{self, Write as _},
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock, atomic::Ordering},
 };
 
 use prometheus_client::{
@@ -17,6 +17,8 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+
+use crate::tally::Tally;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CheckLabels {
@@ -84,17 +86,24 @@ impl Collector for Readers {
         Ok(())
     }
 }
-/// The counters of allows by dialect, each in the first place that was free when it was first asked for. What is counted
-/// most is found without a lock.
+/// How many were allowed by dialect, each in the first place that was free when it was first asked for. What is counted
+/// most is found without a lock, and no thread waits for what another writes.
 #[derive(Default)]
-struct Allows([OnceLock<(&'static str, Counter)>; 16]);
+struct Allows([OnceLock<(&'static str, Tally)>; 16]);
 
 impl Allows {
     /// `None` when there are more dialects than places.
-    fn of(&self, dialect: &'static str, all: &Family<CheckLabels, Counter>) -> Option<&Counter> {
-        let labels = CheckLabels { dialect, decision: ALLOW, reason: "" };
-        let mut places = self.0.iter().map(|place| place.get_or_init(|| (dialect, all.get_or_create_owned(&labels))));
-        places.find(|(known, _)| *known == dialect).map(|(_, counter)| counter)
+    fn of(&self, dialect: &'static str) -> Option<&Tally> {
+        let mut places = self.0.iter().map(|place| place.get_or_init(|| (dialect, Tally::default())));
+        places.find(|(known, _)| *known == dialect).map(|(_, tally)| tally)
+    }
+
+    /// Brings the counters up to date.
+    fn tell(&self, checks: &Family<CheckLabels, Counter>) {
+        for (dialect, tally) in self.0.iter().filter_map(OnceLock::get) {
+            let labels = CheckLabels { dialect, decision: ALLOW, reason: "" };
+            checks.get_or_create(&labels).inner().store(tally.sum(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -187,11 +196,11 @@ impl Metrics {
     }
 
     pub fn count_check(&self, dialect: &'static str, decision: &'static str, reason: &'static str) {
-        let often = if decision == ALLOW { self.allows.of(dialect, &self.checks) } else { None };
+        let often = if decision == ALLOW { self.allows.of(dialect) } else { None };
         match often {
-            Some(counter) => counter.inc(),
-            None => self.checks.get_or_create(&CheckLabels { dialect, decision, reason }).inc(),
-        };
+            Some(tally) => tally.add(1),
+            None => _ = self.checks.get_or_create(&CheckLabels { dialect, decision, reason }).inc(),
+        }
     }
 
     pub fn store_answers(&self, answers: bool) {
@@ -254,6 +263,7 @@ impl Metrics {
     /// The whole of it as text.
     #[must_use]
     pub fn render(&self) -> String {
+        self.allows.tell(&self.checks);
         let mut text = String::new();
         if let Err(error) = encode(&mut text, &self.registry) {
             text.clear();

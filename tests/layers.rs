@@ -11,13 +11,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("clock", &["domain"]),
     ("store", &["clock", "domain"]),
-    ("gate", &["domain", "store", "clock"]),
+    ("gate", &["domain", "store", "clock", "tally"]),
     // What becomes of checks is counted without anybody's knowing who reads it.
     ("counts", &["clock", "domain"]),
     // The hasher is the pool of the gate; passwords are set here and verified there. The signs of a token's use, or of its
     // leak, come from both; so do failed attempts, which are written down here.
     ("directory", &["domain", "store", "clock", "counts", "gate"]),
-    ("metrics", &[]),
+    ("metrics", &["tally"]),
+    ("tally", &[]),
     // Sessions come to protected hosts and are ended there, which is a change of records.
     ("adapters", &["counts", "directory", "domain", "gate", "metrics"]),
     // The gate is asked to explain.

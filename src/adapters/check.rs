@@ -5,7 +5,7 @@ use actix_web::{HttpResponse, http::StatusCode};
 
 use super::{
     headers::Incoming,
-    wire::{Question, Wire},
+    wire::{Question, RequestId, Wire},
 };
 use crate::{
     domain::{decision::Reason, parameters::Parameters, request::split_url},
@@ -28,7 +28,7 @@ pub async fn answer(incoming: &Incoming<'_>, wire: &Wire) -> HttpResponse {
         }),
         _ => None,
     };
-    let request_id = wire.request_ids.next();
+    let request_id = RequestId::next();
     wire.judge("check", incoming, question.ok_or(Reason::MissingDescription), &request_id, |verdict| {
         let summary = Summary::new(verdict, request_id.to_string());
         let status = StatusCode::from_u16(summary.status).unwrap_or(StatusCode::FORBIDDEN);

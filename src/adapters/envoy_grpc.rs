@@ -26,7 +26,7 @@ use super::{
     own,
     record::Asked,
     reply::Reply,
-    wire::{Question, Wire},
+    wire::{Question, RequestId, Wire},
 };
 use crate::{
     domain::{
@@ -84,7 +84,7 @@ impl Authorization for ExtAuthz {
             headers: &headers,
             body,
         });
-        let request_id = self.wire.request_ids.next();
+        let request_id = RequestId::next();
         if let Ok(question) = question
             && own::is_own(&question)
         {

@@ -11,10 +11,10 @@ use actix_http::{
 use crate::domain::{
     cookie::Cookie,
     decision::Reason,
+    few::Values,
     identity::{IdentityNames, fold_header_name},
     request::ClientHeaders,
     trust::{Peer, TrustedProxies, parse_address},
-    values::Values,
 };
 
 /// Data of a connection that came through a Unix socket.

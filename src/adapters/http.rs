@@ -1,12 +1,15 @@
 //! The way of the dialects that speak HTTP: a check comes in, the gate is asked, and its verdict becomes an answer. What all
 //! dialects share is elsewhere, and so is what stands in a refusal.
 
+use std::cell::RefCell;
+
 use actix_web::{
     HttpResponse,
     http::{
         StatusCode,
         header::{CACHE_CONTROL, COOKIE, HeaderName, HeaderValue, InvalidHeaderValue},
     },
+    web::BytesMut,
 };
 use tracing::{Instrument, Span};
 
@@ -16,7 +19,7 @@ use super::{
     own,
     record::Asked,
     reply::Reply,
-    wire::{Question, Wire},
+    wire::{Question, RequestId, Wire},
 };
 use crate::{
     domain::{
@@ -31,6 +34,29 @@ const HEADERS_TO_REMOVE: HeaderName = HeaderName::from_static("x-envoy-auth-head
 
 const EMPTY: HeaderValue = HeaderValue::from_static("");
 
+thread_local! {
+    /// What a worker cuts the values of its answers from, which are short and soon gone, so that it need not ask for memory for
+    /// each of them.
+    static ROOM: RefCell<BytesMut> = RefCell::new(BytesMut::new());
+}
+/// How much of it is asked for at a time.
+const ROOM_BYTES: usize = 4096;
+
+/// Empty where it can be no value of a header.
+fn header_value(text: &str) -> HeaderValue {
+    if text.is_empty() {
+        return EMPTY;
+    }
+    let value = ROOM.with_borrow_mut(|room| {
+        if room.capacity() < text.len() {
+            room.reserve(text.len().max(ROOM_BYTES));
+        }
+        room.extend_from_slice(text.as_bytes());
+        room.split().freeze()
+    });
+    HeaderValue::from_maybe_shared(value).unwrap_or(EMPTY)
+}
+
 impl Wire {
     /// The way of every HTTP dialect, where everything is known that it takes; `None` where it is not.
     pub(super) fn answer_at_once(&self, dialect: &Dialect, incoming: &Incoming<'_>) -> Option<HttpResponse> {
@@ -38,7 +64,7 @@ impl Wire {
         if is_own(dialect, question) {
             return None;
         }
-        let request_id = self.request_ids.next();
+        let request_id = RequestId::next();
         let _entered = span(dialect.name, &request_id).entered();
         let sample = self.counts.sample();
         let answer = self.gate.check_at_once(described(question, incoming.client_headers()), |verdict| {
@@ -51,7 +77,7 @@ impl Wire {
     /// The way of every HTTP dialect.
     pub(super) async fn answer(&self, dialect: &Dialect, incoming: &Incoming<'_>) -> HttpResponse {
         let question = self.question(dialect, incoming);
-        let request_id = self.request_ids.next();
+        let request_id = RequestId::next();
         if let Ok(question) = question
             && is_own(dialect, Ok(question))
         {
@@ -126,7 +152,7 @@ impl Wire {
         for (header, name) in &self.header_names {
             let value = match identity.word(*header) {
                 Some(word) => HeaderValue::from_static(word),
-                None => HeaderValue::from_bytes(identity.value(*header).as_bytes()).unwrap_or(EMPTY),
+                None => header_value(&identity.value(*header)),
             };
             // The whole set, always: what there is nothing to say about is removed or emptied, never the client's.
             if value.is_empty() && dialect.removes_headers {

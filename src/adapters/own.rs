@@ -14,7 +14,7 @@ use super::{
     nginx,
     record::Asked,
     reply::{Reply, STYLE},
-    wire::{Question, Wire},
+    wire::{Question, RequestId, Wire},
 };
 use crate::{
     directory::{CodeFault, Redeemed},
@@ -67,7 +67,7 @@ pub(super) async fn answer(incoming: &Incoming<'_>, wire: &Wire) -> Reply {
     let secret = incoming.optional(Describing::ProxySecret).ok().flatten();
     let believed = wire.believe(incoming.peer(), secret.map(str::as_bytes));
     let described = believed.and_then(|()| nginx::describe(incoming, wire));
-    let request_id = wire.request_ids.next();
+    let request_id = RequestId::next();
     match described {
         Ok(question) if is_own(&question) => wire.serve_own(DIALECT, question, incoming.client_headers(), &request_id).await,
         described => {

@@ -1,11 +1,6 @@
 //! What all dialects share: whom they believe, and what identity headers say.
 
-use std::{
-    borrow::Cow,
-    net::IpAddr,
-    ops::Deref,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::{borrow::Cow, cell::Cell, net::IpAddr, ops::Deref};
 
 use actix_web::http::header::HeaderName;
 use rand::{TryRng, rngs::SysRng};
@@ -70,7 +65,6 @@ pub struct Wire {
     pub directory: std::sync::Arc<Directory>,
     pub portal: Option<Origin>,
     pub hosts: ProtectedHosts,
-    pub request_ids: RequestIds,
     proxy_secret: Option<SecretString>,
     pub(super) header_names: Vec<(IdentityHeader, HeaderName)>,
     /// Spellings of identity headers that Envoy is asked to remove on every allow.
@@ -93,7 +87,6 @@ impl Wire {
         let header_names = names.in_use().map(|(header, name)| (header, header_name(name))).collect();
         let challenges = Challenges::new(&realm);
         let aliases = alias_list(&names).join(", ");
-        let request_ids = RequestIds::new();
         Self {
             gate,
             metrics,
@@ -105,7 +98,6 @@ impl Wire {
             directory,
             portal,
             hosts,
-            request_ids,
             proxy_secret,
             header_names,
             aliases,
@@ -169,32 +161,28 @@ impl Identity<'_> {
     }
 }
 
-/// 16 hexadecimal digits.
+/// 16 hexadecimal digits: an id for log lines, unlikely to be another's. No secret.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestId([u8; 16]);
+
+thread_local! {
+    /// Each thread counts from a place of its own, so that none waits for what another writes.
+    static NEXT_ID: Cell<u64> = Cell::new(SysRng.try_next_u64().unwrap_or_default());
+}
+
+impl RequestId {
+    #[must_use]
+    pub fn next() -> Self {
+        let number = NEXT_ID.replace(NEXT_ID.get().wrapping_add(1)).to_be_bytes();
+        let digit = |at: usize| (number[at / 2] >> (4 * (1 - at % 2))) & 15;
+        Self(std::array::from_fn(|at| b"0123456789abcdef"[usize::from(digit(at))]))
+    }
+}
 
 impl Deref for RequestId {
     type Target = str;
 
     fn deref(&self) -> &str {
         str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
-/// Ids for log lines: unique within a process and unlikely to meet another's. No secret. All workers write here, so nothing
-/// that they only read lies beside it.
-#[repr(align(128))]
-pub struct RequestIds(AtomicU64);
-
-impl RequestIds {
-    fn new() -> Self {
-        Self(AtomicU64::new(SysRng.try_next_u64().unwrap_or_default()))
-    }
-
-    #[must_use]
-    pub fn next(&self) -> RequestId {
-        let number = self.0.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let digit = |at: usize| (number[at / 2] >> (4 * (1 - at % 2))) & 15;
-        RequestId(std::array::from_fn(|at| b"0123456789abcdef"[usize::from(digit(at))]))
     }
 }

@@ -178,14 +178,14 @@ pub async fn explained(directory: &Directory, gate: &Gate, actor: &Actor, questi
         None => None,
     };
     let authorization = token.map(|token| Zeroizing::new(format!("Bearer {}", token.as_str())));
-    let mut headers = ClientHeaders::default();
-    if let Some(value) = &authorization {
-        headers.take("authorization", value.as_bytes());
-    }
     let named = |cookie: &str| {
         if cookie.contains('=') { cookie.to_owned() } else { format!("{}={cookie}", gate.session_cookie_at(host)) }
     };
     let cookies = cookie.map(|cookie| Zeroizing::new(named(&cookie)));
+    let mut headers = ClientHeaders::default();
+    if let Some(value) = &authorization {
+        headers.take("authorization", value.as_bytes());
+    }
     if let Some(value) = &cookies {
         headers.take("cookie", value.as_bytes());
     }

@@ -185,7 +185,8 @@ type Answered = Result<Response<BoxBody>, Infallible>;
 
 /// Whatever comes to the listener of the checks.
 fn answer_check(request: Request, served: &Rc<(Arc<Wire>, Health)>) -> impl Future<Output = Answered> + use<> {
-    match adapters::answer_at_once(&Incoming::new(&request), &served.0) {
+    let at_once = adapters::answer_at_once(&Incoming::new(&request), &served.0);
+    match at_once {
         Some(answer) => Either::Left(ready(Ok(answer.into()))),
         None => Either::Right(Box::pin(answer_in_time(request, served.clone()))),
     }

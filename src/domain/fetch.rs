@@ -2,7 +2,7 @@
 //! page can write the first two, so they tell a page of ours from one of others. Where one is doubled, the reading that
 //! trusts least counts.
 
-use super::{origin::Origin, values::Values};
+use super::{few::Values, origin::Origin};
 
 /// The headers, each value as it came.
 #[derive(Clone, Debug, Default)]

@@ -6,13 +6,15 @@ use std::borrow::Cow;
 
 use serde::de::{Deserializer, MapAccess, Visitor};
 
+use super::few::Few;
+
 /// More parameters than this are nobody's honest request, and none of them is read.
 const MAX_PARAMETERS: usize = 1000;
 
 /// The parameters of a query, or of a body that was passed on.
 #[derive(Debug, Default)]
 pub struct Parameters<'a> {
-    list: Vec<Parameter<'a>>,
+    list: Few<Parameter<'a>, 2>,
     /// There were more than are read.
     too_many: bool,
 }
@@ -35,12 +37,12 @@ impl<'a> Parameters<'a> {
     /// Reads `application/x-www-form-urlencoded` text.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Self {
-        let mut list = Vec::new();
+        let mut list = Few::default();
         for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             list.push(Parameter::parse(pair, false));
             list.extend(pair.split(|byte| *byte == b';').skip(1).take(MAX_PARAMETERS).map(|piece| Parameter::parse(piece, true)));
             if list.len() > MAX_PARAMETERS {
-                return Self { list: Vec::new(), too_many: true };
+                return Self { list: Few::default(), too_many: true };
             }
         }
         Self { list, too_many: false }
@@ -70,7 +72,7 @@ impl<'a> Parameters<'a> {
         let mut reader = serde_json::Deserializer::from_slice(text);
         let parameters = reader.deserialize_map(Members).ok()?;
         reader.end().ok()?;
-        Some(Parameters { too_many: parameters.len() > MAX_PARAMETERS, list: parameters })
+        Some(Parameters { too_many: parameters.len() > MAX_PARAMETERS, list: Few::Many(parameters) })
     }
 
     /// Whether there is no parameter but these, exactly spelled.

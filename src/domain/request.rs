@@ -7,10 +7,10 @@ use std::{borrow::Cow, net::IpAddr};
 use super::{
     decision::Reason,
     fetch::FetchHeaders,
+    few::{Few, Values},
     identity::folds_into,
     parameters::{Parameters, hex_pair},
     site::Host,
-    values::Values,
 };
 
 /// What an adapter found out about the request that its proxy asks about. Raw; nothing has been judged.
@@ -99,12 +99,15 @@ pub struct CheckRequest<'a> {
     pub host: Host,
     pub client: Option<IpAddr>,
     /// The segments of the path, decoded once. `/a/` is `a` and an empty one; `/` is one empty one.
-    pub segments: Vec<Cow<'a, str>>,
+    pub segments: Segments<'a>,
     pub query: Parameters<'a>,
     pub headers: &'a ClientHeaders<'a>,
     body_kind: BodyKind,
     body: Option<&'a [u8]>,
 }
+
+/// The segments of a path, decoded.
+pub type Segments<'a> = Few<Cow<'a, str>, 4>;
 
 /// What every path begins with that Keygate serves on protected hosts.
 pub(super) const OWN_SEGMENT: &str = ".keygate";
@@ -211,9 +214,9 @@ fn is_token_byte(byte: u8) -> bool {
 }
 
 /// Reads a path: `None` when it has more than one reading. The caller has refused controls, blanks and `#`.
-pub(super) fn read_path(path: &[u8]) -> Option<Vec<Cow<'_, str>>> {
+pub(super) fn read_path(path: &[u8]) -> Option<Segments<'_>> {
     let rest = path.strip_prefix(b"/")?;
-    let mut segments = Vec::with_capacity(8);
+    let mut segments = Segments::default();
     let mut raw_segments = rest.split(|byte| *byte == b'/').peekable();
     while let Some(raw) = raw_segments.next() {
         let segment = decode_segment(raw)?;
@@ -279,7 +282,7 @@ mod tests {
     use super::*;
 
     fn path(target: &str) -> Option<Vec<String>> {
-        read_path(target.as_bytes()).map(|segments| segments.into_iter().map(Cow::into_owned).collect())
+        read_path(target.as_bytes()).map(|segments| segments.iter().map(ToString::to_string).collect())
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What access is given on: a site, the name that policies and people use for it, and the hosts it lists.
 
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use smol_str::{SmolStr, format_smolstr};
 
 use super::{
     account::Format,
@@ -14,7 +15,7 @@ use super::{
 /// The id that people and policies use: `shop`, `1`. Letters, digits, `.`, `_`, `-`; compared exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct SiteName(Arc<str>);
+pub struct SiteName(SmolStr);
 
 impl SiteName {
     pub const MAX_CHARS: u64 = 64;
@@ -62,7 +63,7 @@ impl fmt::Display for SiteName {
 /// A host name or address: lower case, no port, no trailing dot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Host(Arc<str>);
+pub struct Host(SmolStr);
 
 impl Host {
     /// RFC 1035 2.3.4, as text.
@@ -74,20 +75,17 @@ impl Host {
     /// When it is no host: user information, lists, white space, an empty label, a port that is no port.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let invalid = || Invalid::new("host_malformed", "host", "a host is a name or an address, with or without a port");
-        let (host, port): (Arc<str>, _) = if text.starts_with('[') {
+        let (host, port): (SmolStr, _) = if text.starts_with('[') {
             let end = text.find(']').ok_or_else(invalid)?;
             let address: std::net::Ipv6Addr = text[1..end].parse().map_err(|_| invalid())?;
-            (format!("[{address}]").into(), &text[end + 1..])
+            (format_smolstr!("[{address}]"), &text[end + 1..])
         } else {
             let (name, port) = text.find(':').map_or((text, ""), |colon| text.split_at(colon));
             let name = name.strip_suffix('.').unwrap_or(name);
-            let label_is_valid = |label: &str| {
-                !label.is_empty() && label.len() <= 63 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-            };
             if name.len() as u64 > Self::MAX_CHARS {
                 return Err(Invalid::over("host_too_long", "host", Self::MAX_CHARS));
             }
-            if !name.split('.').all(label_is_valid) {
+            if !is_host_name(name) {
                 return Err(invalid());
             }
             let is_lower = !name.bytes().any(|byte| byte.is_ascii_uppercase());
@@ -108,6 +106,18 @@ impl Host {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Labels of letters, digits, `-` and `_`, with dots between them.
+fn is_host_name(name: &str) -> bool {
+    let mut label = 0;
+    let goes_on = name.bytes().all(|byte| {
+        let is_dot = byte == b'.';
+        let fits = if is_dot { label > 0 } else { label < 63 && (byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')) };
+        label = if is_dot { 0 } else { label + 1 };
+        fits
+    });
+    goes_on && label > 0
 }
 
 impl TryFrom<String> for Host {

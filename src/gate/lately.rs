@@ -15,20 +15,24 @@ use crate::{
 
 /// How many credentials a worker has at hand: about three megabytes.
 const SLOTS: usize = 8_192;
+/// Each credential may be in so many of them, so that two which share them do not drive each other out.
+const WAYS: usize = 2;
 /// How many questions for sites are kept in one place.
 const ASKED: usize = 8;
 /// The same use again is told after so many milliseconds.
 const QUIET_MILLIS: i64 = 1_000;
 
 thread_local! {
-    static LATELY: RefCell<Lately> = const { RefCell::new(Lately { of: 0, slots: Vec::new(), asked: Vec::new() }) };
+    static LATELY: RefCell<Lately> = const { RefCell::new(Lately { of: 0, slots: Vec::new(), next: 0, asked: Vec::new() }) };
 }
 
-/// Each credential has one slot, which it shares with others.
+/// Each credential has a few slots, which it shares with others.
 pub(super) struct Lately {
     /// Whose records these are, as a process may have several gates.
     of: u64,
     slots: Vec<Option<Slot>>,
+    /// Counts those that were put here: they take turns in driving others out.
+    next: usize,
     /// What was asked for last: most requests ask for the same sites, which then lie in one place.
     asked: Vec<Rc<Asked>>,
 }
@@ -86,20 +90,28 @@ impl Lately {
             self.slots.clear();
             self.slots.resize_with(SLOTS, || None);
         }
-        let index = index(search)?;
-        let slot = &self.slots[index];
+        let first = first_slot(search)?;
+        let slots = &self.slots[first..first + WAYS];
         let began = BootTime::now();
         let family = family(search);
-        let is_current = |slot: &&Slot| slot.is_for(search, asked) && records.is_current(&slot.stamp, family, began);
-        match slot.as_ref().filter(is_current) {
-            Some(known) if !gate.still_verifies(search, &known.gathered) => return None,
-            Some(known) => records.count_hits(known.gathered.count()),
-            None => {
-                let gathered = Slot::gather(gate, search, asked, || self.shared(search, asked))?;
-                self.slots[index] = Some(gathered);
+        let own = slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.is_for(search, asked)));
+        let known = own.and_then(|way| Some((way, slots[way].as_ref()?)));
+        let way = match known.filter(|(_, known)| records.is_current(&known.stamp, family, began)) {
+            Some((_, known)) if !gate.still_verifies(search, &known.gathered) => return None,
+            Some((way, known)) => {
+                records.count_hits(known.gathered.count());
+                way
             }
-        }
-        self.slots[index].as_mut().map(|slot| (&slot.gathered, &mut slot.noted))
+            None => {
+                let free = own.or_else(|| slots.iter().position(Option::is_none));
+                let gathered = Slot::gather(gate, search, asked, || self.shared(search, asked))?;
+                self.next = self.next.wrapping_add(1);
+                let way = free.unwrap_or(self.next % WAYS);
+                self.slots[first + way] = Some(gathered);
+                way
+            }
+        };
+        self.slots[first + way].as_mut().map(|slot| (&slot.gathered, &mut slot.noted))
     }
 
     fn shared(&mut self, search: &Search<'_>, sites: &SiteAsk<'_>) -> Rc<Asked> {
@@ -150,7 +162,7 @@ fn family(search: &Search<'_>) -> Option<Partition> {
 }
 
 /// Ids are random, so their first letters are as good as any hash of them.
-fn index(search: &Search<'_>) -> Option<usize> {
+fn first_slot(search: &Search<'_>) -> Option<usize> {
     let id = match search {
         Search::Anonymous => return Some(0),
         Search::Token { token, .. } => token.id.as_bytes(),
@@ -158,7 +170,8 @@ fn index(search: &Search<'_>) -> Option<usize> {
         Search::Known(_) | Search::Password { .. } => return None,
     };
     let letters = u64::from_le_bytes(*id.first_chunk()?);
-    usize::try_from(letters.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - SLOTS.ilog2())).ok()
+    let set = usize::try_from(letters.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - (SLOTS / WAYS).ilog2())).ok()?;
+    Some(set * WAYS)
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@
 
 mod flights;
 mod map;
-mod tally;
 mod value;
 
 use std::{
@@ -24,11 +23,11 @@ pub(super) use value::Kept;
 use self::{
     flights::{Boarding, Flights, Own},
     map::{Known, Map},
-    tally::Tally,
 };
 use crate::{
     clock::BootTime,
     store::{Coherence, Key, Partition, Store, StoreError},
+    tally::Tally,
 };
 
 /// How records are remembered.

@@ -11,18 +11,19 @@ thread_local! {
     static OWN: usize = THREADS.fetch_add(1, Ordering::Relaxed) % PARTS;
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 #[repr(align(128))]
 struct Part(AtomicU64);
 
-#[derive(Default)]
-pub(super) struct Tally([Part; PARTS]);
+#[derive(Debug, Default)]
+pub struct Tally([Part; PARTS]);
 
 impl Tally {
     pub fn add(&self, count: u64) {
         OWN.with(|own| self.0[*own].0.fetch_add(count, Ordering::Relaxed));
     }
 
+    #[must_use]
     pub fn sum(&self) -> u64 {
         self.0.iter().map(|part| part.0.load(Ordering::Relaxed)).sum()
     }
