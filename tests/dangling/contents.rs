@@ -8,8 +8,10 @@ use std::{
 use serde_json::Value;
 use unicode_normalization::UnicodeNormalization as _;
 
+use crate::support::programs::wait_for;
+
 /// Records by key, indexes by name, and the lines of the trail of changes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Contents {
     records: BTreeMap<String, Value>,
     indexes: BTreeMap<String, BTreeSet<String>>,
@@ -41,8 +43,20 @@ impl Contents {
         contents
     }
 
-    /// Of a Redis that holds nothing else.
+    /// Of a Redis that holds nothing else, once nothing changes any more: what was on its way when somebody was killed may
+    /// still arrive while it is read, key by key.
     pub fn of_redis(url: &str) -> Self {
+        let mut before = Self::read_redis(url);
+        wait_for("Redis to be at rest", || {
+            let contents = Self::read_redis(url);
+            let is_at_rest = contents == before;
+            before = contents;
+            is_at_rest.then_some(())
+        });
+        before
+    }
+
+    fn read_redis(url: &str) -> Self {
         let mut redis = redis::Client::open(url).unwrap().get_connection().unwrap();
         let mut contents = Self::default();
         let keys: Vec<String> = redis::cmd("KEYS").arg("kg:*").query(&mut redis).unwrap();

@@ -42,9 +42,11 @@ impl Keygate {
         keygate
     }
 
-    /// Everything but the start, over a Redis. The server key is in `server.key`.
+    /// Everything but the start, over a Redis. The server key is in `server.key`. A store on a busy machine may be late, which
+    /// is no outage.
     pub fn prepare_on_redis(config: &str, url: &str) -> Self {
-        let keygate = Self::prepare(&format!("{config}\n[keys]\nfile = \"server.key\"\n\n[store]\nurl = \"{url}\"\n"));
+        let store = format!("[store]\nurl = \"{url}\"\ntimeout = \"1s\"\n");
+        let keygate = Self::prepare(&format!("{config}\n[keys]\nfile = \"server.key\"\n\n{store}"));
         keygate.folder.write("server.key", KEY);
         keygate
     }
