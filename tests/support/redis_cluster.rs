@@ -1,36 +1,63 @@
-//! A cluster of three masters and three replicas, all real, on loopback.
+//! A cluster of three masters and three replicas, all real, on loopback; or one whose network can be parted.
 
-use super::programs::wait_for;
 use super::{
-    programs::free_address,
+    network::{Network, Party, client, node},
+    programs::{free_address, wait_for},
     redis::{Program, Server},
 };
 
 const SLOTS: u16 = 16_384;
 
 pub struct Cluster {
-    /// At the start the first three are masters, and each of the others replicates the one three before it.
+    /// At the start the first three are masters, each of the next three replicates the one three before it, and a seventh the
+    /// third.
     pub servers: Vec<Server>,
+}
+
+/// One node, and where the others reach it.
+struct Node {
+    server: Server,
+    address: Party,
+    bus: u16,
 }
 
 impl Cluster {
     pub fn start(program: Program) -> Self {
-        let servers: Vec<(Server, String)> = (0..6).map(|_| node(program)).collect();
-        let (first, _) = &servers[0];
-        for (number, (server, bus)) in servers.iter().enumerate() {
+        Self::of((0..6).map(|_| Node::start(program, Party::LOCALHOST, &["--cluster-node-timeout", "1000"])))
+    }
+
+    /// With two replicas for the third master, so that whichever takes over has one. Each node has its own place in the
+    /// network; clients are told to go on to the same address, which is their own.
+    pub fn start_in(network: &mut Network, program: Program, clients: usize) -> Self {
+        Self::of((0..7).map(|number| {
+            let address = node(number);
+            let own = address.to_string();
+            let places = ["--cluster-announce-ip", &own, "--bind-source-addr", &own];
+            let way = ["--cluster-preferred-endpoint-type", "unknown-endpoint", "--cluster-node-timeout", "2000"];
+            let started = Node::start(program, address, &[places, way].concat());
+            network.open_doors(address, started.bus, [address]);
+            network.open_doors(address, started.server.port(), std::iter::once(address).chain((0..clients).map(client)));
+            started
+        }))
+    }
+
+    fn of(nodes: impl Iterator<Item = Node>) -> Self {
+        let nodes: Vec<Node> = nodes.collect();
+        for (number, Node { server, address, bus }) in nodes.iter().enumerate() {
             let epoch = (number + 1).to_string();
             assert_eq!(server.command(&["CLUSTER", "SET-CONFIG-EPOCH", &epoch]), "+OK");
-            let port = server.port().to_string();
-            assert_eq!(first.command(&["CLUSTER", "MEET", "127.0.0.1", &port, bus]), "+OK");
+            let (port, bus) = (server.port().to_string(), bus.to_string());
+            assert_eq!(nodes[0].server.command(&["CLUSTER", "MEET", &address.to_string(), &port, &bus]), "+OK");
         }
-        let cluster = Self { servers: servers.into_iter().map(|(server, _)| server).collect() };
+        let cluster = Self { servers: nodes.into_iter().map(|node| node.server).collect() };
+        let count = cluster.servers.len();
         for (number, bounds) in [("0", "5460"), ("5461", "10922"), ("10923", "16383")].into_iter().enumerate() {
             assert_eq!(cluster.servers[number].command(&["CLUSTER", "ADDSLOTSRANGE", bounds.0, bounds.1]), "+OK");
         }
-        cluster.wait_until_all_say("cluster_known_nodes", "6");
+        cluster.wait_until_all_say("cluster_known_nodes", &count.to_string());
         cluster.wait_until_all_say("cluster_slots_assigned", "16384");
-        for number in 3..6 {
-            let master = cluster.id(number - 3);
+        for number in 3..count {
+            let master = cluster.id((number - 3).min(2));
             let is_done = || cluster.servers[number].command(&["CLUSTER", "REPLICATE", &master]) == "+OK";
             wait_for("a replica to be one", || is_done().then_some(()));
         }
@@ -56,7 +83,11 @@ impl Cluster {
 
     /// Two of its nodes, as one would write it.
     pub fn url(&self) -> String {
-        format!("redis+cluster://127.0.0.1:{},127.0.0.1:{}", self.servers[0].port(), self.servers[4].port())
+        self.url_at(Party::LOCALHOST)
+    }
+
+    pub fn url_at(&self, address: Party) -> String {
+        format!("redis+cluster://{address}:{},{address}:{}", self.servers[0].port(), self.servers[4].port())
     }
 
     fn id(&self, number: usize) -> String {
@@ -136,10 +167,13 @@ impl Cluster {
     }
 }
 
-/// One node, and the port at which the others reach it.
-fn node(program: Program) -> (Server, String) {
-    let bus = free_address().port().to_string();
-    let usual = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--cluster-port", &bus];
-    let quick = ["--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"];
-    (Server::start_with(program, &[usual.as_slice(), &quick].concat()), bus)
+impl Node {
+    fn start(program: Program, address: Party, arguments: &[&str]) -> Self {
+        let bus = free_address().port();
+        let port = bus.to_string();
+        let usual = ["--cluster-enabled", "yes", "--cluster-port", &port];
+        let quick = ["--repl-diskless-sync-delay", "0", "--cluster-replica-validity-factor", "0"];
+        let server = Server::start_with(program, &[usual.as_slice(), &quick, arguments].concat());
+        Self { server, address, bus }
+    }
 }
