@@ -1,6 +1,6 @@
 //! A master that is another one from time to time, and partitions that move: nothing is vouched for that is not known.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::atomic::Ordering::SeqCst, time::Duration};
 
 use keygate::{
     clock::BootTime,
@@ -86,6 +86,38 @@ async fn the_store_follows_the_master_that_sentinels_name() {
         }
         assert_eq!(store.live().await.servers[0].address, format!("127.0.0.1:{}", redis.servers[redis.master()].port()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sentinel_that_is_behind_is_not_believed_while_the_others_are_slow() {
+    let mut redis = Sentinels::start(Program::Redis);
+    let store = store_at(&redis.url());
+    let (_, coherence) = Heard::of(&store);
+    until_verified(&coherence).await;
+    redis.sentinels[2].kill();
+    let old = redis.master();
+    let new = redis.failover();
+    let address = format!("127.0.0.1:{}", redis.servers[new].port());
+    let is_followed = async || (store.live().await.servers[0].address == address).then_some(());
+    wait_for_async("the new master to be followed", is_followed).await;
+    until_verified(&coherence).await;
+    // It has slept through that, and nobody tells it.
+    redis.sentinels[..2].iter().for_each(Server::freeze);
+    redis.sentinels[2].restart();
+    let behind = &redis.sentinels[2];
+    assert_eq!(Sentinels::master_of(behind), redis.servers[old].port());
+    let (reconnects, mut looks) = (coherence.reconnects.load(SeqCst), 0);
+    let asked = || behind.says(&["INFO", "stats"], "total_connections_received").parse::<u64>().unwrap();
+    let before = asked();
+    wait_for_async("it to be asked", async || {
+        looks += 1;
+        (asked() - before - looks > 3).then_some(())
+    })
+    .await;
+    until_verified(&coherence).await;
+    assert_eq!(Sentinels::master_of(behind), redis.servers[old].port());
+    assert!(is_followed().await.is_some());
+    assert_eq!(coherence.reconnects.load(SeqCst), reconnects);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -220,7 +252,7 @@ async fn the_store_follows_a_slot_that_moves() {
             assert_eq!(version(&store, key).await, Some(3));
         }
         assert_eq!(get(&store, &name("nobody")).await, None);
-        assert!(!coherence.went_back.load(std::sync::atomic::Ordering::SeqCst));
+        assert!(!coherence.went_back.load(SeqCst));
         cluster.migrate_slot(slot, to, from);
         until_verified(&coherence).await;
         assert_eq!(version_in_time(&store, &keys[0]).await, Some(3));
