@@ -100,7 +100,7 @@ impl Canaries {
             if in_cluster {
                 commands.cmd("EXISTS").arg(keys.never(*partition));
             }
-            commands.cmd("HMGET").arg(keys.sequence(*partition)).arg("id").arg("n");
+            commands.add_command(Sequence::question(&keys.sequence(*partition)));
         }
         commands.cmd("EVAL").arg(WRITE).arg(1).arg(&key).arg(u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX));
         wait.add_to(&mut commands);
