@@ -285,3 +285,20 @@ async fn the_store_follows_the_masters_of_a_cluster() {
         assert_eq!(version_in_time(&store, &session).await, Some(1));
     }
 }
+
+/// A canary needs a slot of its master: it has to learn which are left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_vouches_for_a_master_that_has_lost_all_slots_but_ours() {
+    let cluster = Cluster::start(Program::Redis);
+    let store = store_at(&cluster.url());
+    let (_, coherence) = Heard::of(&store);
+    until_verified(&coherence).await;
+    let from = cluster.master_of("d");
+    let tags = ["d", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "sa", "sb", "sc", "sd", "se", "sf"];
+    let ours: BTreeSet<u16> = tags.map(|tag| cluster.slot_of(tag)).into_iter().collect();
+    cluster.give_all_slots_but(&ours, from, (from + 1) % 3);
+    until_verified(&coherence).await;
+    assert_eq!(cluster.master_of("d"), from);
+    commit(&store, Change { takes_away: true, ..steps([put(&name("anna"), 1)]) }).await;
+    assert_eq!(version_in_time(&store, &name("anna")).await, Some(1));
+}

@@ -1,5 +1,7 @@
 //! A cluster of three masters and three replicas, all real, on loopback; or one whose network can be parted.
 
+use std::collections::BTreeSet;
+
 use super::{
     network::{Network, Party, client, node},
     programs::{free_address, wait_for},
@@ -109,17 +111,19 @@ impl Cluster {
     }
 
     fn owns(&self, number: usize, slot: u16) -> bool {
-        let server = &self.servers[number];
-        if !server.is_running() {
-            return false;
-        }
+        self.servers[number].is_running() && self.slots(number).contains(&slot)
+    }
+
+    /// What a server says that it owns.
+    fn slots(&self, number: usize) -> BTreeSet<u16> {
         // The line of its own: id, address, flags, ..., and from the ninth word on its slots.
-        let nodes = server.text(&["CLUSTER", "NODES"]);
+        let nodes = self.servers[number].text(&["CLUSTER", "NODES"]);
         let own = nodes.lines().find(|line| line.contains("myself,master")).unwrap_or_default();
-        own.split(' ').skip(8).filter(|word| !word.starts_with('[')).any(|range| {
+        let ranges = own.split(' ').skip(8).filter(|word| !word.starts_with('[')).map(|range| {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
-            first.parse::<u16>().unwrap() <= slot && slot <= last.parse::<u16>().unwrap()
-        })
+            first.parse::<u16>().unwrap()..=last.parse().unwrap()
+        });
+        ranges.flatten().collect()
     }
 
     /// Has this replica become master in good order.
@@ -157,6 +161,26 @@ impl Cluster {
                 assert_eq!(self.servers[number].command(&["CLUSTER", "SETSLOT", &slot, "NODE", &id]), "+OK");
             }
         }
+    }
+
+    /// Takes all slots but these away from a master, without what is in them.
+    pub fn give_all_slots_but(&self, kept: &BTreeSet<u16>, from: usize, to: usize) {
+        let before = self.slots(from);
+        let given: Vec<u16> = before.iter().copied().filter(|slot| !kept.contains(slot)).collect();
+        let runs = given.chunk_by(|one, next| one + 1 == *next);
+        let bounds: Vec<String> = runs.flat_map(|run| [run[0], run[run.len() - 1]]).map(|slot| slot.to_string()).collect();
+        let ask = |number: usize, name: &str| {
+            let words: Vec<&str> = ["CLUSTER", name].into_iter().chain(bounds.iter().map(String::as_str)).collect();
+            assert_eq!(self.servers[number].command(&words), "+OK", "{name}");
+        };
+        // Whoever has the higher epoch is believed.
+        self.servers[to].command(&["CLUSTER", "BUMPEPOCH"]);
+        ask(from, "DELSLOTSRANGE");
+        ask(to, "DELSLOTSRANGE");
+        ask(to, "ADDSLOTSRANGE");
+        self.wait_until_all_say("cluster_slots_assigned", "16384");
+        self.wait_until_all_say("cluster_state", "ok");
+        assert_eq!(self.slots(from).len(), before.len() - given.len());
     }
 
     /// Moves a slot with all that is in it.

@@ -12,6 +12,7 @@ use redis::{
     Value,
     aio::MultiplexedConnection,
 };
+use tokio::sync::watch;
 
 use super::{
     keys::Keyspace,
@@ -38,7 +39,7 @@ pub(super) struct Canaries {
     count: u64,
     ttl: Duration,
     /// Of a node of a cluster.
-    slots: Option<Slots>,
+    slots: Option<watch::Receiver<Slots>>,
     /// The hash tag of the next one.
     tag: u32,
     /// The partitions whose slots are on the move to another node.
@@ -74,8 +75,8 @@ pub(super) struct Findings {
 }
 
 impl Canaries {
-    pub(super) fn new(name: String, ttl: Duration, slots: Option<Slots>) -> Self {
-        let tag = slots.as_ref().and_then(|slots| slots.tag(0)).unwrap_or_default();
+    pub(super) fn new(name: String, ttl: Duration, slots: Option<watch::Receiver<Slots>>) -> Self {
+        let tag = slots.as_ref().and_then(|slots| slots.borrow().tag(0)).unwrap_or_default();
         Self { name, count: 0, ttl, slots, tag, moving: Vec::new(), out: None }
     }
 
@@ -125,7 +126,7 @@ impl Canaries {
     /// The next one is written to another slot.
     pub(super) fn take_another_tag(&mut self) {
         self.out = None;
-        let next = |from| self.slots.as_ref().and_then(|slots| slots.tag(from));
+        let next = |from| self.slots.as_ref().and_then(|slots| slots.borrow().tag(from));
         self.tag = next(self.tag + 1).or_else(|| next(0)).unwrap_or_default();
     }
 

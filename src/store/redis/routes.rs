@@ -193,6 +193,12 @@ impl Known {
             owners.iter().any(|(owner, _, partitions)| *owner == node && partitions.as_slice() == link.partitions())
         };
         let (kept, gone): (Vec<_>, Vec<_>) = links.into_iter().partition(|(node, link)| is_right(node, link));
+        for (node, link) in &kept {
+            // What it owns beside may have changed.
+            if let Some((_, slots, _)) = owners.iter().find(|(owner, ..)| *owner == node) {
+                link.owns(slots);
+            }
+        }
         for (_, link) in gone {
             link.end();
         }
