@@ -20,7 +20,11 @@ use super::{
 };
 use crate::support::programs::wait_for_async;
 use crate::support::redis::{Program, Server};
-use crate::support::{redis_cluster::Cluster, redis_sentinel::Sentinels};
+use crate::support::{
+    network::{Network, client},
+    redis_cluster::Cluster,
+    redis_sentinel::Sentinels,
+};
 
 /// As in production.
 fn store_at(url: &str) -> RedisStore {
@@ -301,4 +305,18 @@ async fn the_store_vouches_for_a_master_that_has_lost_all_slots_but_ours() {
     assert_eq!(cluster.master_of("d"), from);
     commit(&store, Change { takes_away: true, ..steps([put(&name("anna"), 1)]) }).await;
     assert_eq!(version_in_time(&store, &name("anna")).await, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_do_not_know_their_host_are_sought_at_the_one_that_was_asked() {
+    let mut network = Network::default();
+    let cluster = Cluster::start_in(&mut network, Program::Redis, 1);
+    let store = store_at(&cluster.url_at(client(0)));
+    commit(&store, steps([put(&name("anna"), 1)])).await;
+    let (slot, from) = (cluster.slot_of("d"), cluster.master_of("d"));
+    let to = (from + 1) % 3;
+    cluster.begin_to_move(slot, from, to);
+    commit(&store, steps([put(&name("bert"), 1)])).await;
+    assert_eq!(cluster.servers[to].command(&["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()]), ":1");
+    assert_eq!(version_in_time(&store, &name("bert")).await, Some(1));
 }
