@@ -4,6 +4,7 @@
 mod away;
 mod fleet;
 mod load;
+mod parted;
 mod takings;
 mod topologies;
 
@@ -154,18 +155,18 @@ struct Run {
 }
 
 impl Run {
-    /// Lets things happen while all that can be taken is taken, in about so much time; then whoever lives gets in again,
-    /// everywhere and without anything being done for it. The clients go on.
-    async fn through(fleet: &mut Fleet, lasting: Duration, happens: impl FnOnce(&mut Fleet)) -> Self {
+    /// Lets things happen while all that can be taken is taken, in about so much time, from all but some that are named; then
+    /// whoever lives gets in again, everywhere and without anything being done for it. The clients go on.
+    async fn through(fleet: &mut Fleet, lasting: Duration, happens: impl FnOnce(&mut Fleet, &[usize])) -> Self {
         let mut taken = fleet.add_expiring(lasting).await;
         let load = Load::start(fleet, CLIENTS);
         let takings = Takings::start(fleet, lasting, 1);
         let expiring = taken.iter().flat_map(|taking| taking.from.clone());
         let doomed: HashSet<usize> = takings.doomed.iter().copied().chain(expiring).collect();
-        tokio::task::block_in_place(|| happens(fleet));
-        taken.extend(takings.end().await);
         let live: Vec<usize> = (0..fleet.credentials.len()).filter(|index| !doomed.contains(index)).collect();
         assert!(live.len() > 20, "{} stay", live.len());
+        tokio::task::block_in_place(|| happens(fleet, &live));
+        taken.extend(takings.end().await);
         tokio::task::block_in_place(|| fleet.wait_until_all_get_in(&live));
         Self { load, taken }
     }
@@ -192,7 +193,7 @@ async fn nobody_gets_in_after_what_he_shows_was_taken_away() {
     let mut fleet = Fleet::start(server.port());
     fleet.furnish(Crowd { services: 50, tokens_of_each: 17, people: 15, sessions_of_each: 6 }).await;
     let began = Instant::now();
-    let Run { load, mut taken } = Run::through(&mut fleet, lasting, |fleet| {
+    let Run { load, mut taken } = Run::through(&mut fleet, lasting, |fleet, _| {
         for round in 1.. {
             for (what, fault) in FAULTS {
                 println!("{:>6.2} s: {what}", began.elapsed().as_secs_f64());

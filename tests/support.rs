@@ -16,6 +16,7 @@ pub mod house;
 pub mod http;
 pub mod keygate;
 pub mod monitor;
+pub mod network;
 pub mod portal;
 pub mod programs;
 pub mod proxy;

@@ -273,3 +273,20 @@ async fn a_store_that_went_back_in_time_is_noticed() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_store_that_went_back_in_time_and_has_caught_up_is_noticed() {
+    let server = Server::start(Program::Redis);
+    let store = patient(&server);
+    let (_, coherence) = Heard::of(&store);
+    for version in 1..=20 {
+        let taking = Change { takes_away: true, ..steps([put(&name("anna"), version)]) };
+        store.commit(taking).await.unwrap();
+        until_verified(&coherence).await;
+    }
+    assert_eq!(server.command(&["HLEN", "kg:m:{d}"]), ":10");
+    assert!(!coherence.went_back.load(SeqCst));
+    // As if the twentieth had been another one.
+    server.command(&["HINCRBY", "kg:m:{d}", "t4", "7"]);
+    until(|| coherence.went_back.load(SeqCst)).await;
+}

@@ -1,6 +1,6 @@
 //! A master that is another one from time to time, and partitions that move: nothing is vouched for that is not known.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::atomic::Ordering::SeqCst, time::Duration};
 
 use keygate::{
     clock::BootTime,
@@ -20,7 +20,11 @@ use super::{
 };
 use crate::support::programs::wait_for_async;
 use crate::support::redis::{Program, Server};
-use crate::support::{redis_cluster::Cluster, redis_sentinel::Sentinels};
+use crate::support::{
+    network::{Network, client},
+    redis_cluster::Cluster,
+    redis_sentinel::Sentinels,
+};
 
 /// As in production.
 fn store_at(url: &str) -> RedisStore {
@@ -86,6 +90,38 @@ async fn the_store_follows_the_master_that_sentinels_name() {
         }
         assert_eq!(store.live().await.servers[0].address, format!("127.0.0.1:{}", redis.servers[redis.master()].port()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sentinel_that_is_behind_is_not_believed_while_the_others_are_slow() {
+    let mut redis = Sentinels::start(Program::Redis);
+    let store = store_at(&redis.url());
+    let (_, coherence) = Heard::of(&store);
+    until_verified(&coherence).await;
+    redis.sentinels[2].kill();
+    let old = redis.master();
+    let new = redis.failover();
+    let address = format!("127.0.0.1:{}", redis.servers[new].port());
+    let is_followed = async || (store.live().await.servers[0].address == address).then_some(());
+    wait_for_async("the new master to be followed", is_followed).await;
+    until_verified(&coherence).await;
+    // It has slept through that, and nobody tells it.
+    redis.sentinels[..2].iter().for_each(Server::freeze);
+    redis.sentinels[2].restart();
+    let behind = &redis.sentinels[2];
+    assert_eq!(Sentinels::master_of(behind), redis.servers[old].port());
+    let (reconnects, mut looks) = (coherence.reconnects.load(SeqCst), 0);
+    let asked = || behind.says(&["INFO", "stats"], "total_connections_received").parse::<u64>().unwrap();
+    let before = asked();
+    wait_for_async("it to be asked", async || {
+        looks += 1;
+        (asked() - before - looks > 3).then_some(())
+    })
+    .await;
+    until_verified(&coherence).await;
+    assert_eq!(Sentinels::master_of(behind), redis.servers[old].port());
+    assert!(is_followed().await.is_some());
+    assert_eq!(coherence.reconnects.load(SeqCst), reconnects);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -220,7 +256,7 @@ async fn the_store_follows_a_slot_that_moves() {
             assert_eq!(version(&store, key).await, Some(3));
         }
         assert_eq!(get(&store, &name("nobody")).await, None);
-        assert!(!coherence.went_back.load(std::sync::atomic::Ordering::SeqCst));
+        assert!(!coherence.went_back.load(SeqCst));
         cluster.migrate_slot(slot, to, from);
         until_verified(&coherence).await;
         assert_eq!(version_in_time(&store, &keys[0]).await, Some(3));
@@ -252,4 +288,35 @@ async fn the_store_follows_the_masters_of_a_cluster() {
         assert_eq!(cluster.master_of("d"), old);
         assert_eq!(version_in_time(&store, &session).await, Some(1));
     }
+}
+
+/// A canary needs a slot of its master: it has to learn which are left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_vouches_for_a_master_that_has_lost_all_slots_but_ours() {
+    let cluster = Cluster::start(Program::Redis);
+    let store = store_at(&cluster.url());
+    let (_, coherence) = Heard::of(&store);
+    until_verified(&coherence).await;
+    let from = cluster.master_of("d");
+    let tags = ["d", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "sa", "sb", "sc", "sd", "se", "sf"];
+    let ours: BTreeSet<u16> = tags.map(|tag| cluster.slot_of(tag)).into_iter().collect();
+    cluster.give_all_slots_but(&ours, from, (from + 1) % 3);
+    until_verified(&coherence).await;
+    assert_eq!(cluster.master_of("d"), from);
+    commit(&store, Change { takes_away: true, ..steps([put(&name("anna"), 1)]) }).await;
+    assert_eq!(version_in_time(&store, &name("anna")).await, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nodes_that_do_not_know_their_host_are_sought_at_the_one_that_was_asked() {
+    let mut network = Network::default();
+    let cluster = Cluster::start_in(&mut network, Program::Redis, 1);
+    let store = store_at(&cluster.url_at(client(0)));
+    commit(&store, steps([put(&name("anna"), 1)])).await;
+    let (slot, from) = (cluster.slot_of("d"), cluster.master_of("d"));
+    let to = (from + 1) % 3;
+    cluster.begin_to_move(slot, from, to);
+    commit(&store, steps([put(&name("bert"), 1)])).await;
+    assert_eq!(cluster.servers[to].command(&["CLUSTER", "COUNTKEYSINSLOT", &slot.to_string()]), ":1");
+    assert_eq!(version_in_time(&store, &name("bert")).await, Some(1));
 }

@@ -156,14 +156,16 @@ impl Fleet {
 
     /// Until each replica lets in whoever is alive.
     pub fn wait_until_all_get_in(&self, live: &[usize]) {
-        for (number, replica) in self.replicas.iter().enumerate() {
-            let mut steady = Steady::new(replica.check);
-            for &credential in live {
-                let Credential { head, login, id, kind } = &self.credentials[credential];
-                wait_for(&format!("replica {number} to let in the {kind:?} {id} of {login}"), || {
-                    (steady.status(head) == Some(200)).then_some(())
-                });
-            }
+        (0..self.replicas.len()).for_each(|replica| self.wait_until_let_in_by(replica, live));
+    }
+
+    pub fn wait_until_let_in_by(&self, replica: usize, live: &[usize]) {
+        let mut steady = Steady::new(self.replicas[replica].check);
+        for &credential in live {
+            let Credential { head, login, id, kind } = &self.credentials[credential];
+            wait_for(&format!("replica {replica} to let in the {kind:?} {id} of {login}"), || {
+                (steady.status(head) == Some(200)).then_some(())
+            });
         }
     }
 }

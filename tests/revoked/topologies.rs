@@ -10,17 +10,17 @@ use crate::support::redis::{Program, Server};
 use crate::support::redis_cluster::Cluster;
 use crate::support::redis_sentinel::Sentinels;
 
-const CROWD: Crowd = Crowd { services: 24, tokens_of_each: 8, people: 6, sessions_of_each: 4 };
+pub(super) const CROWD: Crowd = Crowd { services: 24, tokens_of_each: 8, people: 6, sessions_of_each: 4 };
 const LASTING: Duration = Duration::from_secs(12);
 
-fn programs(short: Program) -> Vec<Program> {
+pub(super) fn programs(short: Program) -> Vec<Program> {
     if is_full() { vec![Program::Redis, Program::Valkey] } else { vec![short] }
 }
 
 async fn run(url: String, wait_replicas: u32, happens: impl FnOnce()) {
     let mut fleet = Fleet::on(&vec![url; REPLICAS], &format!("wait_replicas = {wait_replicas}\n"));
     fleet.furnish(CROWD).await;
-    let Run { load, taken } = Run::through(&mut fleet, LASTING, |_| happens()).await;
+    let Run { load, taken } = Run::through(&mut fleet, LASTING, |_, _| happens()).await;
     let checks = load.end();
     judge(&fleet, &checks, &taken);
     assert_each_replica_let_in(&checks);
@@ -72,11 +72,11 @@ async fn nothing_acknowledged_by_all_replicas_is_lost_by_a_failover_in_good_orde
     }
 }
 
-fn say(began: &Instant, what: &str) {
+pub(super) fn say(began: &Instant, what: &str) {
     println!("{:>6.2} s: {what}", began.elapsed().as_secs_f64());
 }
 
-fn role(server: &Server) -> String {
+pub(super) fn role(server: &Server) -> String {
     server.says(&["INFO", "replication"], "role")
 }
 

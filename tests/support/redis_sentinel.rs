@@ -48,7 +48,7 @@ impl Sentinels {
     }
 
     /// The port of the master, as this sentinel has it.
-    fn master_of(sentinel: &Server) -> u16 {
+    pub fn master_of(sentinel: &Server) -> u16 {
         sentinel.list(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])[1].parse().unwrap()
     }
 
@@ -58,10 +58,11 @@ impl Sentinels {
         self.servers.iter().position(|server| server.port() == port).unwrap()
     }
 
-    /// Until all sentinels have named another master than this one, and it is one.
+    /// Until all sentinels that run have named another master than this one, and it is one.
     pub fn wait_for_another(&self, old: usize) -> usize {
         wait_for("another master", || {
-            let ports: Vec<u16> = self.sentinels.iter().map(Self::master_of).collect();
+            let running = self.sentinels.iter().filter(|sentinel| sentinel.is_running());
+            let ports: Vec<u16> = running.map(Self::master_of).collect();
             let new = self.servers.iter().position(|server| server.port() == ports[0])?;
             let is_agreed = new != old && ports.iter().all(|port| *port == ports[0]);
             (is_agreed && self.servers[new].says(&["INFO", "replication"], "role") == "master").then_some(new)

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use redis::{
-    Cmd, ErrorKind, FromRedisValue as _, Pipeline, RedisError, RedisResult,
+    Cmd, ConnectionAddr, ErrorKind, FromRedisValue as _, Pipeline, RedisError, RedisResult,
     ServerErrorKind::{Ask, Moved, NoScript, TryAgain},
     Value,
 };
@@ -104,18 +104,26 @@ impl Routes {
             }
             match error.kind() {
                 ErrorKind::Server(Moved) => table = self.after(&table).await?,
-                ErrorKind::Server(Ask) => match self.ask_there(&error, must_hold, command(Form::Full)).await {
-                    Err(Failure::Sent(error)) if self.is_elsewhere(&error) => sleep(PAUSE).await,
-                    answer => return answer,
-                },
+                ErrorKind::Server(Ask) => {
+                    match self.ask_there(&error, connection.address(), must_hold, command(Form::Full)).await {
+                        Err(Failure::Sent(error)) if self.is_elsewhere(&error) => sleep(PAUSE).await,
+                        answer => return answer,
+                    }
+                }
                 _ => sleep(PAUSE).await,
             }
         }
     }
 
-    async fn ask_there(&self, error: &RedisError, must_hold: bool, command: Cmd) -> Result<Answer, Failure> {
+    async fn ask_there(
+        &self,
+        error: &RedisError,
+        asked: &ConnectionAddr,
+        must_hold: bool,
+        command: Cmd,
+    ) -> Result<Answer, Failure> {
         let wait = self.wait(must_hold);
-        let answers = self.visit(error, wait.after(command)).await.map_err(Failure::Sent)?;
+        let answers = self.visit(error, asked, wait.after(command)).await.map_err(Failure::Sent)?;
         let (value, is_confirmed) = wait.read(answers);
         Ok(Answer { value: value.map_err(Failure::Sent)?, is_confirmed, is_untold: true })
     }

@@ -12,6 +12,7 @@ use redis::{
     Value,
     aio::MultiplexedConnection,
 };
+use tokio::sync::watch;
 
 use super::{
     keys::Keyspace,
@@ -38,7 +39,7 @@ pub(super) struct Canaries {
     count: u64,
     ttl: Duration,
     /// Of a node of a cluster.
-    slots: Option<Slots>,
+    slots: Option<watch::Receiver<Slots>>,
     /// The hash tag of the next one.
     tag: u32,
     /// The partitions whose slots are on the move to another node.
@@ -74,8 +75,8 @@ pub(super) struct Findings {
 }
 
 impl Canaries {
-    pub(super) fn new(name: String, ttl: Duration, slots: Option<Slots>) -> Self {
-        let tag = slots.as_ref().and_then(|slots| slots.tag(0)).unwrap_or_default();
+    pub(super) fn new(name: String, ttl: Duration, slots: Option<watch::Receiver<Slots>>) -> Self {
+        let tag = slots.as_ref().and_then(|slots| slots.borrow().tag(0)).unwrap_or_default();
         Self { name, count: 0, ttl, slots, tag, moving: Vec::new(), out: None }
     }
 
@@ -100,7 +101,7 @@ impl Canaries {
             if in_cluster {
                 commands.cmd("EXISTS").arg(keys.never(*partition));
             }
-            commands.cmd("HMGET").arg(keys.sequence(*partition)).arg("id").arg("n");
+            commands.add_command(Sequence::question(&keys.sequence(*partition)));
         }
         commands.cmd("EVAL").arg(WRITE).arg(1).arg(&key).arg(u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX));
         wait.add_to(&mut commands);
@@ -125,7 +126,7 @@ impl Canaries {
     /// The next one is written to another slot.
     pub(super) fn take_another_tag(&mut self) {
         self.out = None;
-        let next = |from| self.slots.as_ref().and_then(|slots| slots.tag(from));
+        let next = |from| self.slots.as_ref().and_then(|slots| slots.borrow().tag(from));
         self.tag = next(self.tag + 1).or_else(|| next(0)).unwrap_or_default();
     }
 

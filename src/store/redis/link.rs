@@ -90,6 +90,8 @@ pub(super) struct Link {
     state: watch::Receiver<State>,
     shared: Arc<Shared>,
     partitions: Vec<Partition>,
+    /// Of a master of a cluster.
+    slots: Option<watch::Sender<Slots>>,
     task: JoinHandle<()>,
     ended: AtomicBool,
 }
@@ -126,8 +128,16 @@ impl Link {
     /// cluster, `slots` are those it owns.
     pub(super) fn start(shared: Arc<Shared>, place: Place, partitions: Vec<Partition>, slots: Option<Slots>) -> Self {
         let (publish, state) = watch::channel(State::Connecting);
-        let keeper = Keeper { shared: shared.clone(), place, partitions: partitions.clone(), slots, publish };
-        Self { state, shared, partitions, ended: AtomicBool::new(false), task: tokio::spawn(keeper.keep()) }
+        let (slots, owned) = slots.map(watch::channel).unzip();
+        let keeper = Keeper { shared: shared.clone(), place, partitions: partitions.clone(), slots: owned, publish };
+        Self { state, shared, partitions, slots, ended: AtomicBool::new(false), task: tokio::spawn(keeper.keep()) }
+    }
+
+    /// Its master owns these now: the same partitions, and others beside them.
+    pub(super) fn owns(&self, slots: &Slots) {
+        if let Some(known) = &self.slots {
+            known.send_replace(slots.clone());
+        }
     }
 
     pub(super) fn partitions(&self) -> &[Partition] {

@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use redis::{ConnectionInfo, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
+use redis::{ConnectionAddr, ConnectionInfo, Pipeline, RedisError, RedisResult, Value, aio::MultiplexedConnection};
 use tokio::{
     sync::{Mutex, watch},
     task::{JoinHandle, JoinSet},
@@ -100,9 +100,14 @@ impl Routes {
         }
     }
 
-    /// Sends commands to where a node has sent us for once.
-    pub(super) async fn visit(&self, error: &RedisError, commands: Pipeline) -> Result<Vec<RedisResult<Value>>, RedisError> {
-        let node = error.redirect_node().and_then(|(node, _)| Node::parse(node)).filter(|node| !node.host.is_empty());
+    /// Sends commands to where the node at `asked` has sent us for once.
+    pub(super) async fn visit(
+        &self,
+        error: &RedisError,
+        asked: &ConnectionAddr,
+        commands: Pipeline,
+    ) -> Result<Vec<RedisResult<Value>>, RedisError> {
+        let node = error.redirect_node().and_then(|(node, _)| Node::parse(node)).map(|node| node.seen_from(asked));
         let (Some(cluster), Some(node)) = (&self.cluster, node) else { return Err(error.clone()) };
         let there = cluster.visits.lock().await.get(&node).cloned();
         let mut connection = if let Some(connection) = there {
@@ -193,6 +198,12 @@ impl Known {
             owners.iter().any(|(owner, _, partitions)| *owner == node && partitions.as_slice() == link.partitions())
         };
         let (kept, gone): (Vec<_>, Vec<_>) = links.into_iter().partition(|(node, link)| is_right(node, link));
+        for (node, link) in &kept {
+            // What it owns beside may have changed.
+            if let Some((_, slots, _)) = owners.iter().find(|(owner, ..)| *owner == node) {
+                link.owns(slots);
+            }
+        }
         for (_, link) in gone {
             link.end();
         }

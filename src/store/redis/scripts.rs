@@ -3,7 +3,7 @@
 use rand::{TryRng as _, rngs::SysRng};
 use redis::Cmd;
 
-use super::keys::Keyspace;
+use super::{keys::Keyspace, sequence::PLACES};
 use crate::store::{Change, Expect, Step, Trail};
 
 /// What an entry of a trail has: one field of this name, with the line in it. The script spells it too.
@@ -21,11 +21,11 @@ local takes_away = true
 
 /// ```text
 /// KEYS     one per condition, in their order, then one per step, in their order; where it must hold, the
-///          first two steps raise the sequence of the partition
+///          first three steps raise the sequence of the partition
 /// ARGV[1]  how many conditions there are
 /// ARGV[2i], ARGV[2i + 1]  about KEYS[i]
 ///          a condition: "absent" "" | "version" <number> | "count" <number>
-///          a step:      "mark" <random id> | "raise" "" | "entry" <json> | "put" <json>
+///          a step:      "mark" <random id> | "raise" "" | "tell <how many>" <random number> | "entry" <json> | "put" <json>
 ///                       | "until <milliseconds since 1970>" <json> | "delete" "" | "add" <member> | "remove" <member>
 /// answer   {0, ""} when all steps were taken, or {number of the first condition that does not hold, ""};
 ///          {0, <error>} when all steps but entries were taken: only where rights are taken away
@@ -60,9 +60,11 @@ for i = 1, conditions do
   end
 end
 
+local raised = 0
 local calls = {
   mark = function(key, id) return 'HSETNX', key, 'id', id end,
   raise = function(key) return 'HINCRBY', key, 'n', 1 end,
+  tell = function(key, random, places) return 'HINCRBY', key, 't' .. raised % places, random end,
   entry = function(key, json) return 'XADD', key, '*', 'json', json end,
   put = function(key, json) return 'SET', key, json end,
   ['until'] = function(key, json, millis) return 'SET', key, json, 'PXAT', millis end,
@@ -103,7 +105,10 @@ for i = conditions + 1, #KEYS do
       failure = answer.err
     end
   else
-    redis.call(call_of(i, argument))
+    local answer = redis.call(call_of(i, argument))
+    if step == 'raise' then
+      raised = answer
+    end
   end
 end
 return {0, failure}
@@ -158,7 +163,7 @@ impl ChangeScript {
 fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
     let conditions = change.expect.len() + change.counts.len();
     let sequence = change.is_to_hold().then(|| keys.sequence(change.partition()));
-    let raises = if change.is_to_hold() { 2 } else { 0 };
+    let raises = if change.is_to_hold() { 3 } else { 0 };
     command.arg(conditions + raises + change.entries.len() + change.steps.len());
     for (key, _) in &change.expect {
         command.arg(keys.record(key));
@@ -167,7 +172,7 @@ fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
         command.arg(keys.index(index));
     }
     if let Some(key) = &sequence {
-        command.arg(key).arg(key);
+        command.arg(key).arg(key).arg(key);
     }
     for _ in &change.entries {
         command.arg(keys.trail(Trail::Changes));
@@ -189,7 +194,9 @@ fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
         command.arg("count").arg(*count);
     }
     if sequence.is_some() {
-        command.arg("mark").arg(format!("{:032x}", random_id())).arg("raise").arg("");
+        command.arg("mark").arg(format!("{:032x}", random())).arg("raise").arg("");
+        // So few bits that no number of raises makes their sum too large.
+        command.arg(format!("tell {PLACES}")).arg((random() >> 104).to_string());
     }
     for entry in &change.entries {
         command.arg("entry").arg(&entry.json);
@@ -205,8 +212,7 @@ fn add_arguments(command: &mut Cmd, keys: &Keyspace, change: &Change) {
     }
 }
 
-/// For a sequence that is not there yet.
-fn random_id() -> u128 {
+fn random() -> u128 {
     let mut bytes = [0; 16];
     SysRng.try_fill_bytes(&mut bytes).unwrap_or_else(|error| panic!("the operating system has no random bytes: {error}"));
     u128::from_le_bytes(bytes)

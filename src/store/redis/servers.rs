@@ -25,6 +25,16 @@ impl Node {
         Some(Self { host: host.to_owned(), port: port.parse().ok()? })
     }
 
+    /// As the server at `asked` has named it: without a host, it is on that server's own.
+    pub(super) fn seen_from(self, asked: &ConnectionAddr) -> Self {
+        match asked {
+            ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. } if matches!(&*self.host, "" | "?") => {
+                Self { host: host.clone(), ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// Its address, reached in the same way as that of `info`.
     pub(super) fn address(&self, info: &ConnectionInfo) -> ConnectionAddr {
         let Self { host, port } = self.clone();
@@ -103,9 +113,16 @@ mod tests {
             panic!("a URL of a cluster")
         };
         assert_eq!(nodes(&some), "a:6379 ::1:6379 b:7");
-        let [node] = [Node::parse("::2:6380").unwrap()];
+        let node = Node::parse("::2:6380").unwrap();
         let ConnectionAddr::TcpTls { host, port, insecure: false, .. } = node.address(&info) else { panic!("TLS as well") };
         assert_eq!((host.as_str(), port), ("::2", 6380));
+    }
+
+    #[test]
+    fn a_node_without_a_host_is_where_it_was_named() {
+        let asked = ConnectionAddr::Tcp("a".to_owned(), 1);
+        let seen = [":7", "?:7", "b:7"].map(|text| Node::parse(text).unwrap().seen_from(&asked));
+        assert_eq!(nodes(&seen), "a:7 a:7 b:7");
     }
 
     #[test]

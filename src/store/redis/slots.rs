@@ -19,13 +19,14 @@ impl Slots {
         self.0.iter().any(|range| range.contains(&slot))
     }
 
-    /// The first number from `from` on that is a hash tag of one of these slots, and of none that a partition lies in: while
-    /// such a slot is on the move, nothing new can be written to it. `None` where nothing is owned.
+    /// The first number from `from` on that is a hash tag of one of these slots, and if there are others, of none that a
+    /// partition lies in: while such a slot is on the move, nothing new can be written to it. `None` where nothing is owned.
     pub(super) fn tag(&self, from: u32) -> Option<u32> {
         let ours: Vec<u16> = Partition::all().map(slot_of_partition).collect();
+        let has_others = self.0.iter().cloned().flatten().any(|slot| !ours.contains(&slot));
         let fits = |tag: &u32| {
             let slot = slot_of(tag.to_string().as_bytes());
-            self.contain(slot) && !ours.contains(&slot)
+            self.contain(slot) && !(has_others && ours.contains(&slot))
         };
         (from..from.saturating_add(1_000_000)).find(fits)
     }
@@ -108,6 +109,9 @@ mod tests {
                 assert!(slots.contain(slot) && Partition::all().all(|partition| slot_of_partition(partition) != slot));
             }
         }
+        let ours = slot_of_partition(Partition::DIRECTORY);
+        let only = Slots(vec![ours..=ours]).tag(0).unwrap();
+        assert_eq!(slot_of(only.to_string().as_bytes()), ours);
         assert_eq!(Slots(Vec::new()).tag(0), None);
     }
 

@@ -47,7 +47,7 @@ pub(super) struct Keeper {
     pub(super) shared: Arc<Shared>,
     pub(super) place: Place,
     pub(super) partitions: Vec<Partition>,
-    pub(super) slots: Option<Slots>,
+    pub(super) slots: Option<watch::Receiver<Slots>>,
     pub(super) publish: watch::Sender<State>,
 }
 
@@ -178,6 +178,8 @@ impl Keeper {
                             self.shared.listener.lost(&moving);
                         }
                         if findings.is_elsewhere {
+                            // Other slots may be left here than were known.
+                            self.shared.doubt.notify_one();
                             connected.canaries.take_another_tag();
                             due = sent + NEXT_TAG;
                         } else if self.goes_on(findings) {
