@@ -31,7 +31,7 @@ otherwise = "anonymous"
 fn is_housekeeping(command: &Command) -> bool {
     let about = |kind: &str| command.words.contains(&format!("\"kg:{kind}:"));
     let canary = command.is("HMGET") && about("m") || command.is("EVAL") && about("z") || command.of_script && about("z");
-    let use_of_token = (command.is("EVAL") || command.is("EVALSHA") || command.of_script) && about("u");
+    let use_of_token = (command.is("EVAL") || command.is("EVALSHA") || command.of_script) && (about("u") || about("o"));
     let report = (command.is("EVAL") || command.of_script) && about("p");
     canary || use_of_token || report || command.is("PING") || command.is("INFO")
 }
