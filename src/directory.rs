@@ -35,6 +35,7 @@ mod strength;
 mod tokens;
 mod trail;
 mod upkeep;
+mod vouched;
 mod walk;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! less than one would think.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::http::Request;
 use crate::support::keygate::{KEY, Keygate};
 use crate::support::programs::wait_for;
 use crate::support::redis::{Program, Server};
@@ -221,6 +223,30 @@ fn what_no_replica_confirms_is_done_and_said_to_be_unconfirmed() {
     assert_eq!(json_of(&shop.keygate, &["token", "show", id])["state"], "revoked");
     assert_eq!(json_of(&shop.keygate, &["account", "show", "robot"])["disabled"], true);
     assert_eq!(json_of(&shop.keygate, &["store", "show"])["wait_replicas"], 1);
+}
+
+/// Such as a master that was replaced: it answers who reads, and does not know what was revoked since.
+#[test]
+fn a_store_that_vouches_for_nothing_is_not_asked_who_may_manage() {
+    let server = Server::start(Program::Redis);
+    let mut shop = shop_on_redis("2s", &server);
+    shop.keygate.must(&["account", "create", "root", "--superuser"]);
+    let token = shop.keygate.must(&["token", "create", "root", "--name", "manager", "--scope", "manage"]);
+    let ask = |keygate: &Keygate, path: &str| {
+        let request = Request::new("GET", path).header("Host", "localhost").header("Authorization", &format!("Bearer {token}"));
+        let answer = request.send(Ipv4Addr::LOCALHOST.into(), keygate.portal).unwrap();
+        (answer.status, String::from_utf8(answer.body).unwrap())
+    };
+    assert_eq!(ask(&shop.keygate, "/api/v1/accounts").0, 200);
+    let config = fs::read_to_string(shop.keygate.config()).unwrap();
+    shop.keygate.write_config(&config.replace("[store]", "[store]\nwait_replicas = 1"));
+    shop.keygate.restart_unready();
+    // Redis answers.
+    wait_for("the list", || shop.keygate.run(&["account", "list"], "").status.success().then_some(()));
+    for path in ["/api/v1/accounts", "/api/v1/me", "/api/v1/tokens"] {
+        let (status, body) = ask(&shop.keygate, path);
+        assert!(status == 503 && body.contains("store_unavailable"), "{path}: {status} {body}");
+    }
 }
 
 #[test]
