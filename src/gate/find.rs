@@ -72,10 +72,17 @@ impl Gate {
             }
             Search::Session { cookie, host } => self.look_up_session(cookie, host, sites, view),
             Search::Password { folded } => {
-                let claim = view.get::<NameClaim>(Key::Name((*folded).to_owned()))?;
+                let name = Key::Name((*folded).to_owned());
+                let claim = view.get::<NameClaim>(name.clone())?;
                 // For an unknown login some other account is looked up; `anonymous` has no password that could match.
                 let account = claim.map_or_else(AccountId::anonymous, |claim| claim.account.clone());
-                look_up_account(&account, sites, view).map(verified)
+                let found = look_up_account(&account, sites, view);
+                // Who asks for a name for the first time waits for a second read, be there somebody or not, and however
+                // well known: or the time would tell.
+                if view.has_read(&name) {
+                    view.insist(Key::Account(account))?;
+                }
+                found.map(verified)
             }
         }
     }

@@ -256,7 +256,8 @@ impl View<'_> {
         Err(Stop::Missing)
     }
 
-    fn has_read(&self, key: &Key) -> bool {
+    /// Whether it was read for this check.
+    pub fn has_read(&self, key: &Key) -> bool {
         self.read.iter().any(|(read, _)| read == key)
     }
 
