@@ -178,9 +178,12 @@ impl Gate {
     ) -> Result<(Gathered, Verification), StoreError> {
         loop {
             view.fetch().await?;
-            match self.look_up(search, asked, &mut view) {
+            let found = self.look_up(search, asked, &mut view);
+            // In this order: another server that vouches by now has been noticed.
+            let is_vouched = view.is_vouched();
+            match found {
                 Ok(_) if view.is_outdated() => view = self.parts.records.view(),
-                Ok(found) if view.is_vouched() => return Ok(found),
+                Ok(found) if is_vouched => return Ok(found),
                 Ok(_) => return Err(StoreError::transient("the store has not shown in time that it is in order")),
                 Err(Stop::Failed(error)) => return Err(error),
                 Err(Stop::Missing) => {}
