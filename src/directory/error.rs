@@ -81,7 +81,8 @@ fn trouble(error: &StoreError) -> String {
             "the store's answer was lost, so this may or may not have been done; look before you ask for it again".to_owned()
         }
         (Trouble::Unconfirmed, _) => {
-            "this was done, but too few replicas of the store have confirmed it, and a failover could undo it; ask for it again"
+            "this was done, but too few replicas of the store have confirmed it, and a failover could undo it; ask for it again, \
+             until it is done or, where something was deleted, not found: then it is confirmed"
                 .to_owned()
         }
         (Trouble::Damaged(record), _) => format!("the record {record} in the store cannot be read; the log says why"),
