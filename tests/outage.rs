@@ -103,6 +103,19 @@ fn an_outage_is_answered_as_it_is_configured() {
     while_away(&format!("{CONFIG}\n[outage]\nnginx = \"deny\"\nenvoy = \"error\"\n"), 403, 503, true);
 }
 
+/// What adds is refused, and it is said why; what takes away is taken away.
+#[test]
+fn a_redis_without_memory_is_said_to_be_full() {
+    let server = lasting();
+    let shop = Shop::on_redis(CONFIG, &server);
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+    let minted = shop.keygate.run(&["token", "create", "robot", "--name", "more"], "");
+    let said = String::from_utf8(minted.stderr).unwrap();
+    assert!(minted.status.code() == Some(3) && said.contains("Redis is full (its `maxmemory`)"), "{said}");
+    shop.keygate.must(&["token", "revoke", "--account", "robot"]);
+    assert_eq!(shop.status(), 401);
+}
+
 #[test]
 fn a_redis_that_is_away_at_the_start_is_waited_for() {
     let mut server = lasting();

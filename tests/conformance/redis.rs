@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 use keygate::{
     domain::time::Timestamp,
     store::{
-        Change, CommitError, Expect, Index, Key, Order, Step, Store, StoreError, Stored, Trail,
+        Change, CommitError, Expect, Index, Key, Order, Step, Store, StoreError, Stored, Trail, Trouble,
         redis::{InvalidOptions, RedisOptions, RedisStore},
     },
 };
@@ -199,6 +199,7 @@ async fn a_full_redis_still_takes_rights_away() {
             };
             let error = store_error(store.commit(change.clone()).await);
             assert!(!error.transient && !says_that_it_is_open(&error) && error.message.contains("OOM"), "{error}");
+            assert_eq!(error.trouble, Trouble::Full);
             assert_eq!(version(&store, &key).await, Some(round));
             assert_eq!(lines(&store).await.len() as u64, round - 1);
             store.commit(Change { takes_away: true, ..change }).await.unwrap();
