@@ -146,6 +146,31 @@ fn a_server_may_be_no_staler_than_others_wait_for() {
     assert_eq!((done, told("before"), told("after")), (3, vec!["1s", "3s", "1s"], vec!["3s", "1s", "3s"]), "{events}");
 }
 
+/// Before it is started.
+#[test]
+fn a_configuration_is_held_against_what_the_store_says_of_it() {
+    let server = Server::start(Program::Redis);
+    drop(started(on_redis("1s", &server)));
+    let check = |keygate: &Keygate| refused(keygate, &["config", "check", "--live", &keygate.config().display().to_string()]);
+    let (code, said) = check(&on_redis("3s", &server));
+    assert!(code == Some(2) && said.contains("`hot_path.max_staleness` is 3s here"), "{said}");
+    assert_eq!(check(&on_redis("1s", &server)).0, Some(0));
+
+    // All but one of the rights, and then all of them but for another prefix.
+    let user = |more: &[&str]| {
+        let all = ["ACL", "SETUSER", "keygate", "reset", "on", ">pw", "+@all", "-@admin"];
+        assert_eq!(server.command(&[&all, more].concat()), "+OK");
+    };
+    let mine = at("1s", &server.url().replace("://", "://keygate:pw@"));
+    for (rights, lacks) in [(&["~kg:*", "-xtrim"][..], "may not run XTRIM for"), (&["~other:*"], "may not run ")] {
+        user(rights);
+        let (code, said) = check(&mine);
+        assert!(code == Some(2) && said.contains(lacks), "{rights:?}: {said}");
+    }
+    user(&["~kg:*"]);
+    assert_eq!(check(&mine).0, Some(0));
+}
+
 #[test]
 fn only_superusers_look_at_the_store() {
     let shop = Shop::start(CONFIG);

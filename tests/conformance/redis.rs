@@ -341,7 +341,11 @@ async fn a_user_that_may_not_do_all_of_a_change_does_nothing_of_it() {
         let rest = ["+del", "+zadd", "+zrem", "+zcard", "+xadd", "+xrevrange", "+xtrim"];
         let readme = include_str!("../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(readme.contains(&[rights.as_slice(), &rest].concat().join(" ")));
+        let mut denied = store.live().await.servers.remove(0).denied;
+        denied.sort_unstable();
+        assert_eq!(denied, ["DEL", "XADD", "XREVRANGE", "XTRIM", "ZADD", "ZCARD", "ZREM"]);
         assert_eq!(server.command(&[["ACL", "SETUSER", "half"].as_slice(), &rest].concat()), "+OK");
+        assert_eq!(store.live().await.servers.remove(0).denied, [""; 0]);
         store.commit(Change { counts: vec![(Index::Sites, 0)], ..change }).await.unwrap();
         store.append(Trail::Refused, entry("entry"), 10).await.unwrap();
         store.forget_entries(Trail::Refused, Timestamp::from_millis(0)).await.unwrap();
