@@ -2,7 +2,8 @@
 //! keys, its built-in account, how stale a memory of it may be, how its servers are set up), nothing is read from it and
 //! nothing written: every check is `unavailable`. It is looked at again whenever it may have become another.
 //!
-//! Says once when the store stops answering and once when it answers again, however many checks ask meanwhile.
+//! Says once when the store stops answering and once when it answers again, however many checks ask meanwhile; nothing of an
+//! answer that was late where the next one is not.
 
 use std::{
     sync::{
@@ -182,7 +183,7 @@ impl ReachedStore {
         let this = self.clone();
         tokio::spawn(async move {
             let mut every = tokio::time::interval(every);
-            let mut refused = None;
+            let (mut refused, mut is_missed) = (None, !this.answers.load(Ordering::Relaxed));
             loop {
                 tokio::select! {
                     _ = every.tick() => {}
@@ -196,11 +197,14 @@ impl ReachedStore {
                 match this.reach(&direct).await {
                     Ok(()) => {
                         refused = None;
-                        if !answered || state == State::Unknown {
+                        if std::mem::take(&mut is_missed) || state == State::Unknown {
                             tracing::info!("the store answers");
                         }
                     }
                     Err(BootstrapError::Store(error)) if error.transient => {
+                        if !std::mem::replace(&mut is_missed, true) {
+                            tracing::warn!(%error, "the store has stopped answering; checks that need it are refused");
+                        }
                         let _noted = this.note::<()>(Err(error));
                     }
                     Err(error) => {
@@ -274,7 +278,8 @@ impl ReachedStore {
             && self.answers.swap(false, Ordering::Relaxed)
         {
             self.metrics.store_answers(false);
-            tracing::warn!(%error, "the store has stopped answering; checks that need it are refused");
+            // Whether it has stopped answering, the next answer shows.
+            tracing::debug!(%error, "the store has not answered");
         }
         result
     }
