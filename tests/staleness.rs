@@ -211,6 +211,21 @@ fn a_redis_that_throws_records_away_is_not_used() {
     assert!(shop.keygate.log().contains("has no `appendonly yes`"), "{}", shop.keygate.log());
 }
 
+#[test]
+fn a_redis_that_begins_to_throw_records_away_is_not_used_any_more() {
+    let server = Server::start(Program::Redis);
+    let shop = shop_on_redis("2s", &server);
+    assert_eq!(shop.status(), 200);
+    let evict = |policy: &str| assert_eq!(server.command(&["CONFIG", "SET", "maxmemory-policy", policy]), "+OK");
+    evict("allkeys-random");
+    let why = || String::from_utf8(shop.keygate.ask("/readyz").unwrap().body).unwrap();
+    wait_for("it to be noticed", || why().contains("maxmemory-policy allkeys-random").then_some(()));
+    wait_for("the reason", || shop.keygate.log().contains("maxmemory-policy allkeys-random").then_some(()));
+    assert_eq!(shop.status(), 503, "nor what is remembered of it");
+    evict("noeviction");
+    wait_for("it to serve", || (shop.status() == 200).then_some(()));
+}
+
 /// It could not be asked at the start, so it is asked when it is there.
 #[test]
 fn a_redis_that_throws_records_away_and_comes_late_is_not_used_either() {
