@@ -6,6 +6,7 @@
 mod http;
 mod keys;
 mod listen;
+pub mod memory;
 mod publishing;
 mod reached;
 mod readings;

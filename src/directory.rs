@@ -35,6 +35,7 @@ mod strength;
 mod tokens;
 mod trail;
 mod upkeep;
+mod vouched;
 mod walk;
 
 #[cfg(test)]
@@ -52,7 +53,7 @@ use rand::{CryptoRng, rand_core::UnwrapErr, rngs::SysRng};
 pub use access::{AccessEntry, AccessFilter};
 pub use accounts::{AccountFilter, AccountPatch, NewAccount};
 pub use actor::Actor;
-pub use bootstrap::{BootstrapError, verify_keys};
+pub use bootstrap::{BootstrapError, verify};
 pub use confirm::reported;
 pub use error::DirectoryError;
 pub use factors::{FactorsInfo, NewTotp, TotpAdded, TotpSetup};

@@ -157,6 +157,8 @@ pub enum Trouble {
     Unconfirmed,
     /// This record is damaged, or of a later version.
     Damaged(String),
+    /// The store has no room for more. What takes away, it takes all the same.
+    Full,
 }
 
 impl StoreError {

@@ -1,8 +1,12 @@
 //! What is answered while Redis is away, and that all is well once it is back.
 
+use std::fs;
+use std::time::Duration;
+
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 
 use crate::support::dialects::{DIALECTS, Verdict, block_on, channel, check, message};
+use crate::support::faulty::Faulty;
 use crate::support::keygate::Keygate;
 use crate::support::programs::wait_for;
 use crate::support::redis::{Program, Server};
@@ -101,6 +105,49 @@ fn an_outage_is_an_error_to_nginx_and_a_refusal_to_envoy() {
 #[test]
 fn an_outage_is_answered_as_it_is_configured() {
     while_away(&format!("{CONFIG}\n[outage]\nnginx = \"deny\"\nenvoy = \"error\"\n"), 403, 503, true);
+}
+
+/// One answer is late, and the next is not: that is no outage.
+#[test]
+fn one_late_answer_is_not_called_an_outage() {
+    let mut server = lasting();
+    let way = Faulty::start(server.port());
+    let config = format!("{CONFIG}\n[hot_path]\nmax_staleness = \"3s\"\n");
+    let mut keygate = Keygate::prepare_on_redis(&config, &way.url());
+    let text = fs::read_to_string(keygate.config()).unwrap().replace("[store]", "[store]\ntimeout = \"2s\"");
+    keygate.write_config(&text);
+    keygate.restart();
+    let shop = Shop::furnish(keygate);
+    // Somebody else's answer may be the late one.
+    wait_for("the answer to be late", || {
+        way.delay_next_read(Duration::from_millis(2500));
+        (!shop.keygate.run(&["account", "list"], "").status.success()).then_some(())
+    });
+    wait_for("the store to be used", || shop.keygate.run(&["account", "list"], "").status.success().then_some(()));
+    wait_for("being ready", || (shop.keygate.ask("/readyz").unwrap().status == 200).then_some(()));
+    let said = |words| shop.keygate.log().contains(words);
+    assert!(!said("the store has stopped answering") && !said("the store answers"), "{}", shop.keygate.log());
+    // What is an outage is called one, and its end too.
+    server.kill();
+    wait_for("the outage", || {
+        shop.status();
+        said("the store has stopped answering").then_some(())
+    });
+    server.restart();
+    wait_for("its end", || said("the store answers").then_some(()));
+}
+
+/// What adds is refused, and it is said why; what takes away is taken away.
+#[test]
+fn a_redis_without_memory_is_said_to_be_full() {
+    let server = lasting();
+    let shop = Shop::on_redis(CONFIG, &server);
+    assert_eq!(server.command(&["CONFIG", "SET", "maxmemory", "1"]), "+OK");
+    let minted = shop.keygate.run(&["token", "create", "robot", "--name", "more"], "");
+    let said = String::from_utf8(minted.stderr).unwrap();
+    assert!(minted.status.code() == Some(3) && said.contains("Redis is full (its `maxmemory`)"), "{said}");
+    shop.keygate.must(&["token", "revoke", "--account", "robot"]);
+    assert_eq!(shop.status(), 401);
 }
 
 #[test]

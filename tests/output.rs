@@ -72,6 +72,10 @@ fn config_check_says_what_is_wrong() {
     exit 0
     ");
     assert_eq!(run("serve --config bad.toml").stderr, run("config check bad.toml").stderr);
+    // A terabyte.
+    folder.write("large.toml", "[hot_path]\nmemory_mib = 1048576\n");
+    let large = run("config check large.toml");
+    assert!(large.code == 0 && large.stderr.contains("keygate: `hot_path.memory_mib` is 1048576, and there are "), "{large}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! less than one would think.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::support::http::Request;
 use crate::support::keygate::{KEY, Keygate};
 use crate::support::programs::wait_for;
 use crate::support::redis::{Program, Server};
@@ -81,6 +83,10 @@ fn what_takes_away_returns_when_the_bound_has_passed_unless_nobody_waits() {
         keygate.must(command);
         assert!(now() - began >= BOUND, "{command:?}");
     }
+    // It has gone already, but perhaps just now.
+    let began = now();
+    assert_eq!(refused(keygate, &["account", "delete", "vera"]).0, Some(1));
+    assert!(now() - began >= BOUND);
     assert_eq!(json_of(keygate, &["token", "show", &two])["state"], "revoked");
     // One that waits holds up nobody else: those who do not wait are done first.
     keygate.must(&["account", "create", "ada"]);
@@ -140,6 +146,31 @@ fn a_server_may_be_no_staler_than_others_wait_for() {
     assert_eq!((done, told("before"), told("after")), (3, vec!["1s", "3s", "1s"], vec!["3s", "1s", "3s"]), "{events}");
 }
 
+/// Before it is started.
+#[test]
+fn a_configuration_is_held_against_what_the_store_says_of_it() {
+    let server = Server::start(Program::Redis);
+    drop(started(on_redis("1s", &server)));
+    let check = |keygate: &Keygate| refused(keygate, &["config", "check", "--live", &keygate.config().display().to_string()]);
+    let (code, said) = check(&on_redis("3s", &server));
+    assert!(code == Some(2) && said.contains("`hot_path.max_staleness` is 3s here"), "{said}");
+    assert_eq!(check(&on_redis("1s", &server)).0, Some(0));
+
+    // All but one of the rights, and then all of them but for another prefix.
+    let user = |more: &[&str]| {
+        let all = ["ACL", "SETUSER", "keygate", "reset", "on", ">pw", "+@all", "-@admin"];
+        assert_eq!(server.command(&[&all, more].concat()), "+OK");
+    };
+    let mine = at("1s", &server.url().replace("://", "://keygate:pw@"));
+    for (rights, lacks) in [(&["~kg:*", "-xtrim"][..], "may not run XTRIM for"), (&["~other:*"], "may not run ")] {
+        user(rights);
+        let (code, said) = check(&mine);
+        assert!(code == Some(2) && said.contains(lacks), "{rights:?}: {said}");
+    }
+    user(&["~kg:*"]);
+    assert_eq!(check(&mine).0, Some(0));
+}
+
 #[test]
 fn only_superusers_look_at_the_store() {
     let shop = Shop::start(CONFIG);
@@ -180,6 +211,21 @@ fn a_redis_that_throws_records_away_is_not_used() {
     assert!(shop.keygate.log().contains("has no `appendonly yes`"), "{}", shop.keygate.log());
 }
 
+#[test]
+fn a_redis_that_begins_to_throw_records_away_is_not_used_any_more() {
+    let server = Server::start(Program::Redis);
+    let shop = shop_on_redis("2s", &server);
+    assert_eq!(shop.status(), 200);
+    let evict = |policy: &str| assert_eq!(server.command(&["CONFIG", "SET", "maxmemory-policy", policy]), "+OK");
+    evict("allkeys-random");
+    let why = || String::from_utf8(shop.keygate.ask("/readyz").unwrap().body).unwrap();
+    wait_for("it to be noticed", || why().contains("maxmemory-policy allkeys-random").then_some(()));
+    wait_for("the reason", || shop.keygate.log().contains("maxmemory-policy allkeys-random").then_some(()));
+    assert_eq!(shop.status(), 503, "nor what is remembered of it");
+    evict("noeviction");
+    wait_for("it to serve", || (shop.status() == 200).then_some(()));
+}
+
 /// It could not be asked at the start, so it is asked when it is there.
 #[test]
 fn a_redis_that_throws_records_away_and_comes_late_is_not_used_either() {
@@ -213,14 +259,42 @@ fn what_no_replica_confirms_is_done_and_said_to_be_unconfirmed() {
         &["access", "set", "robot", "shop", "none"],
         &["account", "disable", "robot"],
         &["account", "revoke-all", "robot"],
+        &["account", "delete", "robot"],
+        // There is nobody of that name any more, and that is not confirmed either.
+        &["account", "delete", "robot"],
+        &["site", "delete", "shop"],
+        &["site", "delete", "shop"],
     ] {
         let (code, said) = refused(&shop.keygate, arguments);
         assert_eq!(code, Some(3), "{arguments:?}: {said}");
         assert!(said.contains("keygate: this was done, but too few replicas of the store have confirmed it"), "{said}");
     }
-    assert_eq!(json_of(&shop.keygate, &["token", "show", id])["state"], "revoked");
-    assert_eq!(json_of(&shop.keygate, &["account", "show", "robot"])["disabled"], true);
+    assert_eq!(refused(&shop.keygate, &["account", "show", "robot"]).0, Some(1));
     assert_eq!(json_of(&shop.keygate, &["store", "show"])["wait_replicas"], 1);
+}
+
+/// Such as a master that was replaced: it answers who reads, and does not know what was revoked since.
+#[test]
+fn a_store_that_vouches_for_nothing_is_not_asked_who_may_manage() {
+    let server = Server::start(Program::Redis);
+    let mut shop = shop_on_redis("2s", &server);
+    shop.keygate.must(&["account", "create", "root", "--superuser"]);
+    let token = shop.keygate.must(&["token", "create", "root", "--name", "manager", "--scope", "manage"]);
+    let ask = |keygate: &Keygate, path: &str| {
+        let request = Request::new("GET", path).header("Host", "localhost").header("Authorization", &format!("Bearer {token}"));
+        let answer = request.send(Ipv4Addr::LOCALHOST.into(), keygate.portal).unwrap();
+        (answer.status, String::from_utf8(answer.body).unwrap())
+    };
+    assert_eq!(ask(&shop.keygate, "/api/v1/accounts").0, 200);
+    let config = fs::read_to_string(shop.keygate.config()).unwrap();
+    shop.keygate.write_config(&config.replace("[store]", "[store]\nwait_replicas = 1"));
+    shop.keygate.restart_unready();
+    // Redis answers.
+    wait_for("the list", || shop.keygate.run(&["account", "list"], "").status.success().then_some(()));
+    for path in ["/api/v1/accounts", "/api/v1/me", "/api/v1/tokens"] {
+        let (status, body) = ask(&shop.keygate, path);
+        assert!(status == 503 && body.contains("store_unavailable"), "{path}: {status} {body}");
+    }
 }
 
 #[test]

@@ -27,13 +27,15 @@ access = "view"
 otherwise = "anonymous"
 "#;
 
-/// What goes on beside the checks: canaries with what they ask about, and the writing down of when tokens were used.
+/// What goes on beside the checks: canaries with what they ask about, the writing down of when tokens were used, and a look
+/// at how Redis is set up.
 fn is_housekeeping(command: &Command) -> bool {
     let about = |kind: &str| command.words.contains(&format!("\"kg:{kind}:"));
     let canary = command.is("HMGET") && about("m") || command.is("EVAL") && about("z") || command.of_script && about("z");
     let use_of_token = (command.is("EVAL") || command.is("EVALSHA") || command.of_script) && (about("u") || about("o"));
     let report = (command.is("EVAL") || command.of_script) && about("p");
-    canary || use_of_token || report || command.is("PING") || command.is("INFO")
+    let look = command.is("INFO") || command.is("EVAL") && command.words.contains("redis.acl_check_cmd");
+    canary || use_of_token || report || look || command.is("PING")
 }
 
 fn head(request: &Request) -> Vec<u8> {

@@ -230,7 +230,10 @@ fn what_went_wrong(status: &str) -> &'static str {
         "415" => "The body is not declared as JSON.",
         "422" => "A value is not one that is taken; `field` says which, and `limit` what it went beyond.",
         "429" => "Too many requests from this address, or too many wrong passwords.",
-        "503" => "The store, or the hashing of passwords, is out of reach for a moment.",
+        "503" => {
+            "The store, or the hashing of passwords, is out of reach for a moment; the store is full; or too few of its replicas \
+             have confirmed what was done."
+        }
         _ => "Something is wrong here; the log says what.",
     }
 }

@@ -163,6 +163,10 @@ impl From<DirectoryError> for Problem {
             tracing::warn!("a change was made, and too few replicas of the store have confirmed it");
             return Self::new(503, "unconfirmed", detail);
         }
+        if error.is_full() {
+            tracing::error!("the store is full: it takes nothing but what takes away");
+            return Self::new(503, "store_full", detail);
+        }
         match error {
             DirectoryError::NotFound { what, .. } => Self::new(404, &format!("{what}_not_found"), detail),
             DirectoryError::Invalid(invalid) => invalid.into(),

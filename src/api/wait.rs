@@ -4,6 +4,7 @@
 use actix_web::{
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
+    http::{Method, StatusCode},
     middleware::Next,
     web,
 };
@@ -29,10 +30,13 @@ pub(super) async fn until_it_holds(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let is_delete = request.method() == Method::DELETE;
     let wants = !request.method().is_safe() && wants_to_wait(request.query_string());
     let response = next.call(request).await?;
+    // What has gone may have gone just now, at the request before.
+    let has_gone = is_delete && response.status() == StatusCode::NOT_FOUND;
     if wants
-        && response.status().is_success()
+        && (response.status().is_success() || has_gone)
         && let Some(state) = response.request().app_data::<web::Data<ApiState>>()
     {
         state.directory.until_it_holds().await;

@@ -2,7 +2,8 @@
 //! keys, its built-in account, how stale a memory of it may be, how its servers are set up), nothing is read from it and
 //! nothing written: every check is `unavailable`. It is looked at again whenever it may have become another.
 //!
-//! Says once when the store stops answering and once when it answers again, however many checks ask meanwhile.
+//! Says once when the store stops answering and once when it answers again, however many checks ask meanwhile; nothing of an
+//! answer that was late where the next one is not.
 
 use std::{
     sync::{
@@ -33,6 +34,9 @@ use crate::{
     },
 };
 
+/// How often the store is looked at while all is well: nobody tells of a setting that was changed.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
 pub(super) struct ReachedStore {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
@@ -40,6 +44,7 @@ pub(super) struct ReachedStore {
     /// The last call was answered.
     answers: AtomicBool,
     coherence: OnceLock<Arc<Coherence>>,
+    memory: OnceLock<Arc<Doubting>>,
     rules: MemoryRules,
     /// Why it cannot be used, as long as it cannot.
     trouble: Mutex<String>,
@@ -102,13 +107,20 @@ struct Doubting {
     acquaintance: Arc<Acquaintance>,
 }
 
+impl Doubting {
+    /// This server may have to stop serving.
+    fn doubt_everything(&self) {
+        // In this order: what was being read is not going to be remembered, and nothing else is read before it is found
+        // out.
+        self.acquaintance.doubt();
+        self.memory.lost(&Partition::all().collect::<Vec<_>>());
+    }
+}
+
 impl Memory for Doubting {
     fn changed(&self, key: &Key) {
         if *key == Key::Meta {
-            // In this order: what was being read is not going to be remembered, and nothing else is read before it is found
-            // out whether this server may still serve.
-            self.acquaintance.doubt();
-            self.memory.lost(&Partition::all().collect::<Vec<_>>());
+            self.doubt_everything();
         } else {
             self.memory.changed(key);
         }
@@ -131,6 +143,7 @@ impl ReachedStore {
             acquaintance: Arc::new(Acquaintance { now, doubted: Notify::new() }),
             answers: AtomicBool::new(false),
             coherence: OnceLock::new(),
+            memory: OnceLock::new(),
             rules,
             trouble: Mutex::new("nobody has answered yet".to_owned()),
             findings: Mutex::default(),
@@ -177,15 +190,27 @@ impl ReachedStore {
         Ok(())
     }
 
+    /// Whether the store is still set up as it was found.
+    async fn look_again(&self) {
+        let known = self.acquaintance.known();
+        if known.state == State::Ours
+            && self.look_at_settings().await.is_err()
+            && let Some(memory) = self.memory.get()
+        {
+            memory.doubt_everything();
+        }
+    }
+
     /// Reaches the store when it is there, and again after each time it was away: it may have come back as another.
     pub(super) fn watch(self: &Arc<Self>, direct: Directory, every: Duration) {
         let this = self.clone();
         tokio::spawn(async move {
-            let mut every = tokio::time::interval(every);
-            let mut refused = None;
+            let (mut every, mut looks) = (tokio::time::interval(every), tokio::time::interval(LOOK_EVERY));
+            let (mut refused, mut is_missed) = (None, !this.answers.load(Ordering::Relaxed));
             loop {
                 tokio::select! {
                     _ = every.tick() => {}
+                    _ = looks.tick() => this.look_again().await,
                     () = this.acquaintance.doubted.notified() => {}
                 }
                 let state = this.acquaintance.known().state;
@@ -196,11 +221,14 @@ impl ReachedStore {
                 match this.reach(&direct).await {
                     Ok(()) => {
                         refused = None;
-                        if !answered || state == State::Unknown {
+                        if std::mem::take(&mut is_missed) || state == State::Unknown {
                             tracing::info!("the store answers");
                         }
                     }
                     Err(BootstrapError::Store(error)) if error.transient => {
+                        if !std::mem::replace(&mut is_missed, true) {
+                            tracing::warn!(%error, "the store has stopped answering; checks that need it are refused");
+                        }
                         let _noted = this.note::<()>(Err(error));
                     }
                     Err(error) => {
@@ -274,7 +302,8 @@ impl ReachedStore {
             && self.answers.swap(false, Ordering::Relaxed)
         {
             self.metrics.store_answers(false);
-            tracing::warn!(%error, "the store has stopped answering; checks that need it are refused");
+            // Whether it has stopped answering, the next answer shows.
+            tracing::debug!(%error, "the store has not answered");
         }
         result
     }
@@ -288,7 +317,8 @@ fn lock<T>(said: &Mutex<T>) -> MutexGuard<'_, T> {
 #[async_trait]
 impl Store for ReachedStore {
     fn tell(&self, memory: Arc<dyn Memory>) -> Arc<Coherence> {
-        let coherence = self.store.tell(Arc::new(Doubting { memory, acquaintance: self.acquaintance.clone() }));
+        let memory = self.memory.get_or_init(|| Arc::new(Doubting { memory, acquaintance: self.acquaintance.clone() }));
+        let coherence = self.store.tell(memory.clone());
         self.coherence.get_or_init(|| coherence).clone()
     }
 

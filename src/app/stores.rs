@@ -38,15 +38,21 @@ pub async fn ask(settings: &Settings) -> Result<LiveStore, StartError> {
         },
     };
     store.ping().await.map_err(|error| StartError::Bootstrap(BootstrapError::Store(error)))?;
-    let keys = keys::find(settings)?;
-    directory::verify_keys(store.as_ref(), &keys).await.map_err(StartError::Bootstrap)?;
     let mut warnings = Vec::new();
     for finding in store.live().await.findings() {
         match finding {
-            Finding::Unfit(sentence) => return Err(StartError::Bootstrap(BootstrapError::Unfit(sentence))),
+            Finding::Unfit(sentence) | Finding::Denied(sentence) => {
+                return Err(StartError::Bootstrap(BootstrapError::Unfit(sentence)));
+            }
             Finding::Warning(sentence) => warnings.push(sentence),
         }
     }
+    let keys = keys::find(settings)?;
+    let own_staleness = match settings.store {
+        config::Store::Embedded { .. } => None,
+        config::Store::Redis { .. } => Some(settings.hot_path.max_staleness),
+    };
+    directory::verify(store.as_ref(), &keys, own_staleness).await.map_err(StartError::Bootstrap)?;
     Ok(LiveStore::Answers(warnings))
 }
 

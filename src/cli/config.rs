@@ -76,7 +76,7 @@ impl Command {
                 for warning in warnings {
                     output::note(&format!("keygate: {warning}"));
                 }
-                for hint in loaded.settings.hints() {
+                for hint in loaded.settings.hints(app::memory::available()) {
                     output::note(&format!("keygate: {hint}"));
                 }
                 if rules == 0 {

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, GlobalOptions, output};
 use crate::{
-    app::{App, Reload, StartError},
+    app::{App, Reload, StartError, memory},
     config::{self, Loaded, Mistake, Sources},
     directory::BootstrapError,
     domain::text::printable,
@@ -36,7 +36,7 @@ pub(super) fn run(global: &GlobalOptions) -> Result<(), Failure> {
     let reload = Reload::of(sources, &loaded);
     in_runtime(async {
         let Loaded { settings, policy, .. } = loaded;
-        let hints = settings.hints();
+        let hints = settings.hints(memory::available());
         let app = App::build(settings, policy).await.map_err(|error| failure(&error))?;
         announce(&app);
         for hint in hints {

@@ -73,17 +73,27 @@ impl fmt::Debug for SecretsFingerprint {
 }
 
 impl Settings {
-    /// What is no mistake, and most likely not meant.
+    /// What is no mistake, and most likely not meant. `memory`: how many bytes there are of it for the process, where that is
+    /// known.
     #[must_use]
-    pub fn hints(&self) -> Vec<&'static str> {
+    pub fn hints(&self, memory: Option<u64>) -> Vec<String> {
         let behind_proxy = self.portal.url.as_ref().is_some_and(Origin::is_secure);
         let nobody_is_believed = self.portal.trusted_proxies.networks.is_empty();
         let mut hints = Vec::new();
         if behind_proxy && nobody_is_believed {
             hints.push(
                 "the portal is behind a proxy that brings it TLS, and `portal.trusted_proxies` names none: everybody has the \
-                 proxy's address, so that whoever guesses passwords shuts everybody out; name the proxy's address",
+                 proxy's address, so that whoever guesses passwords shuts everybody out; name the proxy's address"
+                    .to_owned(),
             );
+        }
+        if let Some(memory) = memory.filter(|memory| self.hot_path.bytes > *memory) {
+            hints.push(format!(
+                "`hot_path.memory_mib` is {}, and there are {} MiB of memory for all of this process: it may be killed once \
+                 enough is remembered; give it a part of that",
+                self.hot_path.bytes >> 20,
+                memory >> 20
+            ));
         }
         hints
     }

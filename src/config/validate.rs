@@ -21,7 +21,7 @@ use super::{
     layers::Layer,
     mistake::{Mistakes, Noted, Place, listed, quoted, suggestion},
     raw::{Node, Toml},
-    settings::{Check, Credentials, Log, LogFormat, LogLevel, Realm, Settings, UnixSocket},
+    settings::{Check, Credentials, Log, LogFormat, LogLevel, Realm, Settings, Store, UnixSocket},
     store_url,
 };
 use crate::domain::{
@@ -41,7 +41,8 @@ pub(super) fn settings(values: &Layer, whole: bool, mistakes: &mut Mistakes) -> 
     let data_dir = reader.text("data_dir", path);
     let keys_file = reader.optional("keys.file", path);
     let store = store_url::read(&mut reader, data_dir.as_deref().unwrap_or(Path::new("")));
-    let hot_path = hot_path::hot_path(&mut reader);
+    let in_redis = !matches!(store, Ok(Store::Embedded { .. }));
+    let hot_path = hot_path::hot_path(&mut reader, in_redis);
     let check = check(&mut reader);
     let portal = portal::portal(&mut reader);
     let grpc_listen = reader.text("grpc.listen", socket_address);

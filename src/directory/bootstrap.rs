@@ -1,8 +1,8 @@
 //! What every store has from the start: the account `anonymous`, and a note of the server keys it was used with.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::{Directory, Edit, Plan, places};
+use super::{Directory, Edit, Plan, places, staleness::judge_staleness};
 use crate::{
     domain::{
         account::{Account, Format},
@@ -35,13 +35,13 @@ pub enum BootstrapError {
     Store(#[from] StoreError),
 }
 
-/// Whether a store was used with these server keys, or not at all yet. Changes nothing.
-pub async fn verify_keys(store: &dyn Store, keys: &ServerKeys) -> Result<(), BootstrapError> {
+/// Whether a server with these keys, and such a `max_staleness` where one is needed, may use the store. Changes nothing.
+pub async fn verify(store: &dyn Store, keys: &ServerKeys, own_staleness: Option<Duration>) -> Result<(), BootstrapError> {
     let stored = store.read(&[Key::Meta]).await?;
-    match stored.into_iter().flatten().next() {
-        Some(meta) => merge_check_values(keys, Meta::decode(&Key::Meta, &meta)?.keys).map(drop),
-        None => Ok(()),
-    }
+    let Some(meta) = stored.into_iter().flatten().next() else { return Ok(()) };
+    let meta = Meta::decode(&Key::Meta, &meta)?;
+    merge_check_values(keys, meta.keys)?;
+    judge_staleness(own_staleness, meta.max_staleness_ms).map(drop)
 }
 
 impl Directory {
@@ -74,7 +74,7 @@ impl Directory {
         let known = meta.as_ref().map(|meta| meta.keys.clone()).unwrap_or_default();
         let merged = merge_check_values(&self.keys, known.clone())?;
         let allowed = meta.as_ref().and_then(|meta| meta.max_staleness_ms);
-        let max_staleness_ms = self.judge_staleness(allowed)?;
+        let max_staleness_ms = judge_staleness(self.own_staleness(), allowed)?;
         if account.is_some() && meta.is_some() && merged == known && max_staleness_ms == allowed {
             return Ok(Plan::Nothing(()));
         }

@@ -3,7 +3,8 @@
 
 use std::cell::RefCell;
 
-use crate::store::StoreError;
+use super::{Directory, DirectoryError, Edit};
+use crate::store::{CommitError, Key, StoreError};
 
 tokio::task_local! {
     /// Of the use case that this task is at. It runs in one task from its beginning to its end.
@@ -44,5 +45,19 @@ where
             }
         };
         UNCONFIRMED.scope(RefCell::default(), whole).await
+    }
+}
+
+impl Directory {
+    /// There is nothing to delete. It may have been deleted without a confirmation: whoever asks again for that is told that
+    /// it has gone when that is confirmed.
+    pub(super) async fn gone<T>(&self, key: Key, missing: DirectoryError) -> Result<T, DirectoryError> {
+        let mut edit = Edit::default();
+        edit.takes_away();
+        edit.expect_absent(key);
+        match self.store.commit(edit.into_change()?.0).await {
+            Err(CommitError::Store(error)) => Err(error.into()),
+            Ok(()) | Err(CommitError::Conflict(_) | CommitError::Miscounted(_)) => Err(missing),
+        }
     }
 }

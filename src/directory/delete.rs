@@ -27,7 +27,11 @@ impl Directory {
     /// Deletes the account; its tokens and sessions die with it. `seen` is the version the caller has read, if he minds.
     pub async fn delete_account(&self, actor: &Actor, login: &Login, seen: Option<u64>) -> Result<(), DirectoryError> {
         self.audited(actor, Action::AccountDelete, login.as_str(), async {
-            let Prepared { id, has_tokens, mut standing } = self.prepare_deletion(actor, login, seen).await?;
+            let prepared = match self.prepare_deletion(actor, login, seen).await {
+                Err(missing @ DirectoryError::NotFound { .. }) => self.gone(Key::Name(login.folded()), missing).await?,
+                prepared => prepared?,
+            };
+            let Prepared { id, has_tokens, mut standing } = prepared;
             if has_tokens {
                 // He may be deleting himself; what follows is a part of what he was allowed to do.
                 standing = standing.after_the_deed();

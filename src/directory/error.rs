@@ -59,6 +59,12 @@ impl DirectoryError {
         matches!(self, Self::Store(error) if error.trouble == Trouble::Unconfirmed)
     }
 
+    /// Whether the store has no room for it.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Store(error) if error.trouble == Trouble::Full)
+    }
+
     /// Whether it may have been done or not: the store's answer was lost.
     #[must_use]
     pub fn is_open(&self) -> bool {
@@ -81,7 +87,12 @@ fn trouble(error: &StoreError) -> String {
             "the store's answer was lost, so this may or may not have been done; look before you ask for it again".to_owned()
         }
         (Trouble::Unconfirmed, _) => {
-            "this was done, but too few replicas of the store have confirmed it, and a failover could undo it; ask for it again"
+            "this was done, but too few replicas of the store have confirmed it, and a failover could undo it; ask for it again, \
+             until it is done or, where something was deleted, not found: then it is confirmed"
+                .to_owned()
+        }
+        (Trouble::Full, _) => {
+            "Redis is full (its `maxmemory`), so nothing was done; give it more memory. What takes away can be done all the same"
                 .to_owned()
         }
         (Trouble::Damaged(record), _) => format!("the record {record} in the store cannot be read; the log says why"),

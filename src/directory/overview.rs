@@ -21,13 +21,17 @@ impl Directory {
     /// The same for somebody who goes on looking at it; `None` when his session has ended, or he may not any more. That he
     /// looks is no sign that he is there, so the session ends as if he did not.
     pub async fn overview_goes_on(&self, cookie: &SessionSecret) -> Result<Option<Overview>, StoreError> {
-        let Some(session) = self.session_of(cookie).await? else { return Ok(None) };
-        let Some((account, _)) = self.account_with_access(&session.account).await? else { return Ok(None) };
-        let is_in = session.stage(&account, &self.session_rules, self.clock.now()) == Ok(Stage::Whole);
-        if !account.superuser || !is_in {
+        if !self.vouched(Some(&cookie.session), || Box::pin(self.is_superuser_in(cookie))).await? {
             return Ok(None);
         }
         self.overview_now().await.map(Some)
+    }
+
+    async fn is_superuser_in(&self, cookie: &SessionSecret) -> Result<bool, StoreError> {
+        let Some(session) = self.session_of(cookie).await? else { return Ok(false) };
+        let Some((account, _)) = self.account_with_access(&session.account).await? else { return Ok(false) };
+        let is_in = session.stage(&account, &self.session_rules, self.clock.now()) == Ok(Stage::Whole);
+        Ok(account.superuser && is_in)
     }
 
     /// How often each rule of this policy was hit.

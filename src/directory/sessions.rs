@@ -232,6 +232,10 @@ impl Directory {
 
     /// The same of whoever is still on his way in.
     pub async fn newcomer(&self, cookie: &SessionSecret) -> Result<Option<Visitor>, StoreError> {
+        self.vouched(Some(&cookie.session), || Box::pin(self.behind(cookie))).await
+    }
+
+    async fn behind(&self, cookie: &SessionSecret) -> Result<Option<Visitor>, StoreError> {
         let Some(session) = self.session_of(cookie).await? else { return Ok(None) };
         let Some((account, access)) = self.account_with_access(&session.account).await? else { return Ok(None) };
         let now = self.clock.now();

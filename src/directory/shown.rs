@@ -380,7 +380,7 @@ impl From<StoreState> for StoreView {
 }
 
 impl From<Server> for ServerView {
-    fn from(Server { address, answer }: Server) -> Self {
+    fn from(Server { address, answer, .. }: Server) -> Self {
         let reachable = !matches!(answer, Answer::Away(_));
         let facts = if let Answer::Told(facts) = answer { Some(facts) } else { None };
         let append_only = facts.as_ref().map(|facts| facts.append_only);

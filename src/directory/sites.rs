@@ -154,7 +154,10 @@ impl Directory {
         self.audited(actor, Action::SiteDelete, site.as_str(), async {
             until_settled!(self, {
                 let standing = self.superuser(actor).await?;
-                let old = self.site_by_name(site).await?;
+                let old = match self.get::<Site>(Key::Site(site.clone())).await? {
+                    Some(old) => old,
+                    None => self.gone(Key::Site(site.clone()), Self::not_a_site(site)).await?,
+                };
                 DirectoryError::unless_seen(seen, old.version)?;
                 let past: Option<PastSite> = self.get(Key::PastSite(old.site.clone())).await?;
                 let mut edit = standing.edit();

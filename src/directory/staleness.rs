@@ -47,22 +47,22 @@ fn longest(meta: &Meta) -> Duration {
     meta.max_staleness_ms.max(meta.lowered_from_ms).map_or(*STALENESS.end(), Duration::from_millis)
 }
 
+/// What the store's record is to say, or that a server may not serve. `own`: what it has, where that is needed.
+pub(super) fn judge_staleness(own: Option<Duration>, allowed: Option<u64>) -> Result<Option<u64>, BootstrapError> {
+    let Some(own) = own else { return Ok(allowed) };
+    match allowed.map(Duration::from_millis) {
+        Some(allowed) if own > allowed => {
+            Err(BootstrapError::TooStale { own: spell_duration(own), allowed: spell_duration(allowed) })
+        }
+        Some(_) => Ok(allowed),
+        None => Ok(Some(millis(own))),
+    }
+}
+
 impl Directory {
     /// Its own, where that is needed.
-    fn own_staleness(&self) -> Option<Duration> {
+    pub(super) fn own_staleness(&self) -> Option<Duration> {
         (!self.coherence.is_immediate()).then_some(self.max_staleness)
-    }
-
-    /// What the store's record is to say, or that this server may not serve.
-    pub(super) fn judge_staleness(&self, allowed: Option<u64>) -> Result<Option<u64>, BootstrapError> {
-        let Some(own) = self.own_staleness() else { return Ok(allowed) };
-        match allowed.map(Duration::from_millis) {
-            Some(allowed) if own > allowed => {
-                Err(BootstrapError::TooStale { own: spell_duration(own), allowed: spell_duration(allowed) })
-            }
-            Some(_) => Ok(allowed),
-            None => Ok(Some(millis(own))),
-        }
     }
 
     /// Returns when what was acknowledged before holds for every check that begins from then on, on every server.

@@ -8,6 +8,7 @@ use super::{
     Actor, Directory, DirectoryError, Edit,
     actor::Credential,
     idempotency::{self, IdempotencyKey},
+    vouched::Reading,
 };
 use crate::{
     domain::{
@@ -19,7 +20,7 @@ use crate::{
         id::AccountId,
         session::{Session, SessionSecret, Stage},
         time::Timestamp,
-        token::{Revocation, Token},
+        token::{PresentedToken, Revocation, Token},
     },
     store::{Key, StoreError, record::Made},
 };
@@ -53,19 +54,14 @@ impl Directory {
         let (authority, by) = match &actor.credential {
             Credential::Control { .. } | Credential::System(_) => above(actor.to_string()),
             Credential::Session(cookie) => {
-                let (authority, by, found) = Box::pin(self.of_session(cookie, from, actor, now)).await?;
+                let read = || -> Reading<_> { Box::pin(whatever_it_says(self.of_session(cookie, from, actor, now))) };
+                let (authority, by, found) = self.vouched(Some(&cookie.session), read).await??;
                 session = Some(Box::new(found));
                 (authority, by)
             }
             Credential::Token(presented) => {
-                let token: Option<Token> = self.get(Key::Token(presented.id.clone())).await?;
-                let token = token.ok_or(Reason::Unknown)?;
-                if !presented.verifies(&token, &self.keys) {
-                    return Err(Reason::Mismatch.into());
-                }
-                let (account, access) = self.account_and_living_access(&token.account).await?.ok_or(Reason::Unknown)?;
-                let by = by(&account, token.id.to_string(), actor);
-                (self.authority(account, access, token, actor.address, now)?, by)
+                let read = || -> Reading<_> { Box::pin(whatever_it_says(self.of_token(presented, actor, now))) };
+                self.vouched(None, read).await??
             }
         };
         if let Some(key) = &actor.idempotency {
@@ -88,6 +84,18 @@ impl Directory {
         let by = by(&account, session.id.to_string(), actor);
         let authority = Authority::of_session(account, access, &session, from, &self.session_rules, now)?;
         Ok((authority, by, self.seen(session, actor.address, now).await))
+    }
+
+    /// What the bearer of a token may do.
+    async fn of_token(&self, presented: &PresentedToken, actor: &Actor, now: Timestamp) -> Result<(Authority, By), DirectoryError> {
+        let token: Option<Token> = self.get(Key::Token(presented.id.clone())).await?;
+        let token = token.ok_or(Reason::Unknown)?;
+        if !presented.verifies(&token, &self.keys) {
+            return Err(Reason::Mismatch.into());
+        }
+        let (account, access) = self.account_and_living_access(&token.account).await?.ok_or(Reason::Unknown)?;
+        let by = by(&account, token.id.to_string(), actor);
+        Ok((self.authority(account, access, token, actor.address, now)?, by))
     }
 
     /// An account with its access to sites that exist: who administered one that has gone administers nothing by that.
@@ -141,6 +149,16 @@ impl Directory {
     /// The account of a token, with its access; `None` when it is gone.
     pub(super) async fn owner(&self, token: &Token) -> Result<Option<(Account, Option<AccessRows>)>, StoreError> {
         self.account_with_access(&token.account).await
+    }
+}
+
+/// Tells what was read, also of somebody who may not, from that nothing could be read.
+async fn whatever_it_says<T>(
+    reading: impl Future<Output = Result<T, DirectoryError>>,
+) -> Result<Result<T, DirectoryError>, StoreError> {
+    match reading.await {
+        Err(DirectoryError::Store(error)) => Err(error),
+        read => Ok(read),
     }
 }
 

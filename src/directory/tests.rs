@@ -10,6 +10,7 @@ mod races;
 mod rules;
 mod sessions;
 mod upkeep;
+mod vouched;
 
 use std::{
     collections::BTreeMap,

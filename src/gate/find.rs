@@ -72,10 +72,17 @@ impl Gate {
             }
             Search::Session { cookie, host } => self.look_up_session(cookie, host, sites, view),
             Search::Password { folded } => {
-                let claim = view.get::<NameClaim>(Key::Name((*folded).to_owned()))?;
+                let name = Key::Name((*folded).to_owned());
+                let claim = view.get::<NameClaim>(name.clone())?;
                 // For an unknown login some other account is looked up; `anonymous` has no password that could match.
                 let account = claim.map_or_else(AccountId::anonymous, |claim| claim.account.clone());
-                look_up_account(&account, sites, view).map(verified)
+                let found = look_up_account(&account, sites, view);
+                // Who asks for a name for the first time waits for a second read, be there somebody or not, and however
+                // well known: or the time would tell.
+                if view.has_read(&name) {
+                    view.insist(Key::Account(account))?;
+                }
+                found.map(verified)
             }
         }
     }
@@ -171,9 +178,12 @@ impl Gate {
     ) -> Result<(Gathered, Verification), StoreError> {
         loop {
             view.fetch().await?;
-            match self.look_up(search, asked, &mut view) {
+            let found = self.look_up(search, asked, &mut view);
+            // In this order: another server that vouches by now has been noticed.
+            let is_vouched = view.is_vouched();
+            match found {
                 Ok(_) if view.is_outdated() => view = self.parts.records.view(),
-                Ok(found) if view.is_vouched() => return Ok(found),
+                Ok(found) if is_vouched => return Ok(found),
                 Ok(_) => return Err(StoreError::transient("the store has not shown in time that it is in order")),
                 Err(Stop::Failed(error)) => return Err(error),
                 Err(Stop::Missing) => {}

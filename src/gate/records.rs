@@ -171,9 +171,7 @@ impl Records {
 
     /// Whether the store was in order at most `max_staleness` before `began`.
     fn is_vouched(&self, partition: Partition, began: BootTime) -> bool {
-        let verified_at = self.coherence.verified_at(partition);
-        // A machine may be up for less than that.
-        verified_at.as_nanos() > 0 && began.since(verified_at) <= self.max_staleness
+        self.coherence.vouches(partition, began, self.max_staleness)
     }
 
     /// What there is under the keys, read here or by others.
@@ -257,7 +255,8 @@ impl View<'_> {
         Err(Stop::Missing)
     }
 
-    fn has_read(&self, key: &Key) -> bool {
+    /// Whether it was read for this check.
+    pub fn has_read(&self, key: &Key) -> bool {
         self.read.iter().any(|(read, _)| read == key)
     }
 

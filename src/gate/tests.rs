@@ -7,24 +7,28 @@ use std::{
     time::Duration,
 };
 
-use super::{records::MemoryRules, *};
+use super::{
+    find::Search,
+    records::{MemoryRules, Stop},
+    *,
+};
 use crate::{
     domain::{
         access::{Level, SiteLevel},
         account::{AccountKind, Format},
         decision::CredentialKinds,
         guessing::GuessingRules,
-        id::{SiteId, test_rng},
+        id::{AccountId, SiteId, test_rng},
         origin::ProtectedHosts,
         password::Cost,
-        policy::{Matcher, SiteSource},
+        policy::{Matcher, SiteAsk, SiteSource},
         request::ClientHeaders,
         session::{CheckSession, Secret, SessionId, SessionSecret},
         site::{Host, Site, SiteName},
         text::Login,
         token::{TokenPrefix, TokenPrefixes},
     },
-    store::{Change, Key, Record, Step, Store, embedded::EmbeddedStore},
+    store::{Change, Key, Record, Step, Store, embedded::EmbeddedStore, record::NameClaim},
 };
 
 struct TestClock(AtomicI64);
@@ -246,4 +250,45 @@ async fn no_sign_of_life_outlasts_the_absolute_end() {
     }
     assert_eq!(house.after(719).await, "allow");
     assert_eq!(house.after(720).await, "session_ended");
+}
+
+#[tokio::test]
+async fn a_login_that_somebody_has_takes_as_many_reads_as_one_that_nobody_has() {
+    let house = house().await;
+    let (mut rng, now) = (test_rng(), house.clock.now());
+    let mut people = Vec::new();
+    for name in ["ada", "ben"] {
+        let account = Account {
+            id: AccountId::generate(&mut rng),
+            login: Login::parse(name).unwrap(),
+            kind: AccountKind::Human,
+            ..Account::anonymous(now)
+        };
+        let claim = NameClaim { v: Format, account: account.id.clone(), version: 1 };
+        house.commit(Step::Put(Key::Account(account.id.clone()), account.encode().unwrap())).await;
+        house.commit(Step::Put(Key::Name(name.to_owned()), claim.encode().unwrap())).await;
+        people.push(account.id);
+    }
+    let asked = SiteAsk::Named(vec![SiteName::parse("shop").unwrap()].into());
+    let reads = async |search: Search<'_>| {
+        let (mut view, mut reads) = (house.gate.parts.records.view(), 0);
+        loop {
+            match house.gate.look_up(&search, &asked, &mut view) {
+                Ok(_) => return reads,
+                Err(Stop::Missing) => view.fetch().await.unwrap(),
+                Err(Stop::Failed(error)) => panic!("{error}"),
+            }
+            reads += 1;
+        }
+    };
+    // Every check without a credential has read these.
+    reads(Search::Anonymous).await;
+    // One of them has just come with a token.
+    let mut view = house.gate.parts.records.view();
+    let _missing = view.get::<Account>(Key::Account(people[1].clone()));
+    view.fetch().await.unwrap();
+    for folded in ["nobody", "ada", "ben"] {
+        assert_eq!(reads(Search::Password { folded }).await, 2, "{folded}, for the first time");
+        assert_eq!(reads(Search::Password { folded }).await, 0, "{folded}, once more");
+    }
 }

@@ -221,6 +221,10 @@ impl From<DirectoryError> for Refusal {
                 tracing::warn!("a change was made, and too few replicas of the store have confirmed it");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "unconfirmed", "Done, but not confirmed", detail)
             }
+            error if error.is_full() => {
+                tracing::error!("the store is full: it takes nothing but what takes away");
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_full", "There is no room left", detail)
+            }
             DirectoryError::Store(error) if is_open => {
                 tracing::error!(%error, "the store's answer to a page was lost");
                 let status = if error.transient { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
@@ -280,6 +284,9 @@ mod tests {
         let (status, code, _, text) = said(Trouble::Open);
         assert_eq!((status, code), (503, "open"));
         assert!(text.contains("may or may not have been done; look before you ask for it again."), "{text}");
+        let (status, code, _, text) = said(Trouble::Full);
+        assert_eq!((status, code), (503, "store_full"));
+        assert!(text.starts_with("Redis is full"), "{text}");
         assert_eq!(said(Trouble::Plain).1, "store_unavailable");
     }
 

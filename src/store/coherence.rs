@@ -64,6 +64,7 @@ pub trait Memory: Send + Sync + 'static {
 #[derive(Debug)]
 pub struct Coherence {
     verified_at: [AtomicU64; Partition::COUNT],
+    losses: AtomicU64,
     pub pushes: AtomicU64,
     pub canaries: AtomicU64,
     pub reconnects: AtomicU64,
@@ -87,6 +88,7 @@ impl Coherence {
     fn starting(value: u64) -> Self {
         Self {
             verified_at: std::array::from_fn(|_| AtomicU64::new(value)),
+            losses: AtomicU64::new(0),
             pushes: AtomicU64::new(0),
             canaries: AtomicU64::new(0),
             reconnects: AtomicU64::new(0),
@@ -98,6 +100,21 @@ impl Coherence {
     #[must_use]
     pub fn verified_at(&self, partition: Partition) -> BootTime {
         BootTime::from_nanos(self.verified_at[partition.index()].load(Ordering::Acquire))
+    }
+
+    /// Whether what is read of the partition from `began` on may be used: the store was in order at most `max_staleness` before.
+    /// Whoever asks after he has read asks for [`Self::losses`] as well.
+    #[must_use]
+    pub fn vouches(&self, partition: Partition, began: BootTime, max_staleness: Duration) -> bool {
+        let verified_at = self.verified_at(partition);
+        // A machine may be up for less than that.
+        verified_at.as_nanos() > 0 && began.since(verified_at) <= max_staleness
+    }
+
+    /// How often another server may have taken over, whose word says nothing of what was read before.
+    #[must_use]
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
     }
 
     /// Whether a change is told before it is acknowledged, so that what was acknowledged holds.
@@ -120,6 +137,11 @@ impl Coherence {
     /// Everything acknowledged before `at` has been told, and the memory has handled it.
     pub(crate) fn verify(&self, partition: Partition, at: BootTime) {
         self.verified_at[partition.index()].store(at.as_nanos(), Ordering::Release);
+    }
+
+    /// To be counted before anything is vouched for again.
+    pub(crate) fn lose(&self) {
+        self.losses.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Nothing is vouched for any more.

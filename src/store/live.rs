@@ -17,6 +17,8 @@ pub struct Server {
     /// As one would connect to it; without a password.
     pub address: String,
     pub answer: Answer,
+    /// What is needed of it and its user may not do, as far as that is known: commands.
+    pub denied: Vec<&'static str>,
 }
 
 /// What a server says of itself.
@@ -47,6 +49,8 @@ pub struct Facts {
 pub enum Finding {
     /// It must not be used like this.
     Unfit(String),
+    /// Some of what is done with it will fail.
+    Denied(String),
     /// It limits what may be claimed.
     Warning(String),
 }
@@ -54,7 +58,7 @@ pub enum Finding {
 impl Finding {
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let (Self::Unfit(sentence) | Self::Warning(sentence)) = self;
+        let (Self::Unfit(sentence) | Self::Denied(sentence) | Self::Warning(sentence)) = self;
         sentence
     }
 }
@@ -75,10 +79,10 @@ impl Live {
     /// In the order of the servers.
     #[must_use]
     pub fn findings(&self) -> Vec<Finding> {
-        self.servers.iter().flat_map(|server| self.findings_of(server)).collect()
+        self.servers.iter().flat_map(|server| about_rights(server).into_iter().chain(self.findings_of(server))).collect()
     }
 
-    fn findings_of(&self, Server { address, answer }: &Server) -> Vec<Finding> {
+    fn findings_of(&self, Server { address, answer, .. }: &Server) -> Vec<Finding> {
         let facts = match answer {
             Answer::Away(_) => return Vec::new(),
             Answer::Hidden => {
@@ -130,12 +134,23 @@ impl Live {
     }
 }
 
+fn about_rights(Server { address, denied, .. }: &Server) -> Option<Finding> {
+    let sentence = || {
+        format!(
+            "the user of Redis at {address} may not run {} for keys of `store.prefix`, so some of what Keygate does will fail: \
+             give it the rights that the README lists",
+            denied.join(", ")
+        )
+    };
+    (!denied.is_empty()).then(|| Finding::Denied(sentence()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn live(wait_replicas: u32, answer: Answer) -> Live {
-        Live { kind: "redis", wait_replicas, servers: vec![Server { address: "db:6379".to_owned(), answer }] }
+        Live { kind: "redis", wait_replicas, servers: vec![Server { address: "db:6379".to_owned(), answer, denied: Vec::new() }] }
     }
 
     fn facts() -> Facts {
@@ -164,6 +179,17 @@ mod tests {
         assert!(evicts.contains("maxmemory-policy allkeys-lru") && forgets.contains("appendonly yes"));
         let hidden = live(0, Answer::Hidden).findings();
         assert!(matches!(hidden.as_slice(), [Finding::Warning(sentence)] if sentence.starts_with("cannot see")), "{hidden:?}");
+    }
+
+    #[test]
+    fn what_a_user_may_not_do_is_named() {
+        let mut live = live(0, Answer::Told(facts()));
+        live.servers[0].denied = vec!["XADD", "XTRIM"];
+        let found = live.findings();
+        assert!(
+            matches!(found.as_slice(), [Finding::Denied(sentence)] if sentence.contains("may not run XADD, XTRIM for")),
+            "{found:?}"
+        );
     }
 
     #[test]

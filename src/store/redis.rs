@@ -19,6 +19,7 @@ mod live;
 mod options;
 mod place;
 mod published;
+mod rights;
 mod routes;
 mod scripts;
 mod sequence;
@@ -105,7 +106,7 @@ impl RedisStore {
 
     /// A server that is not reached, under the name that it was given.
     fn away(&self, error: &StoreError) -> Server {
-        Server { address: self.address.clone(), answer: Answer::Away(error.to_string()) }
+        Server { address: self.address.clone(), answer: Answer::Away(error.to_string()), denied: Vec::new() }
     }
 
     /// Asks something of the directory.
@@ -284,13 +285,15 @@ impl Store for RedisStore {
 
     async fn live(&self) -> Live {
         let mut servers = Vec::new();
+        let (rights, names) = rights::question(&self.keys, self.routes.is_cluster());
         match self.routes.table().await {
             Ok(table) => {
                 for link in table.links() {
                     servers.push(match link.connection().await {
                         Ok(connection) => {
                             let answer = live::answer(connection.ask(&live::question()).await);
-                            Server { address: connection.address().to_string(), answer }
+                            let denied = rights::denied(connection.ask(&rights).await, &names);
+                            Server { address: connection.address().to_string(), answer, denied }
                         }
                         Err(error) => self.away(&error),
                     });

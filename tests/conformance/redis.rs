@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, thread, time::Duration};
 use keygate::{
     domain::time::Timestamp,
     store::{
-        Change, CommitError, Expect, Index, Key, Order, Step, Store, StoreError, Stored, Trail,
+        Change, CommitError, Expect, Index, Key, Order, Step, Store, StoreError, Stored, Trail, Trouble,
         redis::{InvalidOptions, RedisOptions, RedisStore},
     },
 };
@@ -199,6 +199,7 @@ async fn a_full_redis_still_takes_rights_away() {
             };
             let error = store_error(store.commit(change.clone()).await);
             assert!(!error.transient && !says_that_it_is_open(&error) && error.message.contains("OOM"), "{error}");
+            assert_eq!(error.trouble, Trouble::Full);
             assert_eq!(version(&store, &key).await, Some(round));
             assert_eq!(lines(&store).await.len() as u64, round - 1);
             store.commit(Change { takes_away: true, ..change }).await.unwrap();
@@ -340,7 +341,11 @@ async fn a_user_that_may_not_do_all_of_a_change_does_nothing_of_it() {
         let rest = ["+del", "+zadd", "+zrem", "+zcard", "+xadd", "+xrevrange", "+xtrim"];
         let readme = include_str!("../../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(readme.contains(&[rights.as_slice(), &rest].concat().join(" ")));
+        let mut denied = store.live().await.servers.remove(0).denied;
+        denied.sort_unstable();
+        assert_eq!(denied, ["DEL", "XADD", "XREVRANGE", "XTRIM", "ZADD", "ZCARD", "ZREM"]);
         assert_eq!(server.command(&[["ACL", "SETUSER", "half"].as_slice(), &rest].concat()), "+OK");
+        assert_eq!(store.live().await.servers.remove(0).denied, [""; 0]);
         store.commit(Change { counts: vec![(Index::Sites, 0)], ..change }).await.unwrap();
         store.append(Trail::Refused, entry("entry"), 10).await.unwrap();
         store.forget_entries(Trail::Refused, Timestamp::from_millis(0)).await.unwrap();

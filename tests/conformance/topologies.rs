@@ -194,6 +194,7 @@ async fn a_user_of_a_cluster_needs_a_few_commands_more() {
         assert_eq!(version(&store, &key).await, Some(1));
     }
     until_verified(&coherence).await;
+    assert!(store.live().await.servers.iter().all(|server| server.denied.is_empty()));
     // Who does not give a password is told so, and what is wrong is not of the kind that goes away.
     for server in &cluster.servers {
         assert_eq!(server.command(&["ACL", "SETUSER", "default", "off"]), "+OK");

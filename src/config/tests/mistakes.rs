@@ -39,7 +39,7 @@ acount = "X"
 level = 1
 "#;
     assert_eq!(
-        mistakes_of("settings", text, &[]),
+        mistakes_of("settings", text, &[("KEYGATE__STORE__URL", "redis://db")]),
         [
             "keygate.toml:1: data_dir: expected a text in quotes, found the integer 5",
             "keygate.toml:2: listn: unknown key; known are `data_dir`, `keys`, `store`, `check`, `portal`, `grpc`, \
@@ -175,18 +175,21 @@ memory_mib = 0
             "KEYGATE__HOT_PATH__ENTRIES: expected 1000 to 100000000, found -1",
         ]
     );
+    let in_redis = &[("KEYGATE__STORE__URL", "redis://db")];
     assert_eq!(
         mistakes_of("hot-path", "[hot_path]\nmax_staleness = '61s'\n", &[]),
         ["keygate.toml:2: hot_path.max_staleness: expected 50ms to 1m, found \"61s\""]
     );
     assert_eq!(
-        mistakes_of("hot-path", "[hot_path]\nmax_staleness = '100ms'\n", &[]),
+        mistakes_of("hot-path", "[hot_path]\nmax_staleness = '100ms'\n", in_redis),
         ["keygate.toml:2: hot_path.max_staleness: it may not be below `store.timeout`, which is \"150ms\""]
     );
     assert_eq!(
-        mistakes_of("hot-path", "[hot_path]\nmax_staleness = '1m'\n[store]\ntimeout = '100s'\n", &[]),
+        mistakes_of("hot-path", "[hot_path]\nmax_staleness = '1m'\n[store]\ntimeout = '100s'\n", in_redis),
         ["keygate.toml:4: store.timeout: it may not be above `hot_path.max_staleness`, which is \"1m\""]
     );
+    // The embedded store is not waited for.
+    assert_eq!(mistakes_of("hot-path", "[hot_path]\nmax_staleness = '100ms'\n[store]\ntimeout = '100s'\n", &[]), [""; 0]);
 }
 
 #[test]

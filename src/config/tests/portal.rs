@@ -57,7 +57,14 @@ fn a_portal_to_try_out_needs_no_url_and_one_behind_a_proxy_should_know_it() {
     assert_eq!(url("[portal]\nhosts = ['http://shop.localhost:8000']\n"), Some("http://localhost:9181".to_owned()));
     assert_eq!(url("[portal]\nlisten = '0.0.0.0:9181'\n"), None);
     let behind = "[portal]\nurl = 'https://auth.example.com'\n";
-    assert_eq!(settings_of("portal", behind).hints().len(), 1);
-    assert!(settings_of("portal", &format!("{behind}trusted_proxies = ['127.0.0.1']\n")).hints().is_empty());
-    assert!(settings_of("portal", "").hints().is_empty());
+    assert_eq!(settings_of("portal", behind).hints(None).len(), 1);
+    assert!(settings_of("portal", &format!("{behind}trusted_proxies = ['127.0.0.1']\n")).hints(None).is_empty());
+    assert!(settings_of("portal", "").hints(None).is_empty());
+}
+
+#[test]
+fn more_to_remember_than_there_is_memory_is_spoken_of() {
+    let hints = |memory| settings_of("memory", "[hot_path]\nmemory_mib = 512\n").hints(memory);
+    assert!(hints(None).is_empty() && hints(Some(512 << 20)).is_empty());
+    assert!(hints(Some(300 << 20))[0].starts_with("`hot_path.memory_mib` is 512, and there are 300 MiB of memory"));
 }

@@ -77,7 +77,11 @@ impl Directory {
         let end = async {
             let standing = self.standing(actor).await?;
             let missing = || DirectoryError::not_found("session", id.as_str());
-            let session: Session = self.get(Key::Session(id.clone())).await?.ok_or_else(missing)?;
+            let key = Key::Session(id.clone());
+            let session: Session = match self.get(key.clone()).await? {
+                Some(session) => session,
+                None => self.gone(key, missing()).await?,
+            };
             let account: Account = self.get(Key::Account(session.account.clone())).await?.ok_or_else(missing)?;
             let seen = standing.authority.sees_account(&account.id);
             if !seen || session.alive(&account, &self.session_rules, standing.now) == Err(Reason::SessionEnded) {

@@ -182,6 +182,29 @@ async fn who_asks_again_is_answered_when_it_is_confirmed() {
     assert_eq!(told.iter().filter(|event| event.action == "token.revoke").count(), 1);
 }
 
+/// He could not be told otherwise: what he asks for is not there any more.
+#[tokio::test]
+async fn who_asks_again_for_a_deletion_finds_nothing_when_it_is_confirmed() {
+    let (fixture, store) = lonely().await;
+    fixture.site("shop").await;
+    fixture.account("ada").await;
+    for (confirms, what) in [(false, "the first time"), (false, "again"), (true, "at last")] {
+        store.confirms.store(confirms, Ordering::Relaxed);
+        let done = [
+            fixture.directory.delete_account(&ADMIN, &login("ada"), None).await,
+            fixture.directory.delete_site(&ADMIN, &site_name("shop"), None).await,
+        ];
+        for done in done {
+            match done {
+                Err(error) if !confirms => assert!(error.is_unconfirmed(), "{what}: {error}"),
+                done => assert_eq!(code(done), "not_found", "{what}"),
+            }
+        }
+    }
+    // Nobody else is told anything else.
+    assert_eq!(code(fixture.directory.delete_site(&ADMIN, &site_name("never"), None).await), "not_found");
+}
+
 #[tokio::test]
 async fn what_the_upkeep_ends_it_ends_to_the_last() {
     let (fixture, _) = lonely().await;

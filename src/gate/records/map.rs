@@ -26,9 +26,12 @@ pub struct Bounds {
 }
 
 pub(super) struct Map {
-    kept: Cache<Key, Value, Weigh>,
+    kept: Cache<Key, Of<Value>, Weigh>,
     /// Where there is no record. Whoever makes up ids fills this, and nothing else.
-    absent: Cache<Key, (), WeighKey>,
+    absent: Cache<Key, Of<()>, WeighKey>,
+    /// How many losses each partition has had. What was put in before the last of them is not there, and goes when somebody
+    /// puts in something else: to look for it all would hold up whoever tells of the loss.
+    ages: [AtomicU64; Partition::COUNT],
     /// How many changes were told of each stripe's keys. Held while something is put in or taken out.
     stripes: Box<[Mutex<u64>]>,
     chance: RandomState,
@@ -37,6 +40,10 @@ pub(super) struct Map {
     losses: AtomicU64,
     stale: AtomicU64,
 }
+
+/// Something, and the age of its partition when it was put in.
+#[derive(Clone)]
+struct Of<T>(u64, T);
 
 /// An entry weighs its bytes, and never so little that there could be more entries than are wanted.
 #[derive(Clone, Copy)]
@@ -48,8 +55,8 @@ struct Weigh {
 #[derive(Clone, Copy)]
 struct WeighKey;
 
-impl Weighter<Key, ()> for WeighKey {
-    fn weight(&self, key: &Key, (): &()) -> u64 {
+impl Weighter<Key, Of<()>> for WeighKey {
+    fn weight(&self, key: &Key, _: &Of<()>) -> u64 {
         match key {
             Key::Name(name) => 1 + name.len() as u64 / 64,
             _ => 1,
@@ -57,8 +64,8 @@ impl Weighter<Key, ()> for WeighKey {
     }
 }
 
-impl Weighter<Key, Value> for Weigh {
-    fn weight(&self, _: &Key, value: &Value) -> u64 {
+impl Weighter<Key, Of<Value>> for Weigh {
+    fn weight(&self, _: &Key, Of(_, value): &Of<Value>) -> u64 {
         u64::from(value.bytes()).max(self.least)
     }
 }
@@ -83,6 +90,7 @@ impl Map {
         Self {
             kept: Cache::with_weighter(capacity, bounds.bytes.max(1), weigh),
             absent: Cache::with_weighter(absent, absent as u64, WeighKey),
+            ages: [const { AtomicU64::new(0) }; Partition::COUNT],
             stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
             chance: RandomState::new(),
             changes: [const { AtomicU64::new(0) }; Partition::COUNT],
@@ -92,10 +100,9 @@ impl Map {
     }
 
     pub fn get(&self, key: &Key) -> Option<Known> {
-        match self.kept.get(key) {
-            Some(value) => Some(Known::Record(value)),
-            None => self.absent.get(key).map(|()| Known::Absent),
-        }
+        let age = self.age(key);
+        let kept = self.kept.get(key).and_then(|kept| kept.at(age)).map(Known::Record);
+        kept.or_else(|| self.absent.get(key)?.at(age).map(|()| Known::Absent))
     }
 
     /// To be asked before the record begins to be read.
@@ -110,13 +117,15 @@ impl Map {
             self.stale.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        // A loss counts in this stripe before it counts here: this is no later than the reading.
+        let age = self.age(key);
         match known {
-            Known::Record(value) => self.kept.insert(key.clone(), value.clone()),
-            Known::Absent => self.absent.insert(key.clone(), ()),
+            Known::Record(value) => self.kept.insert(key.clone(), Of(age, value.clone())),
+            Known::Absent => self.absent.insert(key.clone(), Of(age, ())),
         }
     }
 
-    /// How many records are remembered, and how many keys without one.
+    /// How many records are remembered, and how many keys without one; those that a loss has left behind among them.
     pub fn len(&self) -> (usize, usize) {
         (self.kept.len(), self.absent.len())
     }
@@ -140,6 +149,10 @@ impl Map {
     /// How often something may have gone by untold.
     pub fn losses(&self) -> u64 {
         self.losses.load(Ordering::Acquire)
+    }
+
+    fn age(&self, key: &Key) -> u64 {
+        self.ages[key.partition().index()].load(Ordering::SeqCst)
     }
 
     /// A count is whole, whatever panicked.
@@ -166,12 +179,16 @@ impl Memory for Map {
             *lock(stripe) += 1;
         }
         self.losses.fetch_add(1, Ordering::AcqRel);
-        let stays = |key: &Key| !partitions.contains(&key.partition());
-        self.kept.retain(|key, _| stays(key));
-        self.absent.retain(|key, ()| stays(key));
         for partition in partitions {
+            self.ages[partition.index()].fetch_add(1, Ordering::SeqCst);
             self.changes[partition.index()].fetch_add(1, Ordering::SeqCst);
         }
+    }
+}
+
+impl<T> Of<T> {
+    fn at(self, age: u64) -> Option<T> {
+        (self.0 == age).then_some(self.1)
     }
 }
 

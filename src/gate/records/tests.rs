@@ -78,8 +78,12 @@ fn what_was_read_before_the_tracking_was_lost_is_not_kept_after_it() {
     assert!(map.get(&of_session).is_none());
     map.keep(&of_session, &Known::Absent, began.1);
     assert!(map.get(&of_session).is_none());
+    map.keep(&of_session, &Known::Absent, map.count(&of_session));
+    assert!(matches!(map.get(&of_session), Some(Known::Absent)), "read since");
     map.lost(&Partition::all().collect::<Vec<_>>());
-    assert_eq!(map.len(), (0, 0));
+    assert!(version_in(&map).is_none() && map.get(&of_session).is_none());
+    map.keep(&key(), &known(2), map.count(&key()));
+    assert_eq!(version_in(&map), Some(2), "in the place of what was lost");
 }
 
 #[test]

@@ -55,7 +55,11 @@ fn is_bad_certificate(error: &RedisError) -> bool {
 
 pub(super) fn store_error(error: &RedisError) -> StoreError {
     let message = format!("Redis: {error}");
-    if is_transient(error) { StoreError::transient(message) } else { StoreError::permanent(message) }
+    match error.code() {
+        Some("OOM") => StoreError::permanent(message).with(Trouble::Full),
+        _ if is_transient(error) => StoreError::transient(message),
+        _ => StoreError::permanent(message),
+    }
 }
 
 /// The error of a change. An answer from Redis that is an error means that nothing was done; no answer, or one

@@ -83,6 +83,12 @@ impl Shared {
     pub(super) fn wait(&self) -> Wait {
         Wait::new(self.wait_replicas, self.timeout)
     }
+
+    /// Changes of these partitions may have gone by untold, or another server may have them from now on.
+    fn lose(&self, partitions: &[Partition]) {
+        self.coherence.lose();
+        self.listener.lost(partitions);
+    }
 }
 
 /// One master, for who has something to ask of it.

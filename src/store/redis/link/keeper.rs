@@ -73,7 +73,7 @@ impl Keeper {
             let began = Instant::now();
             match self.connect().await {
                 Ok(connected) => {
-                    self.shared.listener.lost(&self.partitions);
+                    self.shared.lose(&self.partitions);
                     if was_up {
                         self.shared.coherence.reconnects.fetch_add(1, Relaxed);
                     }
@@ -175,7 +175,7 @@ impl Keeper {
                     Ok(Ok(findings)) => {
                         let moving = connected.canaries.begun_to_move(&findings);
                         if !moving.is_empty() {
-                            self.shared.listener.lost(&moving);
+                            self.shared.lose(&moving);
                         }
                         if findings.is_elsewhere {
                             // Other slots may be left here than were known.
@@ -270,7 +270,7 @@ impl Keeper {
                 }
             }
             Told::Everything => {
-                listener.lost(&self.partitions);
+                self.shared.lose(&self.partitions);
                 coherence.pushes.fetch_add(1, Relaxed);
             }
             Told::Disconnected => return false,
