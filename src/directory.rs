@@ -53,7 +53,7 @@ pub use access::{AccessEntry, AccessFilter};
 pub use accounts::{AccountFilter, AccountPatch, NewAccount};
 pub use actor::Actor;
 pub use bootstrap::{BootstrapError, verify_keys};
-pub use confirm::reported;
+pub use confirm::{Handed, handed_over, reported};
 pub use error::DirectoryError;
 pub use factors::{FactorsInfo, NewTotp, TotpAdded, TotpSetup};
 pub use guessing::Blocked;

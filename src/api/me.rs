@@ -12,7 +12,7 @@ use super::{
     values::SecretText,
 };
 use crate::{
-    directory::{Came, SessionCookie},
+    directory::{Came, Handed, SessionCookie, handed_over},
     domain::{
         account::AccountKind,
         cookie::Cookie,
@@ -111,11 +111,13 @@ struct Confirm {
     password: SecretText,
 }
 
-/// The session goes on under another cookie, which comes with the answer.
+/// The session goes on under another cookie, or as another one, whose cookie comes with the answer.
 #[derive(Serialize, ToSchema)]
-struct Renewed {
+pub(super) struct Renewed {
     /// For `X-CSRF-Token`, from now on.
     csrf_token: String,
+    /// Whether enough replicas of the store have confirmed it; otherwise a failover could undo it.
+    confirmed: bool,
 }
 
 /// Give the password again
@@ -129,8 +131,8 @@ async fn confirm(
     _: Query<NoQuery>,
     Body(body): Body<Confirm>,
 ) -> Result<HttpResponse, Problem> {
-    let cookie = state.directory.confirm_password(&actor, presented(&body.password, "password")?).await?;
-    Ok(renewed(&state, &cookie))
+    let password = presented(&body.password, "password")?;
+    Ok(renewed(&state, &handed_over(state.directory.confirm_password(&actor, password)).await?))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -157,8 +159,7 @@ async fn password(
 ) -> Result<HttpResponse, Problem> {
     let current = presented(&body.current, "current")?;
     let new = Password::chosen(&body.new.0).map_err(|error| Invalid { field: "new", ..error })?;
-    let cookie = state.directory.change_password(&actor, current, new).await?;
-    Ok(renewed(&state, &cookie))
+    Ok(renewed(&state, &handed_over(state.directory.change_password(&actor, current, new)).await?))
 }
 
 /// Sign out
@@ -179,9 +180,9 @@ fn presented(text: &SecretText, field: &'static str) -> Result<Password, Invalid
     Password::presented(text.0.as_bytes()).ok_or_else(too_long)
 }
 
-fn renewed(state: &ApiState, cookie: &SessionCookie) -> HttpResponse {
-    let (mut answer, csrf_token) = new_cookie(state, cookie);
-    answer.json(Renewed { csrf_token })
+pub(super) fn renewed(state: &ApiState, cookie: &Handed<SessionCookie>) -> HttpResponse {
+    let (mut answer, csrf_token) = new_cookie(state, &cookie.over);
+    answer.json(Renewed { csrf_token, confirmed: cookie.confirmed })
 }
 
 /// An answer with the cookie of a session that goes on under it, and the token for what changes something from now on.

@@ -28,13 +28,19 @@ enum Notice {
     Ended,
     OthersEnded,
     Password,
+    PasswordUnconfirmed,
     /// The address to go back to was none that anybody is sent to.
     Address,
 }
 
 impl Notice {
-    fn is_bad(self) -> bool {
-        matches!(self, Self::Address)
+    /// The class of the note.
+    fn class(self) -> &'static str {
+        match self {
+            Self::Address => "bad",
+            Self::PasswordUnconfirmed => "warn",
+            Self::Ended | Self::OthersEnded | Self::Password => "",
+        }
     }
 
     fn text(self) -> &'static str {
@@ -42,6 +48,10 @@ impl Notice {
             Self::Ended => "The session has ended.",
             Self::OthersEnded => "All other sessions have ended.",
             Self::Password => "Your password is changed, and all other sessions have ended.",
+            Self::PasswordUnconfirmed => {
+                "Your password is changed, and all other sessions have ended, but too few replicas of the store have confirmed it: a \
+                 failover could bring the old password back. Look in a while whether the new one is good."
+            }
             Self::Address => {
                 "The link that brought you here names an address that this portal sends nobody to. You are signed in, and stay here."
             }

@@ -57,7 +57,7 @@ impl Fixture {
     ) -> Result<(TotpSecret, SessionCookie, Option<Vec<String>>), DirectoryError> {
         let TotpSetup { secret, setup, .. } = self.directory.begin_totp(actor).await?;
         let new = NewTotp { setup, name: fields::factor_name("Phone").unwrap(), code: self.shown(&secret, 0), proof };
-        let TotpAdded { session, codes, .. } = self.directory.add_totp(actor, &new).await?;
+        let TotpAdded { session, codes } = self.directory.add_totp(actor, &new).await?;
         Ok((secret, session, codes.map(|codes| codes.iter().map(crate::domain::factor::RecoveryCode::to_text).collect())))
     }
 
@@ -238,7 +238,8 @@ async fn a_factor_comes_with_a_first_code_and_ends_the_other_sessions() {
     assert!(fixture.factors_of(&account).await.is_none() && fixture.is_in(&other).await);
     let resumed = fixture.directory.resume_totp(&me, setup.clone()).await.unwrap();
     assert_eq!(resumed.secret, secret);
-    let TotpAdded { session: new, codes, confirmed } = fixture.directory.add_totp(&me, &right).await.unwrap();
+    let Handed { over: TotpAdded { session: new, codes }, confirmed } =
+        handed_over(fixture.directory.add_totp(&me, &right)).await.unwrap();
     assert!(confirmed);
     assert_eq!((codes.map(|codes| codes.len()), new.stage), (Some(10), Stage::Whole));
     assert_eq!([fixture.is_in(&new).await, fixture.is_in(&cookie).await, fixture.is_in(&other).await], [true, false, false]);
@@ -258,9 +259,9 @@ async fn recovery_codes_are_handed_over_though_nothing_is_confirmed() {
     let TotpSetup { secret, setup, .. } = fixture.directory.begin_totp(&me).await.unwrap();
     let name = fields::factor_name("Phone").unwrap();
     let new = NewTotp { setup, name, code: fixture.shown(&secret, 0), proof: None };
-    let added = fixture.directory.add_totp(&me, &new).await.unwrap();
-    assert!(!added.confirmed && added.codes.is_some_and(|codes| codes.len() == 10));
-    assert!(fixture.is_in(&added.session).await);
+    let added = handed_over(fixture.directory.add_totp(&me, &new)).await.unwrap();
+    assert!(!added.confirmed && added.over.codes.is_some_and(|codes| codes.len() == 10));
+    assert!(fixture.is_in(&added.over.session).await);
 }
 
 #[tokio::test]

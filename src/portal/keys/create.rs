@@ -14,7 +14,7 @@ use super::{
     made,
 };
 use crate::{
-    directory::DirectoryError,
+    directory::{DirectoryError, handed_over},
     domain::text::{Invalid, Login},
 };
 pub(in super::super) use choices::Choices;
@@ -183,7 +183,7 @@ pub(in super::super) async fn make(
         let title = "Do you really want this key?";
         return page(200, &SurePage { title, at: whom.at, visitor, action: whom.action, owner, name, warnings, typed });
     }
-    match state.directory.create_token(&visitor.actor(request).once(Some(key)), new).await {
+    match handed_over(state.directory.create_token(&visitor.actor(request).once(Some(key)), new)).await {
         Ok(made) => made::show(state, request, visitor, made).await,
         Err(DirectoryError::Invalid(invalid)) => {
             problems.note(&read::beside(invalid));
