@@ -69,6 +69,8 @@ struct Line {
     ends: Shown,
     remembered: bool,
     current: bool,
+    /// Somebody has given the password there, and no code yet.
+    waits: bool,
 }
 
 impl Line {
@@ -83,6 +85,7 @@ impl Line {
             ends: Shown::new(expires_at, now),
             remembered: session.remembered,
             current,
+            waits: session.awaits_code,
         }
     }
 }
@@ -97,6 +100,8 @@ struct Page {
     sessions: Vec<Line>,
     /// Whether there are any besides this one.
     others: bool,
+    /// Whether one of them waits for a code.
+    waiting: bool,
     /// The link to the following part.
     next: Option<String>,
 }
@@ -127,8 +132,9 @@ pub(super) async fn show(
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("after", &next).finish();
         format!("/sessions?{query}")
     });
-    let sessions = found.items.into_iter().map(|info| Line::new(info, now)).collect();
-    page(200, &Page { title: "Your sessions", at: "/sessions", visitor, notice, sessions, others, next })
+    let sessions: Vec<_> = found.items.into_iter().map(|info| Line::new(info, now)).collect();
+    let waiting = sessions.iter().any(|line| line.waits);
+    page(200, &Page { title: "Your sessions", at: "/sessions", visitor, notice, sessions, others, waiting, next })
 }
 
 #[derive(Deserialize)]
