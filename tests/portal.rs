@@ -11,6 +11,7 @@ mod pages;
 mod round;
 mod surveys;
 mod trouble;
+mod unconfirmed;
 
 use std::{cell::RefCell, net::IpAddr};
 

@@ -173,7 +173,7 @@ async fn renew_recovery_codes(
     Ok(HttpResponse::Ok().json(RecoveryCodes { recovery_codes: texts(&codes), confirmed }))
 }
 
-fn presented(text: &SecretText, field: &'static str) -> Result<PresentedCode, Invalid> {
+pub(super) fn presented(text: &SecretText, field: &'static str) -> Result<PresentedCode, Invalid> {
     let detail = "a code is six digits, and a recovery code sixteen letters and digits";
     PresentedCode::parse(&text.0).ok_or_else(|| Invalid::new("code_malformed", field, detail))
 }

@@ -8,6 +8,7 @@ use super::{
     ApiState, Problem,
     dto::{AccessView, SessionView, TokenRulesView, TokenView},
     extract::{Body, Caller, NoQuery, Query},
+    factors::presented as presented_code,
     operations::Operations,
     values::SecretText,
 };
@@ -109,6 +110,9 @@ async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> 
 struct Confirm {
     #[schema(value_type = String, format = Password, max_length = 1024)]
     password: SecretText,
+    /// Needed where there is a second factor: a code of it, or a recovery code.
+    #[schema(value_type = Option<String>, max_length = 64)]
+    code: Option<SecretText>,
 }
 
 /// The session goes on under another cookie, or as another one, whose cookie comes with the answer.
@@ -122,7 +126,7 @@ pub(super) struct Renewed {
 
 /// Give the password again
 ///
-/// In a session. What mints or grants may be done for 15 minutes then.
+/// In a session; with a code too, where there is a second factor. What mints or grants may be done for 15 minutes then.
 #[utoipa::path(post, path = "/v1/me/confirm", request_body = Confirm, security(("session" = [])),
     responses((status = 200, body = Renewed)))]
 async fn confirm(
@@ -132,7 +136,8 @@ async fn confirm(
     Body(body): Body<Confirm>,
 ) -> Result<HttpResponse, Problem> {
     let password = presented(&body.password, "password")?;
-    Ok(renewed(&state, &handed_over(state.directory.confirm_password(&actor, password)).await?))
+    let code = body.code.as_ref().map(|code| presented_code(code, "code")).transpose()?;
+    Ok(renewed(&state, &handed_over(state.directory.confirm_password(&actor, password, code.as_ref())).await?))
 }
 
 #[derive(Deserialize, ToSchema)]

@@ -264,7 +264,7 @@ impl Directory {
 }
 
 /// That a recovery code was used, if one was.
-fn tell_recovery(edit: &mut Edit, standing: &Standing, owner: &Account, proof: &Proof) {
+pub(super) fn tell_recovery(edit: &mut Edit, standing: &Standing, owner: &Account, proof: &Proof) {
     if *proof == Proof::RecoveryCode {
         edit.tell(standing.event(Action::FactorRecoveryCodeUsed, owner.login.as_str()));
     }

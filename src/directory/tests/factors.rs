@@ -1,5 +1,7 @@
 //! Second factors: what a session is good for until one is shown, that each code is accepted once, and who takes them away.
 
+mod confirming;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
@@ -57,7 +59,7 @@ impl Fixture {
     ) -> Result<(TotpSecret, SessionCookie, Option<Vec<String>>), DirectoryError> {
         let TotpSetup { secret, setup, .. } = self.directory.begin_totp(actor).await?;
         let new = NewTotp { setup, name: fields::factor_name("Phone").unwrap(), code: self.shown(&secret, 0), proof };
-        let TotpAdded { session, codes } = self.directory.add_totp(actor, &new).await?;
+        let TotpAdded { session, codes } = handed_over(self.directory.add_totp(actor, &new)).await?.over;
         Ok((secret, session, codes.map(|codes| codes.iter().map(crate::domain::factor::RecoveryCode::to_text).collect())))
     }
 
@@ -102,7 +104,7 @@ async fn the_password_alone_opens_a_session_that_is_good_for_nothing() {
     assert_eq!(code(directory.begin_totp(&actor).await), required);
     assert_eq!(code(directory.factors(&actor).await), required);
     let password = || Password::presented(PASSWORD.as_bytes()).unwrap();
-    assert_eq!(code(directory.confirm_password(&actor, password()).await), required);
+    assert_eq!(code(directory.confirm_password(&actor, password(), None).await), required);
     assert_eq!(code(directory.change_password(&actor, password(), Password::chosen("another one").unwrap()).await), required);
     let nonce = Secret::generate(&mut rng()).digest();
     assert_eq!(code(directory.hand_over(&half.secret, &shop(), nonce.clone()).await), "session_ended");
@@ -311,8 +313,9 @@ async fn what_changes_factors_needs_the_password_again() {
     assert_eq!(code(fixture.directory.remove_factor(&me, &id, &fixture.shown(&secret, 0)).await), required);
     assert_eq!(code(fixture.directory.renew_recovery_codes(&me, &presented(&codes[0])).await), required);
     // No code is used by being refused.
-    let cookie = fixture.directory.confirm_password(&me, Password::presented(PASSWORD.as_bytes()).unwrap()).await.unwrap();
-    assert!(fixture.directory.remove_factor(&actor(&cookie), &id, &fixture.shown(&secret, 0)).await.is_ok());
+    let password = || Password::presented(PASSWORD.as_bytes()).unwrap();
+    let cookie = fixture.directory.confirm_password(&me, password(), Some(&fixture.shown(&secret, 0))).await.unwrap();
+    assert!(fixture.directory.remove_factor(&actor(&cookie), &id, &fixture.shown(&secret, 1)).await.is_ok());
 }
 
 #[tokio::test]
@@ -331,7 +334,7 @@ async fn who_must_have_a_factor_does_nothing_but_set_it_up() {
     assert_eq!(code(fixture.directory.hand_over(&cookie.secret, &shop(), nonce).await), "session_ended");
     let later = fixture.enter("vera").await;
     assert_eq!(later.stage, Stage::SetsUp);
-    assert_eq!(code(fixture.directory.confirm_password(&actor(&later), password()).await), required);
+    assert_eq!(code(fixture.directory.confirm_password(&actor(&later), password(), None).await), required);
     let (secret, cookie, _) = fixture.add(&actor(&later), None).await.unwrap();
     assert_eq!((cookie.stage, fixture.is_in(&cookie).await), (Stage::Whole, true));
     // And keeps it.
