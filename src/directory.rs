@@ -61,6 +61,7 @@ pub use idempotency::IdempotencyKey;
 pub use me::{Came, Me};
 pub use mint::NewToken;
 pub use notices::Notices;
+pub use overview::Lately;
 pub use patch::FieldPatch;
 pub use places::{AccountSort, Sort, TokenSort};
 pub use revoke::{Found, Revoked};
