@@ -17,7 +17,7 @@ use crate::{
         time::Timestamp,
         token::TokenId,
     },
-    store::{Index, Key, StoreError, record::Meta},
+    store::{Key, StoreError, record::Meta},
 };
 pub(super) use part::{Part, Range};
 
@@ -103,13 +103,7 @@ impl Directory {
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<String>, bool), DirectoryError> {
-        let index = match sort.by {
-            TokenSort::Created => Index::Tokens,
-            TokenSort::Name => Index::TokensByName,
-            TokenSort::Expires => Index::TokensByEnd,
-            TokenSort::Used => Index::UnusedTokens,
-        };
-        let page = self.store.page_in(&index, sort.direction, after, limit).await?;
+        let page = self.store.page_in(&sort.by.index(), sort.direction, after, limit).await?;
         if sort.by != TokenSort::Used {
             return Ok((page.members, page.more));
         }
