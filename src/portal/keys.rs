@@ -24,7 +24,7 @@ use crate::{
     directory::{TokenFilter, TokenInfo, Window},
     domain::{text::Login, token::TokenId},
 };
-use listed::Listed;
+use listed::{Listed, Unsorted};
 pub(super) use shown::KeyShown;
 
 /// How many are on one page.
@@ -96,6 +96,7 @@ struct ListPage {
     keys: Vec<KeyShown>,
     /// How the table is sorted, in words.
     order: &'static str,
+    unsorted: Option<Unsorted>,
     pager: Pager,
 }
 
@@ -156,8 +157,24 @@ pub(super) async fn list_of(
     let title = if own { "Your keys".to_owned() } else { format!("Keys of {login}") };
     let (owner, account) = (login.to_string(), path.trim_end_matches("/keys").to_owned());
     let (at, new) = (at(own), Some(new).filter(|_| visitor.account.may_mint_tokens));
-    let list =
-        ListPage { title, at, visitor, own, owner, account, path, new, notice, query, filtered, columns, keys, order, pager };
+    let list = ListPage {
+        title,
+        at,
+        visitor,
+        own,
+        owner,
+        account,
+        path,
+        new,
+        notice,
+        query,
+        filtered,
+        columns,
+        keys,
+        order,
+        unsorted,
+        pager,
+    };
     page(200, &list)
 }
 
