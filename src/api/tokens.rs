@@ -118,6 +118,9 @@ struct TokenQuery {
     /// Only of this name; `*` stands for any characters.
     #[param(max_length = 128)]
     name: Option<String>,
+    /// Only on this device; `*` stands for any characters.
+    #[param(max_length = 128)]
+    device: Option<String>,
     /// Only in this state.
     #[param(inline)]
     state: Option<StateAsk>,
@@ -162,6 +165,7 @@ async fn list(state: web::Data<ApiState>, caller: Caller, Query(query): Query<To
         unused: query.unused.as_deref().map(|text| duration(text, "unused")).transpose()?,
         name: wanted(query.name, "name")?,
         state: query.state.map(TokenState::from),
+        device: wanted(query.device, "device")?,
         creator: wanted(query.creator, "creator")?,
         sort: sort(query.sort.as_deref(), Sort::<TokenSort>::parse, "created, name, expires or used")?,
         ..TokenFilter::default()

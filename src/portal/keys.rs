@@ -67,6 +67,8 @@ pub(super) struct Query {
     #[serde(default)]
     name: String,
     #[serde(default)]
+    device: String,
+    #[serde(default)]
     state: String,
     #[serde(default)]
     sort: String,
@@ -135,6 +137,7 @@ pub(super) async fn list_of(
         login: Some(login.clone()),
         state: listed::state(&query.state),
         name: listed::like(&query.name),
+        device: listed::like(&query.device),
         sort: Some(listed::sorted(&mut query.sort)),
         ..TokenFilter::default()
     };
@@ -143,7 +146,11 @@ pub(super) async fn list_of(
     let (now, rules) = (state.clock.now(), state.directory.token_rules());
     let keys = items.into_iter().map(|info| KeyShown::new(info, &visitor, rules, now)).collect();
     let order = listed::order(&query.sort, unsorted);
-    let view = View::at(&path).with("name", Some(&query.name)).with("state", Some(&query.state)).with("sort", Some(&query.sort));
+    let view = View::at(&path)
+        .with("name", Some(&query.name))
+        .with("device", Some(&query.device))
+        .with("state", Some(&query.state))
+        .with("sort", Some(&query.sort));
     let columns = vec![
         Column::unseen("Choose"),
         view.column("Key", "name"),
