@@ -2,6 +2,7 @@
 
 mod admin;
 mod browsing;
+mod crowds;
 mod factors;
 mod forms;
 mod keys;

@@ -103,7 +103,7 @@ pub struct AccessView {
 }
 
 impl From<AccessEntry> for AccessView {
-    fn from(AccessEntry { login, site, level }: AccessEntry) -> Self {
+    fn from(AccessEntry { login, site, level, .. }: AccessEntry) -> Self {
         Self { login, site, level }
     }
 }
