@@ -279,7 +279,7 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Access(command) => wait_for(command.run(remote(&global)?)),
         Command::Token(command) => wait_for(command.run(remote(&global)?)),
         Command::Session(command) => wait_for(command.run(remote(&global)?)),
-        Command::Overview(overview) => wait_for(overview.run(remote(&global)?)),
+        Command::Overview(_) => wait_for(overview::run(remote(&global)?)),
         Command::Audit(audit) => wait_for(audit.run(remote(&global)?)),
         Command::Blocked(command) => wait_for(command.run(remote(&global)?)),
         Command::Store(command) => wait_for(command.run(remote(&global)?)),

@@ -14,13 +14,13 @@ What all servers of this store have decided in the last hour, and how they are: 
 how long they took, and which keys and sites are the busiest.
 
 Decisions and refusals are exact. Durations, keys and sites come from a sample, so their counts are about right. A server \
-publishes what it has counted every ten seconds. For superusers.",
+publishes what it has counted every ten seconds. For superusers.
+
+`keygate token show ID` says what a busy key is, and `keygate explain` why a request is refused.",
     after_help = "\
 Examples:
   keygate overview
-  keygate overview --json | jq '.refusals[] | select(.count > 100)'
-  keygate token show AbCdEfGh0123        what a busy key is, and may do
-  keygate explain --url https://shop.example.com/orders/7 --token-id AbCdEfGh0123        why it is refused"
+  keygate overview --json | jq '.refusals[] | select(.count > 100)'"
 )]
 pub(super) struct Overview;
 
@@ -74,15 +74,12 @@ struct Replica {
     checks: u64,
 }
 
-impl Overview {
-    #[expect(clippy::unused_self, reason = "as all commands are run")]
-    pub async fn run(self, session: Session) -> Result<(), Failure> {
-        let answer: Value = session.client.call(Call::get(&["overview"])).await?;
-        let told = Told::deserialize(&answer);
-        let told = told.map_err(|error| Failure::Unreachable(format!("that is no overview of this version's: {error}")))?;
-        session.output.object(&answer, &fields(&told));
-        Ok(())
-    }
+pub(super) async fn run(session: Session) -> Result<(), Failure> {
+    let answer: Value = session.client.call(Call::get(&["overview"])).await?;
+    let told = Told::deserialize(&answer);
+    let told = told.map_err(|error| Failure::Unreachable(format!("that is no overview of this version's: {error}")))?;
+    session.output.object(&answer, &fields(&told));
+    Ok(())
 }
 
 fn fields(told: &Told) -> Vec<(&'static str, String)> {
