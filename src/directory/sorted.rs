@@ -46,16 +46,16 @@ impl Directory {
             let (some, next) = self.token_ids(standing, filter.login.as_ref(), &part).await?;
             ids.extend(some);
             part.after = next;
-            if part.after.is_none() {
-                break;
-            }
-            if ids.len() > most || looked >= PARTS {
+            if ids.len() > most || (part.after.is_some() && looked >= PARTS) {
                 if standing.authority.is_superuser() {
                     // There are so many of this account that they are found among all.
                     return self.tokens_by_index(standing, filter, window).await;
                 }
                 let detail = "these are too many tokens to be sorted; leave out `sort`, or name one account that has fewer";
                 return Err(DirectoryError::refused("too_many_to_sort", detail));
+            }
+            if part.after.is_none() {
+                break;
             }
         }
         let mut found: Vec<_> = self.infos(standing, &ids).await?.into_iter().flatten().collect();

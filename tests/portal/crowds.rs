@@ -107,6 +107,6 @@ fn a_site_that_is_not_offered_is_chosen_by_its_id() {
     assert!(page.contains("It is an administrator of zoo") && page.contains("name=\"other_site\" value=\"zoo\""), "{page}");
     let (status, page) = make(" zoo ", "view", "");
     assert!(status == 200 && page.contains("Copy your key"), "{page}");
-    let made: Value = serde_json::from_str(&portal.keygate.must(&["token", "list", "vera", "--json"])).unwrap();
-    assert_eq!(made[0]["levels"], serde_json::json!({ "zoo": "view" }));
+    let listed: Value = serde_json::from_str(&portal.keygate.must(&["token", "list", "vera", "--json"])).unwrap();
+    assert_eq!(listed[0]["levels"], serde_json::json!({ "zoo": "view" }));
 }
