@@ -167,7 +167,8 @@ fn present(session: &Session, made: &Made) {
     }
     if made.confirmed == Some(false) {
         note(
-            "keygate: too few replicas of the store have confirmed it, and a failover could undo it; look in a while which token is good",
+            "keygate: too few replicas of the store have confirmed it, and a failover could undo it; look in a while which token is \
+             good",
         );
     }
 }

@@ -153,8 +153,6 @@ impl Directory {
         let mut edit = Edit::default();
         for (((id, place), record), last_used) in ids.into_iter().zip(found).zip(records).zip(uses) {
             match record {
-                // It is not known where it would stand.
-                Err(_) => {}
                 Ok(None) => {
                     edit.expect_absent(Key::Token(id));
                     edit.remove_from(index.clone(), &place);
@@ -165,7 +163,8 @@ impl Directory {
                     places::list(&mut edit, &token, last_used.is_some());
                 }
                 Ok(Some(_)) if order == TokenSort::Used && last_used.is_some() => edit.remove_from(index.clone(), &place),
-                Ok(Some(_)) => {}
+                // Or it is damaged, and nobody knows where it would stand.
+                Ok(Some(_)) | Err(_) => {}
             }
         }
         if !edit.is_empty() {

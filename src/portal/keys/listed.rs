@@ -31,7 +31,8 @@ impl Unsorted {
     pub fn text(self) -> &'static str {
         match self {
             Self::InTheMaking => {
-                "The lists are being put in order, once after an update. Until that is done, in some minutes, they are shown in no order."
+                "The lists are being put in order, once after an update. Until that is done, in some minutes, they are shown in no \
+                 order."
             }
             Self::TooMany => {
                 "These are too many to be sorted, more than about 2,000: they are shown in no order, one page after the other. The \
