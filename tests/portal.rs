@@ -64,6 +64,15 @@ impl Portal {
         Self::furnish(keygate, section)
     }
 
+    /// On a store that is waited for: with these lines more about it.
+    fn patient(server: &Server, more: &str) -> Self {
+        let mut keygate = Keygate::prepare_on_redis(&format!("{CONFIG}{PLAIN}"), &server.url());
+        let config = std::fs::read_to_string(keygate.config()).expect("there is a configuration");
+        keygate.write_config(&config.replace("[store]", &format!("[store]\ntimeout = \"1s\"\n{more}")));
+        keygate.restart_unready();
+        Self::furnish(keygate, PLAIN)
+    }
+
     fn furnish(keygate: Keygate, section: &str) -> Self {
         let long = "Wilhelmina Theodora Featherstonehaugh-Cholmondeley of the Far North-Eastern Regional Office";
         for (login, name) in [("vera", "Vera Petrova"), ("wilhelmina.theodora.featherstonehaugh-cholmondeley", long)] {

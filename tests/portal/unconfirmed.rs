@@ -1,20 +1,13 @@
 //! A store with too few replicas: what a page shows once, it shows, and says that it may not last.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
-use super::{Client, PASSWORD, PLAIN, Portal, body};
+use super::{Client, PASSWORD, Portal, body};
 use crate::support::redis::{Program, Server};
 
-/// No replica is there to confirm anything.
+/// No replica is there to confirm anything. Each write that waits for one does so for less than half of the time-out.
 fn lonely(server: &Server) -> Portal {
-    let mut portal = Portal::on_redis(PLAIN, server);
-    let config = fs::read_to_string(portal.keygate.config()).unwrap();
-    // Each of several writes waits for less than half of the time-out, one after the other.
-    portal.keygate.write_config(&config.replace("[store]", "[store]\nwait_replicas = 1\ntimeout = \"1s\""));
-    portal.keygate.restart_unready();
-    portal
+    Portal::patient(server, "wait_replicas = 1")
 }
 
 const WARNING: &str = "too few replicas of the store";
