@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod explain;
 mod output;
+mod overview;
 mod paper;
 mod quickstart;
 mod serve;
@@ -102,6 +103,8 @@ enum Command {
     /// Sessions: where people are signed in
     #[command(subcommand)]
     Session(session::Command),
+    /// The overview: what was decided in the last hour, and how the servers are
+    Overview(overview::Overview),
     /// The audit trail: who did what, when, and from where
     Audit(audit::Audit),
     /// Blocks: who may not try for a while, because too many attempts have failed
@@ -276,6 +279,7 @@ fn execute(Cli { global, command }: Cli) -> Result<(), Failure> {
         Command::Access(command) => wait_for(command.run(remote(&global)?)),
         Command::Token(command) => wait_for(command.run(remote(&global)?)),
         Command::Session(command) => wait_for(command.run(remote(&global)?)),
+        Command::Overview(_) => wait_for(overview::run(remote(&global)?)),
         Command::Audit(audit) => wait_for(audit.run(remote(&global)?)),
         Command::Blocked(command) => wait_for(command.run(remote(&global)?)),
         Command::Store(command) => wait_for(command.run(remote(&global)?)),

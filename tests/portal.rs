@@ -2,6 +2,7 @@
 
 mod admin;
 mod browsing;
+mod crowds;
 mod factors;
 mod forms;
 mod keys;
@@ -11,6 +12,7 @@ mod pages;
 mod round;
 mod surveys;
 mod trouble;
+mod unconfirmed;
 
 use std::{cell::RefCell, net::IpAddr};
 
@@ -60,6 +62,15 @@ impl Portal {
         let mut keygate = Keygate::prepare_on_redis(&format!("{CONFIG}{section}"), &server.url());
         keygate.restart();
         Self::furnish(keygate, section)
+    }
+
+    /// On a store that is waited for: with these lines more about it.
+    fn patient(server: &Server, more: &str) -> Self {
+        let mut keygate = Keygate::prepare_on_redis(&format!("{CONFIG}{PLAIN}"), &server.url());
+        let config = std::fs::read_to_string(keygate.config()).expect("there is a configuration");
+        keygate.write_config(&config.replace("[store]", &format!("[store]\ntimeout = \"1s\"\n{more}")));
+        keygate.restart_unready();
+        Self::furnish(keygate, PLAIN)
     }
 
     fn furnish(keygate: Keygate, section: &str) -> Self {

@@ -405,7 +405,7 @@ async fn what_grants_waits_for_the_password(on: On) {
     assert_eq!(confirmed.status, 200);
     let (renewed, kept) = set_cookie(&confirmed);
     assert!(kept && renewed.session == old.session && renewed.secret != old.secret);
-    assert_eq!(confirmed.body, json!({ "csrf_token": csrf::token(&renewed.secret) }));
+    assert_eq!(confirmed.body, json!({ "csrf_token": csrf::token(&renewed.secret), "confirmed": true }));
     assert_eq!(code(&house.me(old).await), (401, "session_ended"));
     assert_eq!(house.ask(&renewed, Method::POST, "/tokens", &ask).await.status, 201);
     for path in ["/me/confirm", "/me/password"] {

@@ -8,12 +8,12 @@ use super::{
     ApiState, Problem,
     dto::FactorView,
     extract::{Body, Caller, NoQuery, Query},
-    me::new_cookie,
+    me::{Renewed, new_cookie, renewed},
     operations::Operations,
     values::{SecretText, factor_id},
 };
 use crate::{
-    directory::{NewTotp, TotpAdded, fields},
+    directory::{Handed, NewTotp, TotpAdded, fields, handed_over},
     domain::{
         factor::{FactorId, PresentedCode, RecoveryCode},
         seal::Sealed,
@@ -119,7 +119,7 @@ async fn add_totp(
         code: presented(&body.code, "code")?,
         proof: body.proof.as_ref().map(|proof| presented(proof, "proof")).transpose()?,
     };
-    let TotpAdded { session, codes, confirmed } = state.directory.add_totp(&actor, &new).await?;
+    let Handed { over: TotpAdded { session, codes }, confirmed } = handed_over(state.directory.add_totp(&actor, &new)).await?;
     let (mut answer, csrf_token) = new_cookie(&state, &session);
     Ok(answer.json(Added { csrf_token, recovery_codes: codes.as_deref().map(texts), confirmed }))
 }
@@ -133,18 +133,11 @@ struct Proof {
     code: SecretText,
 }
 
-/// The session goes on as another one, whose cookie comes with the answer.
-#[derive(Serialize, ToSchema)]
-struct Removed {
-    /// For `X-CSRF-Token`, from now on.
-    csrf_token: String,
-}
-
 /// Remove a second factor
 ///
 /// With the last one the recovery codes go. All other sessions of the account end.
 #[utoipa::path(post, path = "/v1/me/factors/{id}/remove", params(("id" = FactorId, Path)), request_body = Proof,
-    security(("session" = [])), responses((status = 200, body = Removed)))]
+    security(("session" = [])), responses((status = 200, body = Renewed)))]
 async fn remove_factor(
     state: web::Data<ApiState>,
     Caller(actor): Caller,
@@ -152,15 +145,16 @@ async fn remove_factor(
     _: Query<NoQuery>,
     Body(body): Body<Proof>,
 ) -> Result<HttpResponse, Problem> {
-    let cookie = state.directory.remove_factor(&actor, &factor_id(&path)?, &presented(&body.code, "code")?).await?;
-    let (mut answer, csrf_token) = new_cookie(&state, &cookie);
-    Ok(answer.json(Removed { csrf_token }))
+    let (id, code) = (factor_id(&path)?, presented(&body.code, "code")?);
+    Ok(renewed(&state, &handed_over(state.directory.remove_factor(&actor, &id, &code)).await?))
 }
 
 /// Shown this once.
 #[derive(Serialize, ToSchema)]
 struct RecoveryCodes {
     recovery_codes: Vec<String>,
+    /// Whether enough replicas of the store have confirmed it; otherwise a failover could undo it.
+    confirmed: bool,
 }
 
 /// Make new recovery codes
@@ -174,11 +168,12 @@ async fn renew_recovery_codes(
     _: Query<NoQuery>,
     Body(body): Body<Proof>,
 ) -> Result<HttpResponse, Problem> {
-    let codes = state.directory.renew_recovery_codes(&actor, &presented(&body.code, "code")?).await?;
-    Ok(HttpResponse::Ok().json(RecoveryCodes { recovery_codes: texts(&codes) }))
+    let code = presented(&body.code, "code")?;
+    let Handed { over: codes, confirmed } = handed_over(state.directory.renew_recovery_codes(&actor, &code)).await?;
+    Ok(HttpResponse::Ok().json(RecoveryCodes { recovery_codes: texts(&codes), confirmed }))
 }
 
-fn presented(text: &SecretText, field: &'static str) -> Result<PresentedCode, Invalid> {
+pub(super) fn presented(text: &SecretText, field: &'static str) -> Result<PresentedCode, Invalid> {
     let detail = "a code is six digits, and a recovery code sixteen letters and digits";
     PresentedCode::parse(&text.0).ok_or_else(|| Invalid::new("code_malformed", field, detail))
 }

@@ -8,11 +8,12 @@ use super::{
     ApiState, Problem,
     dto::{AccessView, SessionView, TokenRulesView, TokenView},
     extract::{Body, Caller, NoQuery, Query},
+    factors::presented as presented_code,
     operations::Operations,
     values::SecretText,
 };
 use crate::{
-    directory::{Came, SessionCookie},
+    directory::{Came, Handed, SessionCookie, handed_over},
     domain::{
         account::AccountKind,
         cookie::Cookie,
@@ -109,18 +110,23 @@ async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> 
 struct Confirm {
     #[schema(value_type = String, format = Password, max_length = 1024)]
     password: SecretText,
+    /// Needed where there is a second factor: a code of it, or a recovery code.
+    #[schema(value_type = Option<String>, max_length = 64)]
+    code: Option<SecretText>,
 }
 
-/// The session goes on under another cookie, which comes with the answer.
+/// The session goes on under another cookie, or as another one, whose cookie comes with the answer.
 #[derive(Serialize, ToSchema)]
-struct Renewed {
+pub(super) struct Renewed {
     /// For `X-CSRF-Token`, from now on.
     csrf_token: String,
+    /// Whether enough replicas of the store have confirmed it; otherwise a failover could undo it.
+    confirmed: bool,
 }
 
 /// Give the password again
 ///
-/// In a session. What mints or grants may be done for 15 minutes then.
+/// In a session; with a code too, where there is a second factor. What mints or grants may be done for 15 minutes then.
 #[utoipa::path(post, path = "/v1/me/confirm", request_body = Confirm, security(("session" = [])),
     responses((status = 200, body = Renewed)))]
 async fn confirm(
@@ -129,8 +135,9 @@ async fn confirm(
     _: Query<NoQuery>,
     Body(body): Body<Confirm>,
 ) -> Result<HttpResponse, Problem> {
-    let cookie = state.directory.confirm_password(&actor, presented(&body.password, "password")?).await?;
-    Ok(renewed(&state, &cookie))
+    let password = presented(&body.password, "password")?;
+    let code = body.code.as_ref().map(|code| presented_code(code, "code")).transpose()?;
+    Ok(renewed(&state, &handed_over(state.directory.confirm_password(&actor, password, code.as_ref())).await?))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -157,8 +164,7 @@ async fn password(
 ) -> Result<HttpResponse, Problem> {
     let current = presented(&body.current, "current")?;
     let new = Password::chosen(&body.new.0).map_err(|error| Invalid { field: "new", ..error })?;
-    let cookie = state.directory.change_password(&actor, current, new).await?;
-    Ok(renewed(&state, &cookie))
+    Ok(renewed(&state, &handed_over(state.directory.change_password(&actor, current, new)).await?))
 }
 
 /// Sign out
@@ -179,9 +185,9 @@ fn presented(text: &SecretText, field: &'static str) -> Result<Password, Invalid
     Password::presented(text.0.as_bytes()).ok_or_else(too_long)
 }
 
-fn renewed(state: &ApiState, cookie: &SessionCookie) -> HttpResponse {
-    let (mut answer, csrf_token) = new_cookie(state, cookie);
-    answer.json(Renewed { csrf_token })
+pub(super) fn renewed(state: &ApiState, cookie: &Handed<SessionCookie>) -> HttpResponse {
+    let (mut answer, csrf_token) = new_cookie(state, &cookie.over);
+    answer.json(Renewed { csrf_token, confirmed: cookie.confirmed })
 }
 
 /// An answer with the cookie of a session that goes on under it, and the token for what changes something from now on.

@@ -11,7 +11,11 @@ use super::{
 };
 use crate::{
     counts::{Outcome, Overview, Percentiles, Replica},
-    domain::time::Timestamp,
+    directory::Lately,
+    domain::{
+        text::{Label, Login},
+        time::Timestamp,
+    },
 };
 
 pub(super) fn operations(api: &mut Operations) {
@@ -36,7 +40,7 @@ struct OverviewView {
     /// The same in steps of a minute, the oldest first.
     minutes: Vec<Option<Latency>>,
     /// The keys that most requests were let in with, and about how many that were. Of a sample.
-    busiest_keys: Vec<Busy>,
+    busiest_keys: Vec<BusyKey>,
     /// The sites that most requests were let in to. Of a sample.
     busiest_sites: Vec<Busy>,
     replicas: Vec<ReplicaView>,
@@ -66,6 +70,17 @@ struct Latency {
 #[derive(Serialize, ToSchema)]
 struct Busy {
     id: String,
+    count: u64,
+}
+
+/// What it is called and whose it is; `null` of one that is gone.
+#[derive(Serialize, ToSchema)]
+struct BusyKey {
+    id: String,
+    #[schema(required)]
+    name: Option<Label>,
+    #[schema(required)]
+    account: Option<Login>,
     count: u64,
 }
 
@@ -105,13 +120,16 @@ async fn show(state: web::Data<ApiState>, caller: Caller, _: Query<NoQuery>) -> 
     Ok(HttpResponse::Ok().json(OverviewView::from(state.directory.overview(&caller.0).await?)))
 }
 
-impl From<Overview> for OverviewView {
-    fn from(overview: Overview) -> Self {
+impl From<Lately> for OverviewView {
+    fn from(Lately { counted: overview, keys: mut named }: Lately) -> Self {
         let decisions = Decisions::from(overview.totals());
         let Overview { until, decisions: by_outcome, refusals, latencies, latency, keys, sites, replicas } = overview;
         let steps = by_outcome.first().map_or(0, Vec::len);
         let step = |at: usize| Decisions::from(by_outcome.each_ref().map(|counts| counts.get(at).copied().unwrap_or_default()));
-        let busy = |names: Vec<(String, u64)>| names.into_iter().map(|(id, count)| Busy { id, count }).collect();
+        let key = |(id, count): (String, u64)| {
+            let (name, account) = named.remove(&id).unzip();
+            BusyKey { id, name, account, count }
+        };
         Self {
             until,
             decisions,
@@ -119,8 +137,8 @@ impl From<Overview> for OverviewView {
             refusals: refusals.into_iter().map(|(reason, count)| Refusals { reason, count }).collect(),
             latency: latency.map(Latency::from),
             minutes: latencies.into_iter().map(|minute| minute.map(Latency::from)).collect(),
-            busiest_keys: busy(keys),
-            busiest_sites: busy(sites),
+            busiest_keys: keys.into_iter().map(key).collect(),
+            busiest_sites: sites.into_iter().map(|(id, count)| Busy { id, count }).collect(),
             replicas: replicas.into_iter().map(ReplicaView::from).collect(),
         }
     }

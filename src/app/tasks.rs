@@ -12,7 +12,7 @@ use tokio::{
 
 use super::{publishing::Publishing, reached::ReachedStore, wait_until_stopped, webhook::Delivery};
 use crate::{
-    directory::{Directory, DirectoryError},
+    directory::{Directory, DirectoryError, TokenSort},
     domain::{guessing::Subject, session::SessionRules},
     gate::{
         guessing::Guessing,
@@ -211,15 +211,16 @@ fn may_pass(error: &DirectoryError) -> bool {
 
 async fn look_after_records(directory: Arc<Directory>) {
     let mut pause = FIRST_SWEEP;
-    loop {
+    // Each sweep looks through one of the orders that seldom have anything wrong in them.
+    for seldom in SELDOM.into_iter().cycle() {
         tokio::time::sleep(pause).await;
-        sweep(&directory).await;
+        sweep(&directory, seldom).await;
         pause = BETWEEN_SWEEPS;
     }
 }
 
-async fn sweep(directory: &Directory) {
-    for list in [List::Sorted, List::Tokens, List::Unused, List::Sessions] {
+async fn sweep(directory: &Directory, seldom: List) {
+    for list in [List::Sorted, List::Tokens, List::Places(TokenSort::Used), List::Sessions, seldom] {
         look_after(directory, list).await;
     }
     if let Err(error) = directory.look_after_the_rest().await {
@@ -232,9 +233,19 @@ async fn sweep(directory: &Directory) {
 enum List {
     Sorted,
     Tokens,
-    Unused,
+    Places(TokenSort),
+    Accounts,
+    AccountPlaces,
     Sessions,
 }
+
+const SELDOM: [List; 5] = [
+    List::Places(TokenSort::Created),
+    List::Places(TokenSort::Name),
+    List::Places(TokenSort::Expires),
+    List::Accounts,
+    List::AccountPlaces,
+];
 
 async fn look_after(directory: &Directory, list: List) {
     let mut after = None;
@@ -242,7 +253,9 @@ async fn look_after(directory: &Directory, list: List) {
         let part = match list {
             List::Sorted => directory.complete_lists(after.clone()).await,
             List::Tokens => directory.look_after_tokens(after.clone()).await,
-            List::Unused => directory.look_after_unused(after.clone()).await,
+            List::Places(order) => directory.look_after_places(order, after.clone()).await,
+            List::Accounts => directory.put_accounts_in_lists(after.clone()).await,
+            List::AccountPlaces => directory.look_after_account_places(after.clone()).await,
             List::Sessions => directory.look_after_sessions(after.clone()).await,
         };
         let pause = match part {

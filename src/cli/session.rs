@@ -42,7 +42,7 @@ impl Command {
                 let query: Vec<_> = login.as_deref().map(|login| ("account", login)).into_iter().collect();
                 let mut sessions: Vec<SessionView> = client.list(&["sessions"], &query).await?;
                 sessions.sort_by(|a, b| (&a.account, a.created_at, &a.id).cmp(&(&b.account, b.created_at, &b.id)));
-                let columns = ["ID", "ACCOUNT", "BROWSER", "LAST SEEN", "SINCE", "EXPIRES"];
+                let columns = ["ID", "ACCOUNT", "BROWSER", "LAST SEEN", "SINCE", "EXPIRES", "STATE"];
                 output.list(&sessions, &columns, |session| {
                     let seen = match session.address {
                         Some(address) => format!("{} from {address}", session.last_seen),
@@ -55,6 +55,7 @@ impl Command {
                         seen,
                         session.created_at.to_string(),
                         session.expires_at.to_string(),
+                        if session.awaits_code { "waits for a code" } else { "signed in" }.to_owned(),
                     ]
                 });
             }

@@ -12,7 +12,7 @@ use crate::{
         access::{AccessRows, Level, SiteLevel},
         account::{Account, AccountKind, Format},
         event::Action,
-        id::SiteId,
+        id::{AccountId, SiteId},
         site::{Site, SiteName},
         text::{Invalid, Login},
     },
@@ -29,6 +29,7 @@ const PAST_THE_LAST: &str = "~";
 /// One row of access, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessEntry {
+    pub account: AccountId,
     pub login: Login,
     pub site: SiteName,
     pub level: Level,
@@ -69,7 +70,7 @@ impl Directory {
         let (account, old) = self.account_and_access(login).await?;
         may_hold(&account, level)?;
         let key = Key::Access(account.id.clone());
-        let entry = AccessEntry { login: account.login.clone(), site: site.site.clone(), level };
+        let entry = AccessEntry { account: account.id.clone(), login: account.login.clone(), site: site.site.clone(), level };
         let before = old.as_ref().map_or(Level::None, |rows| rows.level(&site.id));
         if before == level {
             let mut edit = standing.edit();
@@ -142,7 +143,8 @@ impl Directory {
         self.drop_dead_sites(&mut rows).await?;
         let mut rows: Vec<_> = rows.rows.into_iter().filter(|(site, _)| wanted(site)).map(|(_, row)| row).collect();
         rows.sort_by(|a, b| a.site.cmp(&b.site));
-        let entry = |row: SiteLevel| AccessEntry { login: account.login.clone(), site: row.site, level: row.level };
+        let (id, login) = (&account.id, &account.login);
+        let entry = |row: SiteLevel| AccessEntry { account: id.clone(), login: login.clone(), site: row.site, level: row.level };
         Ok(rows.into_iter().map(entry).collect())
     }
 
@@ -188,7 +190,7 @@ impl Directory {
             .filter_map(|rows| {
                 let login = accounts.get(&rows.account)?.login.clone();
                 let level = rows.level(&site.id);
-                (level > Level::None).then(|| AccessEntry { login, site: site.site.clone(), level })
+                (level > Level::None).then(|| AccessEntry { account: rows.account, login, site: site.site.clone(), level })
             })
             .collect();
         Ok(Listing { items, next })

@@ -16,11 +16,6 @@ pub(super) fn note(error: &StoreError) -> bool {
     UNCONFIRMED.try_with(|noted| noted.replace(Some(error.clone()))).is_ok()
 }
 
-/// Whether all so far is confirmed, for a use case that has something to hand over either way: it says so itself.
-pub(super) fn is_confirmed() -> bool {
-    UNCONFIRMED.try_with(RefCell::take).ok().flatten().is_none()
-}
-
 /// Carries a use case out, or several of them, and reports at the end what was not confirmed. One inside another leaves that
 /// to the outer one.
 ///
@@ -46,6 +41,38 @@ where
         };
         UNCONFIRMED.scope(RefCell::default(), whole).await
     }
+}
+
+/// What is handed over once, and cannot be had again: the text of a token, a cookie, recovery codes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handed<T> {
+    pub over: T,
+    /// Otherwise a failover of the store could undo what was done.
+    pub confirmed: bool,
+}
+
+/// Carries a use case out that has something to hand over: that is lost if it is not handed over, so it is, and beside it
+/// stands whether it is confirmed.
+///
+/// # Errors
+/// Those of the case.
+pub fn handed_over<'c, T, E>(
+    case: impl Future<Output = Result<T, E>> + Send + 'c,
+) -> impl Future<Output = Result<Handed<T>, E>> + Send + 'c
+where
+    T: Send + 'c,
+    E: Send + 'c,
+{
+    let case = Box::pin(case);
+    let whole = async {
+        let over = case.await?;
+        let unconfirmed = UNCONFIRMED.with(RefCell::take);
+        if let Some(error) = &unconfirmed {
+            tracing::warn!(%error, "something is handed over, and too few replicas of the store have confirmed it");
+        }
+        Ok(Handed { over, confirmed: unconfirmed.is_none() })
+    };
+    UNCONFIRMED.scope(RefCell::default(), whole)
 }
 
 impl Directory {

@@ -126,8 +126,8 @@ struct Part {
     last: bool,
 }
 
-/// Removes the record of an account's token, and its places in the lists. Of one that cannot be read they are not known: they
-/// are passed over from then on.
+/// Removes the record of an account's token, and its places in the lists. Of one that cannot be read they are not known: the
+/// upkeep finds them.
 pub(super) fn drop_token(edit: &mut Edit, owner: &AccountId, id: &TokenId, token: Option<&Token>) {
     edit.delete(Key::Token(id.clone()));
     if let Some(token) = token {

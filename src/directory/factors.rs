@@ -7,7 +7,7 @@
 use super::{
     Actor, Directory, DirectoryError, Edit, Plan, SessionCookie,
     accounts::refuse_built_in,
-    confirm, rng,
+    rng,
     sessions::Changed,
     shown::{AccountView, FactorView},
     standing::Standing,
@@ -57,15 +57,13 @@ pub struct NewTotp {
     pub proof: Option<PresentedCode>,
 }
 
-/// What comes of that. It is handed over though too few replicas have confirmed it: it cannot be had again.
+/// What comes of that.
 #[derive(Debug)]
 pub struct TotpAdded {
     /// The session goes on in this one.
     pub session: SessionCookie,
     /// With the first factor.
     pub codes: Option<Vec<RecoveryCode>>,
-    /// Otherwise a failover of the store could undo it.
-    pub confirmed: bool,
 }
 
 impl Directory {
@@ -117,7 +115,7 @@ impl Directory {
             let (changed, codes) =
                 self.counted(actor, &account, new.proof.as_ref().unwrap_or(&new.code), self.write_totp(actor, new)).await?;
             let session = self.go_on_in(changed).await?;
-            Ok(TotpAdded { session, codes, confirmed: confirm::is_confirmed() })
+            Ok(TotpAdded { session, codes })
         })
         .await
     }
@@ -266,7 +264,7 @@ impl Directory {
 }
 
 /// That a recovery code was used, if one was.
-fn tell_recovery(edit: &mut Edit, standing: &Standing, owner: &Account, proof: &Proof) {
+pub(super) fn tell_recovery(edit: &mut Edit, standing: &Standing, owner: &Account, proof: &Proof) {
     if *proof == Proof::RecoveryCode {
         edit.tell(standing.event(Action::FactorRecoveryCodeUsed, owner.login.as_str()));
     }

@@ -26,6 +26,18 @@ pub enum TokenSort {
     Used,
 }
 
+impl TokenSort {
+    /// Where the tokens stand that are in this order. Those that were used are not in the one by use.
+    pub(super) fn index(self) -> Index {
+        match self {
+            Self::Created => Index::Tokens,
+            Self::Name => Index::TokensByName,
+            Self::Expires => Index::TokensByEnd,
+            Self::Used => Index::UnusedTokens,
+        }
+    }
+}
+
 /// By what accounts are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountSort {
@@ -135,6 +147,14 @@ pub(super) fn list(edit: &mut Edit, token: &Token, is_used: bool) {
     }
     if !is_used {
         edit.add_to(Index::UnusedTokens, &unused(token));
+    }
+}
+
+/// Whether the token stands there, in the order that this is a place of.
+pub(super) fn stands_at(token: &Token, by: TokenSort, place: &str) -> bool {
+    match by {
+        TokenSort::Used => unused(token) == place,
+        by => places(token).iter().any(|(index, own)| *index == by.index() && own == place),
     }
 }
 

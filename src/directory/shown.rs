@@ -103,7 +103,7 @@ pub struct AccessView {
 }
 
 impl From<AccessEntry> for AccessView {
-    fn from(AccessEntry { login, site, level }: AccessEntry) -> Self {
+    fn from(AccessEntry { login, site, level, .. }: AccessEntry) -> Self {
         Self { login, site, level }
     }
 }
@@ -232,6 +232,9 @@ pub struct SessionView {
     pub remembered: bool,
     /// It is the one in which this is asked.
     pub current: bool,
+    /// Only of a sign-in whose password was right, and whose code is still missing. It is good for nothing else until then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_code: bool,
 }
 
 /// Something that somebody shows besides his password.
@@ -259,8 +262,8 @@ impl From<Factor> for FactorView {
 
 impl From<SessionInfo> for SessionView {
     fn from(SessionInfo { session, login, expires_at, current }: SessionInfo) -> Self {
-        let Session { id, browser, address, created_at, seen_at, remembered, .. } = session;
-        Self { id, account: login, browser, address, created_at, last_seen: seen_at, expires_at, remembered, current }
+        let Session { id, browser, address, created_at, seen_at, remembered, awaits_code, .. } = session;
+        Self { id, account: login, browser, address, created_at, last_seen: seen_at, expires_at, remembered, current, awaits_code }
     }
 }
 

@@ -17,14 +17,16 @@ use crate::{
         time::Timestamp,
         token::TokenId,
     },
-    store::{Index, Key, StoreError, record::Meta},
+    store::{Key, StoreError, record::Meta},
 };
 pub(super) use part::{Part, Range};
 
-/// Tokens that are sorted here, at most.
-const SORTED_HERE: usize = 10_000;
+/// Tokens that are sorted here, at most: as many as are looked at for one part of any list.
+const SORTED_HERE: usize = part::LOOKS;
+/// The same for superusers, of one account: to find them among all takes more than that.
+const SORTED_FOR_SUPERUSERS: usize = 10_000;
 /// Parts in which they are found: most of what is looked through may be of others.
-const PARTS: usize = 100;
+const PARTS: usize = 20;
 
 impl Directory {
     pub(super) async fn sorted_tokens(
@@ -37,22 +39,23 @@ impl Directory {
             return self.tokens_by_index(standing, filter, window).await;
         }
         let sort = filter.order();
+        let most = if standing.authority.is_superuser() { SORTED_FOR_SUPERUSERS } else { SORTED_HERE };
         let mut ids = Vec::new();
         let mut part = Window { after: None, limit: Window::MAX_LIMIT };
-        for looked in 0.. {
+        for looked in 1.. {
             let (some, next) = self.token_ids(standing, filter.login.as_ref(), &part).await?;
             ids.extend(some);
             part.after = next;
-            if part.after.is_none() {
-                break;
-            }
-            if ids.len() > SORTED_HERE || looked >= PARTS {
+            if ids.len() > most || (part.after.is_some() && looked >= PARTS) {
                 if standing.authority.is_superuser() {
                     // There are so many of this account that they are found among all.
                     return self.tokens_by_index(standing, filter, window).await;
                 }
-                let detail = "these are too many tokens to be sorted; leave out `sort`, or name one account";
+                let detail = "these are too many tokens to be sorted; leave out `sort`, or name one account that has fewer";
                 return Err(DirectoryError::refused("too_many_to_sort", detail));
+            }
+            if part.after.is_none() {
+                break;
             }
         }
         let mut found: Vec<_> = self.infos(standing, &ids).await?.into_iter().flatten().collect();
@@ -103,13 +106,7 @@ impl Directory {
         after: Option<&str>,
         limit: usize,
     ) -> Result<(Vec<String>, bool), DirectoryError> {
-        let index = match sort.by {
-            TokenSort::Created => Index::Tokens,
-            TokenSort::Name => Index::TokensByName,
-            TokenSort::Expires => Index::TokensByEnd,
-            TokenSort::Used => Index::UnusedTokens,
-        };
-        let page = self.store.page_in(&index, sort.direction, after, limit).await?;
+        let page = self.store.page_in(&sort.by.index(), sort.direction, after, limit).await?;
         if sort.by != TokenSort::Used {
             return Ok((page.members, page.more));
         }

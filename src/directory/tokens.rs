@@ -59,6 +59,8 @@ pub struct TokenFilter {
     pub older_than: Option<Duration>,
     /// The whole name; `*` stands for any text.
     pub name: Option<String>,
+    /// The same of its device.
+    pub device: Option<String>,
     /// Who has made it.
     pub creator: Option<String>,
     /// `None`: in whatever order they are found the fastest.
@@ -76,15 +78,19 @@ impl TokenFilter {
             && self.unused.is_none_or(|age| is_good && since(last_sign(info), age))
             && self.older_than.is_none_or(|age| since(token.created_at, age))
             && self.name.as_deref().is_none_or(|pattern| is_like(token.name.as_str(), pattern))
+            && self
+                .device
+                .as_deref()
+                .is_none_or(|pattern| token.device.as_ref().is_some_and(|device| is_like(device.as_str(), pattern)))
             && self.creator.as_deref().is_none_or(|creator| fold(creator) == fold(&token.created_by.account))
             && self.login.as_ref().is_none_or(|login| login == &info.login || login.folded() == info.login.folded())
     }
 
     /// Whether few of what is looked at may be wanted.
     pub(super) fn is_narrow(&self) -> bool {
-        let Self { login, state, expiring, unused, older_than, name, creator, sort: _ } = self;
+        let Self { login, state, expiring, unused, older_than, name, device, creator, sort: _ } = self;
         let durations = [expiring, unused, older_than].iter().any(|duration| duration.is_some());
-        login.is_some() || state.is_some() || durations || name.is_some() || creator.is_some()
+        login.is_some() || state.is_some() || durations || [name, device, creator].iter().any(|text| text.is_some())
     }
 }
 

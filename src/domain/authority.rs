@@ -57,7 +57,8 @@ impl Denied {
     /// For what mints, reveals or grants, in a session whose password was given too long ago.
     #[must_use]
     pub fn password_confirmation_required() -> Self {
-        let detail = "give your password once more for this: POST it to /api/v1/me/confirm";
+        let detail =
+            "give your password once more for this, and a code where you have a second factor: POST it to /api/v1/me/confirm";
         Self::new("password_confirmation_required", detail)
     }
 

@@ -85,6 +85,17 @@ pub enum Proof {
     RecoveryCode,
 }
 
+impl Proof {
+    /// For the trail.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Factor(_) => "totp",
+            Self::RecoveryCode => "recovery_code",
+        }
+    }
+}
+
 impl Factors {
     /// How many factors an account may have.
     pub const MOST: usize = 10;

@@ -1,5 +1,7 @@
-//! `/confirm`: somebody who is signed in gives his password once more, before something that could do harm. Afterwards he
-//! goes on where he was.
+//! `/confirm`: somebody who is signed in gives his password once more, and a code where he has a second factor, before
+//! something that could do harm. Afterwards he goes on where he was.
+
+use std::fmt;
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use askama::Template;
@@ -12,31 +14,63 @@ use super::{
     go_to,
     own_page::OwnPage,
     page,
+    second_factor::CodeFailed,
     visitor::{SignedIn, keep},
 };
-use crate::domain::password::Password;
+use crate::{
+    directory::{DirectoryError, handed_over},
+    domain::{factor::PresentedCode, password::Password},
+};
+
+/// What did not help.
+enum Problem {
+    Password(Failed),
+    Code(CodeFailed),
+}
+
+impl Problem {
+    fn failed(&self) -> &Failed {
+        match self {
+            Self::Password(failed) | Self::Code(CodeFailed(failed)) => failed,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Password(failed) => failed.fmt(f),
+            Self::Code(failed) => failed.fmt(f),
+        }
+    }
+}
 
 #[derive(Template)]
 #[template(path = "portal/confirm.html")]
 struct Page {
     title: &'static str,
     visitor: SignedIn,
-    problem: Option<Failed>,
+    problem: Option<Problem>,
     next: OwnPage,
 }
 
 impl Page {
-    fn wrong(&self) -> bool {
-        matches!(self.problem, Some(Failed::Wrong))
+    fn wrong(&self, field: &str) -> bool {
+        match &self.problem {
+            Some(Problem::Password(Failed::Wrong)) => field == "password",
+            Some(Problem::Code(CodeFailed(Failed::Wrong))) => field == "code",
+            _ => false,
+        }
     }
 }
 
-fn ask(visitor: SignedIn, next: OwnPage, problem: Option<Failed>) -> Result<HttpResponse, Refusal> {
-    let status = problem.as_ref().map_or(200, Failed::status);
-    let confirm = Page { title: "Confirm your password", visitor, problem, next };
+fn ask(visitor: SignedIn, next: OwnPage, problem: Option<Problem>) -> Result<HttpResponse, Refusal> {
+    let status = problem.as_ref().map_or(200, |problem| problem.failed().status());
+    let title = if visitor.account.second_factor { "Confirm that it is you" } else { "Confirm your password" };
+    let confirm = Page { title, visitor, problem, next };
     let mut response = page(status, &confirm)?;
-    if let Some(failed) = &confirm.problem {
-        failed.add_retry_after(&mut response);
+    if let Some(problem) = &confirm.problem {
+        problem.failed().add_retry_after(&mut response);
     }
     Ok(response)
 }
@@ -64,6 +98,8 @@ pub(super) struct Fields {
     #[serde(rename = "login")]
     _login: String,
     password: Typed,
+    /// Where there is a second factor.
+    code: Option<Typed>,
 }
 
 /// `POST /confirm`
@@ -75,19 +111,25 @@ pub(super) async fn submit(
     form: Form<Fields>,
 ) -> Result<HttpResponse, Refusal> {
     let next = next(query);
-    let Fields { password, .. } = form.proven_by(visitor.secret())?;
+    let Fields { password, code, .. } = form.proven_by(visitor.secret())?;
     let Some(password) = Password::presented(password.expose().as_bytes()) else {
-        return ask(visitor, next, Some(Failed::Wrong));
+        return ask(visitor, next, Some(Problem::Password(Failed::Wrong)));
     };
-    match state.directory.confirm_password(&visitor.actor(&request), password).await {
+    // One that is none, where one is needed, is wrong like any other.
+    let code = code.and_then(|code| PresentedCode::parse(code.expose()));
+    // Whatever is confirmed of it: the cookie has another secret now.
+    match handed_over(state.directory.confirm_password(&visitor.actor(&request), password, code.as_ref())).await {
         Ok(session) => {
             let mut response = go_to(next.path());
-            keep(&state, &session, &mut response)?;
+            keep(&state, &session.over, &mut response)?;
             Ok(response)
+        }
+        Err(DirectoryError::Refused { code: "code_required" | "wrong_code", .. }) => {
+            ask(visitor, next, Some(Problem::Code(CodeFailed(Failed::Wrong))))
         }
         Err(error) => {
             let failed = Failed::read(error, state.clock.now())?;
-            ask(visitor, next, Some(failed))
+            ask(visitor, next, Some(Problem::Password(failed)))
         }
     }
 }

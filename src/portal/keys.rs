@@ -24,7 +24,7 @@ use crate::{
     directory::{TokenFilter, TokenInfo, Window},
     domain::{text::Login, token::TokenId},
 };
-use listed::Listed;
+use listed::{Listed, Unsorted};
 pub(super) use shown::KeyShown;
 
 /// How many are on one page.
@@ -67,6 +67,8 @@ pub(super) struct Query {
     #[serde(default)]
     name: String,
     #[serde(default)]
+    device: String,
+    #[serde(default)]
     state: String,
     #[serde(default)]
     sort: String,
@@ -96,6 +98,7 @@ struct ListPage {
     keys: Vec<KeyShown>,
     /// How the table is sorted, in words.
     order: &'static str,
+    unsorted: Option<Unsorted>,
     pager: Pager,
 }
 
@@ -134,6 +137,7 @@ pub(super) async fn list_of(
         login: Some(login.clone()),
         state: listed::state(&query.state),
         name: listed::like(&query.name),
+        device: listed::like(&query.device),
         sort: Some(listed::sorted(&mut query.sort)),
         ..TokenFilter::default()
     };
@@ -142,7 +146,11 @@ pub(super) async fn list_of(
     let (now, rules) = (state.clock.now(), state.directory.token_rules());
     let keys = items.into_iter().map(|info| KeyShown::new(info, &visitor, rules, now)).collect();
     let order = listed::order(&query.sort, unsorted);
-    let view = View::at(&path).with("name", Some(&query.name)).with("state", Some(&query.state)).with("sort", Some(&query.sort));
+    let view = View::at(&path)
+        .with("name", Some(&query.name))
+        .with("device", Some(&query.device))
+        .with("state", Some(&query.state))
+        .with("sort", Some(&query.sort));
     let columns = vec![
         Column::unseen("Choose"),
         view.column("Key", "name"),
@@ -156,8 +164,24 @@ pub(super) async fn list_of(
     let title = if own { "Your keys".to_owned() } else { format!("Keys of {login}") };
     let (owner, account) = (login.to_string(), path.trim_end_matches("/keys").to_owned());
     let (at, new) = (at(own), Some(new).filter(|_| visitor.account.may_mint_tokens));
-    let list =
-        ListPage { title, at, visitor, own, owner, account, path, new, notice, query, filtered, columns, keys, order, pager };
+    let list = ListPage {
+        title,
+        at,
+        visitor,
+        own,
+        owner,
+        account,
+        path,
+        new,
+        notice,
+        query,
+        filtered,
+        columns,
+        keys,
+        order,
+        unsorted,
+        pager,
+    };
     page(200, &list)
 }
 

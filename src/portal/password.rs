@@ -15,7 +15,7 @@ use super::{
     visitor::{SignedIn, keep},
 };
 use crate::{
-    directory::DirectoryError,
+    directory::{DirectoryError, Handed, handed_over},
     domain::{password::Password, text::Invalid},
 };
 
@@ -105,9 +105,10 @@ pub(super) async fn submit(
     let Some(current) = Password::presented(current.expose().as_bytes()) else {
         return ask(visitor, Some(Problem::Failed(Failed::Wrong)));
     };
-    match state.directory.change_password(&visitor.actor(&request), current, new).await {
-        Ok(session) => {
-            let mut response = go_to("/sessions?notice=password");
+    match handed_over(state.directory.change_password(&visitor.actor(&request), current, new)).await {
+        Ok(Handed { over: session, confirmed }) => {
+            let notice = if confirmed { "password" } else { "password_unconfirmed" };
+            let mut response = go_to(&format!("/sessions?notice={notice}"));
             keep(&state, &session, &mut response)?;
             Ok(response)
         }

@@ -16,7 +16,7 @@ use super::{
     visitor::{Newcomer, SignedIn},
 };
 use crate::{
-    directory::DirectoryError,
+    directory::{DirectoryError, handed_over},
     domain::{factor::PresentedCode, session::Stage},
 };
 
@@ -98,7 +98,8 @@ pub(super) async fn submit(
     let Some(code) = PresentedCode::parse(code.expose()) else {
         return ask(visitor, &arrival, recovery, Some(Failed::Wrong));
     };
-    let shown = state.directory.show_code(&visitor.actor(&request), &code).await;
+    // Whatever is confirmed of it: the code is used up, and he is in.
+    let shown = handed_over(state.directory.show_code(&visitor.actor(&request), &code)).await;
     state.metrics.count_sign_in(match &shown {
         Ok(_) => "done",
         Err(DirectoryError::Refused { .. } | DirectoryError::Unauthenticated(_)) => "refused",
@@ -107,7 +108,7 @@ pub(super) async fn submit(
         Err(_) => "unavailable",
     });
     match shown {
-        Ok(session) => arrival.enter(&state, &session),
+        Ok(session) => arrival.enter(&state, &session.over),
         Err(DirectoryError::Unauthenticated(_)) => Ok(go_to(&arrival.link(SIGN_IN))),
         Err(error) => ask(visitor, &arrival, recovery, Some(Failed::read(error, state.clock.now())?)),
     }

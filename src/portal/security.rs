@@ -26,13 +26,31 @@ const FEW: usize = 3;
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Notice {
+    AddedUnconfirmed,
     Removed,
+    RemovedUnconfirmed,
 }
 
 impl Notice {
+    /// The class of the note.
+    fn class(self) -> &'static str {
+        match self {
+            Self::Removed => "",
+            Self::AddedUnconfirmed | Self::RemovedUnconfirmed => "warn",
+        }
+    }
+
     fn text(self) -> &'static str {
         match self {
+            Self::AddedUnconfirmed => {
+                "The second factor is added, and all other sessions have ended, but too few replicas of the store have confirmed it: \
+                 a failover could undo it. Look here in a while whether it is there."
+            }
             Self::Removed => "The second factor is removed, and all other sessions have ended.",
+            Self::RemovedUnconfirmed => {
+                "The second factor is removed, and all other sessions have ended, but too few replicas of the store have confirmed \
+                 it: a failover could bring it back. Look here in a while whether it is gone."
+            }
         }
     }
 }

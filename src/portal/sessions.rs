@@ -28,13 +28,19 @@ enum Notice {
     Ended,
     OthersEnded,
     Password,
+    PasswordUnconfirmed,
     /// The address to go back to was none that anybody is sent to.
     Address,
 }
 
 impl Notice {
-    fn is_bad(self) -> bool {
-        matches!(self, Self::Address)
+    /// The class of the note.
+    fn class(self) -> &'static str {
+        match self {
+            Self::Address => "bad",
+            Self::PasswordUnconfirmed => "warn",
+            Self::Ended | Self::OthersEnded | Self::Password => "",
+        }
     }
 
     fn text(self) -> &'static str {
@@ -42,6 +48,10 @@ impl Notice {
             Self::Ended => "The session has ended.",
             Self::OthersEnded => "All other sessions have ended.",
             Self::Password => "Your password is changed, and all other sessions have ended.",
+            Self::PasswordUnconfirmed => {
+                "Your password is changed, and all other sessions have ended, but too few replicas of the store have confirmed it: a \
+                 failover could bring the old password back. Look in a while whether the new one is good."
+            }
             Self::Address => {
                 "The link that brought you here names an address that this portal sends nobody to. You are signed in, and stay here."
             }
@@ -59,6 +69,8 @@ struct Line {
     ends: Shown,
     remembered: bool,
     current: bool,
+    /// Somebody has given the password there, and no code yet.
+    waits: bool,
 }
 
 impl Line {
@@ -73,6 +85,7 @@ impl Line {
             ends: Shown::new(expires_at, now),
             remembered: session.remembered,
             current,
+            waits: session.awaits_code,
         }
     }
 }
@@ -87,6 +100,8 @@ struct Page {
     sessions: Vec<Line>,
     /// Whether there are any besides this one.
     others: bool,
+    /// Whether one of them waits for a code.
+    waiting: bool,
     /// The link to the following part.
     next: Option<String>,
 }
@@ -117,8 +132,9 @@ pub(super) async fn show(
         let query = form_urlencoded::Serializer::new(String::new()).append_pair("after", &next).finish();
         format!("/sessions?{query}")
     });
-    let sessions = found.items.into_iter().map(|info| Line::new(info, now)).collect();
-    page(200, &Page { title: "Your sessions", at: "/sessions", visitor, notice, sessions, others, next })
+    let sessions: Vec<_> = found.items.into_iter().map(|info| Line::new(info, now)).collect();
+    let waiting = sessions.iter().any(|line| line.waits);
+    page(200, &Page { title: "Your sessions", at: "/sessions", visitor, notice, sessions, others, waiting, next })
 }
 
 #[derive(Deserialize)]

@@ -383,7 +383,7 @@ async fn perform(name: &str, directory: &Directory, house: &House) -> Result<(),
         "sign out at a host" => Ok(directory.sign_out_at(&house.check, shop().origin.host(), None, None).await.map(drop)?),
         "end a session" => directory.end_session(&ROOT, &house.session.session).await,
         "confirm the password" => {
-            directory.confirm_password(&Actor::session(house.session.clone()), password(PASSWORD)).await.map(drop)
+            directory.confirm_password(&Actor::session(house.session.clone()), password(PASSWORD), None).await.map(drop)
         }
         "change the password" => {
             let actor = Actor::session(house.session.clone());

@@ -1,6 +1,7 @@
 //! Second factors: set up in pages and over REST, asked for at the sign-in, good once, and sealed in the store. The codes are
 //! made by a real authenticator's arithmetic, and the QR code is read from the screen.
 
+mod asked;
 mod stores;
 
 use std::path::Path;
@@ -56,7 +57,7 @@ impl Client<'_> {
     }
 
     /// What the API answers to a script in the portal's page.
-    fn api(&self, method: &str, path: &str, sent: &Value) -> (u16, Value) {
+    pub fn api(&self, method: &str, path: &str, sent: &Value) -> (u16, Value) {
         let me = self.get("/api/v1/me");
         let me: Value = serde_json::from_slice(&me.body).unwrap();
         let request = self.request(method, &format!("/api/v1{path}")).header("Origin", &self.portal.url);

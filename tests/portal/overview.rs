@@ -109,6 +109,15 @@ fn what_two_servers_answered_adds_up_and_one_that_is_killed_is_gone() {
     let key = &two.token[5..17];
     let [busy_key, busy_site] = ["busiest_keys", "busiest_sites"].map(|busiest| &overview[busiest][0]);
     assert_eq!((&busy_key["id"], &busy_site["id"]), (&json!(key), &json!("shop")));
+    assert_eq!((&busy_key["name"], &busy_key["account"]), (&json!("nightly export"), &json!("robot")));
+    let page = body(&client.get("/admin/overview"));
+    assert!(page.contains(">nightly export</a>") && page.contains("of robot"), "{page}");
+    // The same on the command line.
+    let shown = two.portal.keygate.must(&["overview"]);
+    assert!(shown.contains("denied") && shown.contains("20 no_credential"), "{shown}");
+    assert!(shown.contains(&format!("{key}, `nightly export` of robot")) && shown.contains("\nserver "), "{shown}");
+    let json: Value = serde_json::from_str(&two.portal.keygate.must(&["overview", "--json"])).unwrap();
+    assert_eq!((&json["decisions"], &json["busiest_keys"][0]["name"]), (&overview["decisions"], &json!("nightly export")));
     assert!(busy_key["count"].as_u64() >= Some(128) && overview["latency"]["p50_micros"].as_f64() > Some(0.0), "{overview}");
     let replicas = overview["replicas"].as_array().unwrap();
     let mut checks: Vec<_> = replicas.iter().map(|replica| replica["checks"].as_u64().unwrap()).collect();
@@ -131,6 +140,13 @@ fn what_two_servers_answered_adds_up_and_one_that_is_killed_is_gone() {
         (gone == 1).then(|| assert_eq!(overview["decisions"]["allow"], 205, "what it has counted stays for an hour"))
     });
     assert!(body(&client.get("/admin/overview")).contains(">Gone<"));
+    // Of a key that is gone there is the id.
+    let keygate = &two.portal.keygate;
+    keygate.must(&["account", "delete", "robot"]);
+    assert_eq!(told(&client, "/api/v1/overview")["busiest_keys"][0]["name"], Value::Null);
+    let page = body(&client.get("/admin/overview"));
+    assert!(page.contains(key) && !page.contains("nightly export"), "{page}");
+    assert!(keygate.must(&["overview"]).contains(&format!("{key}, which is gone")));
 }
 
 #[test]

@@ -7,14 +7,14 @@ use crate::{
         decision::Reason,
         event::Action,
         id::AccountId,
-        session::{Session, SessionId, Stage},
+        session::{Session, SessionId},
         text::Login,
         time::Timestamp,
     },
     store::{Index, Key, StoreError},
 };
 
-/// A living session with what belongs to it.
+/// A living session, or one that waits for the code of a second factor, with what belongs to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionInfo {
     pub session: Session,
@@ -26,8 +26,8 @@ pub struct SessionInfo {
 }
 
 impl Directory {
-    /// The living sessions of an account; for superusers, of all unless one is named. The limit is for those that are looked
-    /// at, so a part may hold fewer.
+    /// The living sessions of an account, and those that wait for a code; for superusers, of all unless one is named. The limit
+    /// is for those that are looked at, so a part may hold fewer.
     pub async fn sessions(
         &self,
         actor: &Actor,
@@ -50,7 +50,7 @@ impl Directory {
         let accounts = self.accounts_by_id(sessions.iter().map(|session| session.account.clone())).await?;
         let info = |session: Session| {
             let account = accounts.get(&session.account)?;
-            session.stage(account, &self.session_rules, standing.now).ok().filter(|stage| *stage > Stage::AwaitsCode)?;
+            session.stage(account, &self.session_rules, standing.now).ok()?;
             Some(self.session_info(session, account, &standing))
         };
         Ok(Listing { items: sessions.into_iter().filter_map(info).collect(), next })

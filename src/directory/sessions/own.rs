@@ -1,7 +1,7 @@
 //! What somebody does in his session about himself: he gives his password again, or takes another one.
 
 use super::{
-    super::{Actor, Directory, DirectoryError, Edit, Plan, rng, standing::Standing, until_settled},
+    super::{Actor, Directory, DirectoryError, Edit, Plan, factors::tell_recovery, rng, standing::Standing, until_settled},
     SessionCookie, SignInError,
 };
 use crate::{
@@ -9,6 +9,7 @@ use crate::{
         account::Account,
         decision::Reason,
         event::Action,
+        factor::{Factors, PresentedCode, Proof},
         password::{Password, PasswordHash},
         session::{Session, SessionSecret, Stage},
     },
@@ -16,20 +17,46 @@ use crate::{
 };
 
 impl Directory {
-    /// The password was given again: for a while, what mints, reveals or grants may be done. The session goes on under a new
-    /// secret, as with every change of rights; what it has at protected hosts stays.
-    pub async fn confirm_password(&self, actor: &Actor, password: Password) -> Result<SessionCookie, DirectoryError> {
+    /// The password was given again, and a code where the account has a second factor: for a while, what mints, reveals or
+    /// grants may be done. The session goes on under a new secret, as with every change of rights; what it has at protected
+    /// hosts stays.
+    ///
+    /// # Errors
+    /// `Refused` when one of them is not good, or no code is given where one is needed.
+    pub async fn confirm_password(
+        &self,
+        actor: &Actor,
+        password: Password,
+        code: Option<&PresentedCode>,
+    ) -> Result<SessionCookie, DirectoryError> {
         let target = actor.cookie().map(|cookie| cookie.session.to_string()).unwrap_or_default();
         self.audited(actor, Action::SessionConfirm, &target, async {
             let (standing, account, _) = self.in_session(actor).await?;
+            let code = if account.second_factor { Some(code.ok_or_else(code_required)?) } else { None };
             self.prove_again(actor, &account, password).await?;
-            // Before the deed: once the old secret is no good, its owner must get the new one.
             let mut event = standing.event(Action::SessionConfirm, &*target);
             event.after = Some([("account".to_owned(), account.login.as_str().into())].into_iter().collect());
+            if let Some(code) = code {
+                let proof = self.counted(actor, &account, code, self.use_code(actor, code)).await?;
+                event.after.get_or_insert_default().insert("second_factor".to_owned(), proof.as_str().into());
+            }
+            // Before the deed: once the old secret is no good, its owner must get the new one.
             self.tell(&event).await?;
             self.confirm(actor).await
         })
         .await
+    }
+
+    /// Uses up a code of who asks. What it is.
+    async fn use_code(&self, actor: &Actor, code: &PresentedCode) -> Result<Proof, DirectoryError> {
+        until_settled!(self, {
+            let (standing, account, _) = self.in_session(actor).await?;
+            let factors: Option<Factors> = self.get(Key::Factors(account.id.clone())).await?;
+            let mut edit = standing.edit();
+            let (_, proof) = self.accept(&mut edit, factors.as_ref(), code)?;
+            tell_recovery(&mut edit, &standing, &account, &proof);
+            Plan::Commit(edit, proof)
+        })
     }
 
     async fn confirm(&self, actor: &Actor) -> Result<SessionCookie, DirectoryError> {
@@ -46,7 +73,8 @@ impl Directory {
         })
     }
 
-    /// Takes another password. All sessions of the account end by that; for this browser a new one begins.
+    /// Takes another password. All sessions of the account end by that; for this browser a new one begins. Where there is a
+    /// second factor, the password alone confirms nothing.
     pub async fn change_password(&self, actor: &Actor, current: Password, new: Password) -> Result<SessionCookie, DirectoryError> {
         let target = self.who(actor).await.account.unwrap_or_default();
         self.audited(actor, Action::AccountUpdate, &target, async {
@@ -92,7 +120,8 @@ impl Directory {
             let mut event = standing.event(Action::AccountUpdate, new.login.as_str());
             event.after = Some([("password".to_owned(), "changed".into())].into_iter().collect());
             edit.tell(event);
-            let session = Session { confirmed_at: standing.now, ..session };
+            let confirmed_at = if old.second_factor { session.confirmed_at } else { standing.now };
+            let session = Session { confirmed_at, ..session };
             let changed = self.end_others(&mut edit, &mut new, session, actor);
             edit.put(Key::Account(new.id.clone()), &new)?;
             Plan::Commit(edit, changed)
@@ -131,6 +160,11 @@ impl Directory {
         let proven = self.prove(actor.address, account.login.as_str(), Some(account), password).await?;
         if proven { Ok(()) } else { Err(SignInError::Refused.into()) }
     }
+}
+
+fn code_required() -> DirectoryError {
+    let detail = "you have a second factor: give a code of it too, or a recovery code";
+    DirectoryError::Refused { code: "code_required", field: Some("code"), detail: detail.to_owned() }
 }
 
 pub(in super::super) fn session_required() -> DirectoryError {

@@ -44,8 +44,7 @@ impl Directory {
             edit.expect_same(Key::Account(account.id.clone()), &account);
             let (_, proof) = self.accept(&mut edit, factors.as_ref(), code)?;
             let mut event = self.sign_in_event(&session, &account, actor.address, actor.request_id.clone());
-            let by = if proof == Proof::RecoveryCode { "recovery_code" } else { "totp" };
-            event.after.get_or_insert_default().insert("second_factor".to_owned(), by.into());
+            event.after.get_or_insert_default().insert("second_factor".to_owned(), proof.as_str().into());
             edit.tell(event.clone());
             if proof == Proof::RecoveryCode {
                 edit.tell(Event {

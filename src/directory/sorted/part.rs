@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What is looked at for one part, however little of it is wanted.
-const LOOKS: usize = 2_000;
+pub(super) const LOOKS: usize = 2_000;
 
 /// Of an order, the places from one on and up to another, both included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! Second factors: what a session is good for until one is shown, that each code is accepted once, and who takes them away.
 
+mod confirming;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
@@ -57,7 +59,7 @@ impl Fixture {
     ) -> Result<(TotpSecret, SessionCookie, Option<Vec<String>>), DirectoryError> {
         let TotpSetup { secret, setup, .. } = self.directory.begin_totp(actor).await?;
         let new = NewTotp { setup, name: fields::factor_name("Phone").unwrap(), code: self.shown(&secret, 0), proof };
-        let TotpAdded { session, codes, .. } = self.directory.add_totp(actor, &new).await?;
+        let TotpAdded { session, codes } = handed_over(self.directory.add_totp(actor, &new)).await?.over;
         Ok((secret, session, codes.map(|codes| codes.iter().map(crate::domain::factor::RecoveryCode::to_text).collect())))
     }
 
@@ -102,12 +104,14 @@ async fn the_password_alone_opens_a_session_that_is_good_for_nothing() {
     assert_eq!(code(directory.begin_totp(&actor).await), required);
     assert_eq!(code(directory.factors(&actor).await), required);
     let password = || Password::presented(PASSWORD.as_bytes()).unwrap();
-    assert_eq!(code(directory.confirm_password(&actor, password()).await), required);
+    assert_eq!(code(directory.confirm_password(&actor, password(), None).await), required);
     assert_eq!(code(directory.change_password(&actor, password(), Password::chosen("another one").unwrap()).await), required);
     let nonce = Secret::generate(&mut rng()).digest();
     assert_eq!(code(directory.hand_over(&half.secret, &shop(), nonce.clone()).await), "session_ended");
-    // Not even somebody who has lost his way finds it in a list.
-    assert_eq!(directory.sessions(&ADMIN, Some(&login("vera")), &Window::default()).await.unwrap().items.len(), 1);
+    // It is listed as what it is.
+    let listed = directory.sessions(&ADMIN, Some(&login("vera")), &Window::default()).await.unwrap().items;
+    let waiting: Vec<_> = listed.iter().filter(|info| info.session.awaits_code).map(|info| &info.session.id).collect();
+    assert_eq!((listed.len(), waiting), (2, vec![&half.secret.session]));
 
     let whole = fixture.try_code(&half, &fixture.shown(&secret, 0)).await.unwrap();
     assert!(whole.secret.session == half.secret.session && whole.secret.secret != half.secret.secret);
@@ -238,7 +242,8 @@ async fn a_factor_comes_with_a_first_code_and_ends_the_other_sessions() {
     assert!(fixture.factors_of(&account).await.is_none() && fixture.is_in(&other).await);
     let resumed = fixture.directory.resume_totp(&me, setup.clone()).await.unwrap();
     assert_eq!(resumed.secret, secret);
-    let TotpAdded { session: new, codes, confirmed } = fixture.directory.add_totp(&me, &right).await.unwrap();
+    let Handed { over: TotpAdded { session: new, codes }, confirmed } =
+        handed_over(fixture.directory.add_totp(&me, &right)).await.unwrap();
     assert!(confirmed);
     assert_eq!((codes.map(|codes| codes.len()), new.stage), (Some(10), Stage::Whole));
     assert_eq!([fixture.is_in(&new).await, fixture.is_in(&cookie).await, fixture.is_in(&other).await], [true, false, false]);
@@ -258,9 +263,9 @@ async fn recovery_codes_are_handed_over_though_nothing_is_confirmed() {
     let TotpSetup { secret, setup, .. } = fixture.directory.begin_totp(&me).await.unwrap();
     let name = fields::factor_name("Phone").unwrap();
     let new = NewTotp { setup, name, code: fixture.shown(&secret, 0), proof: None };
-    let added = fixture.directory.add_totp(&me, &new).await.unwrap();
-    assert!(!added.confirmed && added.codes.is_some_and(|codes| codes.len() == 10));
-    assert!(fixture.is_in(&added.session).await);
+    let added = handed_over(fixture.directory.add_totp(&me, &new)).await.unwrap();
+    assert!(!added.confirmed && added.over.codes.is_some_and(|codes| codes.len() == 10));
+    assert!(fixture.is_in(&added.over.session).await);
 }
 
 #[tokio::test]
@@ -308,8 +313,9 @@ async fn what_changes_factors_needs_the_password_again() {
     assert_eq!(code(fixture.directory.remove_factor(&me, &id, &fixture.shown(&secret, 0)).await), required);
     assert_eq!(code(fixture.directory.renew_recovery_codes(&me, &presented(&codes[0])).await), required);
     // No code is used by being refused.
-    let cookie = fixture.directory.confirm_password(&me, Password::presented(PASSWORD.as_bytes()).unwrap()).await.unwrap();
-    assert!(fixture.directory.remove_factor(&actor(&cookie), &id, &fixture.shown(&secret, 0)).await.is_ok());
+    let password = || Password::presented(PASSWORD.as_bytes()).unwrap();
+    let cookie = fixture.directory.confirm_password(&me, password(), Some(&fixture.shown(&secret, 0))).await.unwrap();
+    assert!(fixture.directory.remove_factor(&actor(&cookie), &id, &fixture.shown(&secret, 1)).await.is_ok());
 }
 
 #[tokio::test]
@@ -328,7 +334,7 @@ async fn who_must_have_a_factor_does_nothing_but_set_it_up() {
     assert_eq!(code(fixture.directory.hand_over(&cookie.secret, &shop(), nonce).await), "session_ended");
     let later = fixture.enter("vera").await;
     assert_eq!(later.stage, Stage::SetsUp);
-    assert_eq!(code(fixture.directory.confirm_password(&actor(&later), password()).await), required);
+    assert_eq!(code(fixture.directory.confirm_password(&actor(&later), password(), None).await), required);
     let (secret, cookie, _) = fixture.add(&actor(&later), None).await.unwrap();
     assert_eq!((cookie.stage, fixture.is_in(&cookie).await), (Stage::Whole, true));
     // And keeps it.

@@ -70,7 +70,7 @@ impl Fixture {
                     movers.push(made.token.id.clone());
                 }
             }
-            _ => drop(directory.look_after_unused(None).await.unwrap()),
+            _ => drop(directory.look_after_places(TokenSort::Used, None).await.unwrap()),
         }
     }
 }
@@ -325,7 +325,7 @@ async fn what_was_used_goes_from_the_list_of_the_unused_and_what_is_gone_from_al
     assert_eq!(fixture.members(Index::UnusedTokens).await.len(), 2);
     // It is not listed twice meanwhile.
     assert_eq!(fixture.listed(&by("used"), 1).await.len(), 2);
-    assert_eq!(fixture.directory.look_after_unused(None).await.unwrap(), None);
+    assert_eq!(fixture.directory.look_after_places(TokenSort::Used, None).await.unwrap(), None);
     let left = fixture.members(Index::UnusedTokens).await;
     assert!(left.len() == 1 && left[0].ends_with(unused.as_str()), "{left:?}");
     fixture.directory.delete_account(&ADMIN, &login("ada"), None).await.unwrap();
@@ -333,6 +333,67 @@ async fn what_was_used_goes_from_the_list_of_the_unused_and_what_is_gone_from_al
         assert_eq!(fixture.members(index).await, [""; 0]);
     }
     assert_eq!(fixture.store.by_last_use(Direction::Ascending, None, 9).await, Ok(Vec::new()));
+}
+
+/// A server of before changes records and knows nothing of orders; and nobody knows where a damaged token stood.
+#[tokio::test]
+async fn places_where_nothing_stands_go_and_what_stands_elsewhere_is_put_there() {
+    let fixture = fixture().await;
+    fixture.account("ada").await;
+    fixture.account("eve").await;
+    let mut tokens = Vec::new();
+    for name in ["one", "two", "three", "four"] {
+        fixture.pass(DAY);
+        tokens.push(fixture.named("ada", name, Some(Expiry::After(DAY * 30))).await.token);
+    }
+    let commit = async |steps: Vec<Step>| fixture.store.commit(Change { steps, ..Change::default() }).await.unwrap();
+    let [renamed, deleted, damaged, stays] = [0, 1, 2, 3].map(|at: usize| tokens[at].clone());
+    // Renamed, deleted, and an account made and another one deleted, as an earlier version does.
+    let mut new = renamed.clone();
+    new.name = fields::token_name("uno").unwrap();
+    new.judged.version += 1;
+    commit(vec![Step::Put(Key::Token(renamed.id.clone()), new.encode().unwrap())]).await;
+    let of_ada = Index::TokensOf(deleted.account.clone());
+    commit(vec![Step::Delete(Key::Token(deleted.id.clone())), Step::RemoveFrom(of_ada, deleted.id.to_string())]).await;
+    let eve = fixture.directory.account(&ADMIN, &login("eve")).await.unwrap();
+    commit(vec![Step::Delete(Key::Account(eve.id.clone()))]).await;
+    let ada = fixture.directory.account(&ADMIN, &login("ada")).await.unwrap();
+    commit(vec![Step::RemoveFrom(Index::AccountsByCreation, places::of_account(&ada))]).await;
+    // One whose record is damaged is still left alone.
+    let broken = crate::store::Stored { version: 9, json: "{\"version\":9}".to_owned() };
+    commit(vec![Step::Put(Key::Token(damaged.id.clone()), broken)]).await;
+    let orders = [TokenSort::Created, TokenSort::Name, TokenSort::Expires, TokenSort::Used];
+    let sweep = async || {
+        for order in orders {
+            assert_eq!(fixture.directory.look_after_places(order, None).await, Ok(None));
+        }
+        assert_eq!(fixture.directory.put_accounts_in_lists(None).await, Ok(None));
+        assert_eq!(fixture.directory.look_after_account_places(None).await, Ok(None));
+    };
+    let stand = async |order: TokenSort| {
+        let places = fixture.members(order.index()).await;
+        let mut ids: Vec<_> = places.iter().map(|place| places::id_at(place).to_owned()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    let sorted = |tokens: &[&crate::domain::token::Token]| {
+        let mut ids: Vec<_> = tokens.iter().map(|token| token.id.to_string()).collect();
+        ids.sort_unstable();
+        ids
+    };
+    sweep().await;
+    for order in orders {
+        assert_eq!(stand(order).await, sorted(&[&renamed, &damaged, &stays]), "{order:?}");
+    }
+    assert_eq!(fixture.names(&by("name")).await, ["four", "uno"]);
+    assert_eq!(fixture.members(Index::AccountsByCreation).await.len(), 2, "of ada and of anonymous");
+    // Deleted with its account, it has left its places.
+    fixture.directory.delete_account(&ADMIN, &login("ada"), None).await.unwrap();
+    assert_eq!(stand(TokenSort::Name).await, sorted(&[&damaged]));
+    sweep().await;
+    for order in orders {
+        assert_eq!(stand(order).await, [""; 0], "{order:?}");
+    }
 }
 
 #[tokio::test]

@@ -500,8 +500,9 @@ async fn what_mints_or_grants_needs_a_password_that_was_given_just_now() {
     directory.delete_account(&actor, &login("ben"), None).await.unwrap();
 
     let wrong = Password::presented(b"wrong horse").unwrap();
-    assert_eq!(code(directory.confirm_password(&actor, wrong).await), "wrong_password");
-    let confirmed = directory.confirm_password(&actor, Password::presented(PASSWORD.as_bytes()).unwrap()).await.unwrap().secret;
+    assert_eq!(code(directory.confirm_password(&actor, wrong, None).await), "wrong_password");
+    let confirmed =
+        directory.confirm_password(&actor, Password::presented(PASSWORD.as_bytes()).unwrap(), None).await.unwrap().secret;
     assert_eq!((confirmed.session == cookie.session, confirmed.secret == cookie.secret), (true, false));
     assert!(!fixture.is_living(&cookie).await, "the old secret is no good");
     let actor = Fixture::by_session(&confirmed);
@@ -511,7 +512,7 @@ async fn what_mints_or_grants_needs_a_password_that_was_given_just_now() {
     let events = fixture.done_since(fixture.clock.now()).await;
     let event = events.iter().find(|event| event.action == "session.confirm").unwrap();
     assert_eq!((event.target.id.as_str(), event.actor.account.as_deref()), (cookie.session.as_str(), Some("vera")));
-    assert_eq!(code(directory.confirm_password(&ADMIN, Password::presented(b"x").unwrap()).await), "session_required");
+    assert_eq!(code(directory.confirm_password(&ADMIN, Password::presented(b"x").unwrap(), None).await), "session_required");
 }
 
 fn shop_host() -> Host {
@@ -611,7 +612,7 @@ async fn wherever_a_password_is_asked_for_guessing_ends() {
     for round in 0..=20 {
         let refused = match round % 3 {
             0 => fixture.try_sign_in(ask("vera", "wrong horse")).await.is_err_and(|error| error == SignInError::Refused),
-            1 => code(directory.confirm_password(&actor, wrong.clone()).await) == "wrong_password",
+            1 => code(directory.confirm_password(&actor, wrong.clone(), None).await) == "wrong_password",
             _ => code(directory.change_password(&actor, wrong.clone(), new.clone()).await) == "wrong_password",
         };
         assert!(refused, "{round}");
@@ -619,7 +620,7 @@ async fn wherever_a_password_is_asked_for_guessing_ends() {
     let told = fixture.refused().await.len();
     let blocked = fixture.try_sign_in(ask("vera", PASSWORD)).await;
     assert!(matches!(blocked, Err(SignInError::Blocked { until: Some(_) })), "{blocked:?}");
-    assert_eq!(code(directory.confirm_password(&actor, right.clone()).await), "blocked");
+    assert_eq!(code(directory.confirm_password(&actor, right.clone(), None).await), "blocked");
     assert_eq!(code(directory.change_password(&actor, right, new).await), "blocked");
     assert_eq!(fixture.refused().await.len(), told, "who is blocked does not fill the trail");
 }

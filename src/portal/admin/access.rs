@@ -43,8 +43,10 @@ struct Query {
     /// Only the account of this login; or else those whose login has this in it.
     #[serde(default)]
     q: String,
-    /// The last site of the page before, and how many accounts were on those before.
+    /// The last site of the page before.
     after: Option<String>,
+    /// The last account that was looked at for the part before, and how many of this part were on the pages before.
+    from: Option<String>,
     skip: Option<usize>,
     notice: Option<Notice>,
 }
@@ -68,8 +70,8 @@ struct MatrixPage {
     filtered: bool,
     sites: Vec<SiteName>,
     rows: Vec<Row>,
-    /// Not all who have access to one of the sites are looked at.
-    more: bool,
+    /// These are not all who have access to one of the sites.
+    parted: bool,
     /// Through accounts, and through sites.
     pager: Pager,
     other_sites: Pager,
@@ -81,7 +83,8 @@ struct Part {
     sites: Vec<SiteName>,
     next_site: Option<String>,
     levels: BTreeMap<Login, Vec<Level>>,
-    more: bool,
+    /// The last account that was looked at, where there are more.
+    next: Option<String>,
 }
 
 impl Part {
@@ -108,7 +111,8 @@ impl Part {
         Ok(Some(part))
     }
 
-    /// The accounts on the sites that are shown beside each other.
+    /// Accounts on the sites that are shown beside each other: those that come first by their ids, which is the order in which
+    /// they are found.
     async fn all(state: &PortalState, actor: &Actor, query: &Query) -> Result<Self, Refusal> {
         let (sites, next_site) = if query.site.is_empty() {
             let window = Window { after: query.after.clone(), limit: SITES };
@@ -118,21 +122,29 @@ impl Part {
             (SiteName::parse(query.site.trim()).into_iter().collect(), None)
         };
         let wanted = query.q.trim().to_lowercase();
-        let (mut levels, mut more) = (BTreeMap::new(), false);
+        let mut rows = Vec::new();
+        let mut next: Option<String> = None;
         for (index, site) in sites.iter().enumerate() {
             let filter = AccessFilter { login: None, site: Some(site.clone()) };
-            let all = Window { after: None, limit: Window::MAX_LIMIT };
-            let found = match state.directory.access(actor, &filter, &all).await {
+            let part = Window { after: query.from.clone(), limit: Window::MAX_LIMIT };
+            let found = match state.directory.access(actor, &filter, &part).await {
                 // It has gone, or is none of his business: nobody has access there.
                 Err(DirectoryError::NotFound { .. } | DirectoryError::Refused { .. }) => continue,
                 found => found?,
             };
-            more |= found.next.is_some();
-            for row in found.items.into_iter().filter(|row| row.login.folded().contains(&wanted)) {
-                levels.entry(row.login).or_insert_with(|| vec![Level::None; sites.len()])[index] = row.level;
-            }
+            rows.extend(found.items.into_iter().map(|row| (index, row)));
+            next = match (next, found.next) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
         }
-        Ok(Self { sites, next_site, levels, more })
+        // Of accounts beyond that, not all sites have been looked at.
+        rows.retain(|(_, row)| next.as_deref().is_none_or(|last| row.account.as_str() <= last));
+        let mut levels = BTreeMap::new();
+        for (index, row) in rows.into_iter().filter(|(_, row)| row.login.folded().contains(&wanted)) {
+            levels.entry(row.login).or_insert_with(|| vec![Level::None; sites.len()])[index] = row.level;
+        }
+        Ok(Self { sites, next_site, levels, next })
     }
 }
 
@@ -150,21 +162,27 @@ async fn show(
         Ok(login) => Part::of(&state, &actor, login, &query).await?,
         Err(_) => None,
     };
-    let Part { sites, next_site, levels, more } = match one {
+    let Part { sites, next_site, levels, next: next_part } = match one {
         Some(part) => part,
         None => Part::all(&state, &actor, &query).await?,
     };
     let skip = query.skip.unwrap_or(0);
     let next = Some(skip.saturating_add(ACCOUNTS)).filter(|next| *next < levels.len()).map(|next| next.to_string());
+    let parted = next_part.is_some() || query.from.is_some();
     let row = |(login, levels): (Login, _)| Row { segment: segment(login.as_str()), login: login.to_string(), levels };
     let rows = levels.into_iter().skip(skip).take(ACCOUNTS).map(row).collect();
     let view = View::at(AT).with("site", Some(&query.site)).with("q", Some(&query.q));
     let filtered = view.is_filtered();
     let other_sites = view.pager("after", query.after.as_deref(), next_site.as_deref());
-    let skipped = query.skip.map(|skip| skip.to_string());
-    let pager = view.with("after", query.after.as_deref()).pager("skip", skipped.as_deref(), next.as_deref());
-    let notice = query.notice;
-    page(200, &MatrixPage { title: "Access", at: AT, visitor, notice, query, filtered, sites, rows, more, pager, other_sites })
+    let view = view.with("after", query.after.as_deref());
+    let begun = query.skip.map(|skip| skip.to_string()).or_else(|| query.from.clone());
+    let first = view.pager("", begun.as_deref(), None).first;
+    let next = match next {
+        Some(skip) => view.with("from", query.from.as_deref()).pager("skip", None, Some(&skip)).next,
+        None => view.pager("from", None, next_part.as_deref()).next,
+    };
+    let (notice, pager) = (query.notice, Pager { first, next });
+    page(200, &MatrixPage { title: "Access", at: AT, visitor, notice, query, filtered, sites, rows, parted, pager, other_sites })
 }
 
 #[derive(Default, Deserialize)]

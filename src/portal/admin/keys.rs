@@ -10,7 +10,7 @@ use super::super::{
     form::given,
     keys::{
         KeyShown,
-        listed::{Listed, NEWEST_FIRST, like, listed, order, sorted, state},
+        listed::{Listed, NEWEST_FIRST, Unsorted, like, listed, order, sorted, state},
     },
     page,
     table::{Column, Pager, View},
@@ -80,8 +80,7 @@ struct Page {
     pager: Pager,
     /// How the table is sorted, in words.
     order: &'static str,
-    /// The lists have no order yet.
-    unsorted: bool,
+    unsorted: Option<Unsorted>,
 }
 
 /// `GET /admin/keys`

@@ -36,6 +36,8 @@ struct Line {
     since: Shown,
     ends: Shown,
     current: bool,
+    /// Somebody has given the password there, and no code yet.
+    waits: bool,
 }
 
 impl Line {
@@ -51,6 +53,7 @@ impl Line {
             since: Shown::new(session.created_at, now),
             ends: Shown::coming(expires_at, now),
             current,
+            waits: session.awaits_code,
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
     made,
 };
 use crate::{
-    directory::DirectoryError,
+    directory::{DirectoryError, handed_over},
     domain::text::{Invalid, Login},
 };
 pub(in super::super) use choices::Choices;
@@ -31,6 +31,11 @@ pub(in super::super) struct Fields {
     /// The level for every site.
     #[serde(default)]
     every: String,
+    /// A site that is not among those that are offered, and the level there.
+    #[serde(default)]
+    other_site: String,
+    #[serde(default)]
+    other_level: String,
     expires: String,
     #[serde(default)]
     until: String,
@@ -55,6 +60,8 @@ impl Fields {
             ("device", &self.device),
             ("rights", &self.rights),
             ("every", &self.every),
+            ("other_site", &self.other_site),
+            ("other_level", &self.other_level),
             ("expires", &self.expires),
             ("until", &self.until),
             ("networks", &self.networks),
@@ -183,7 +190,7 @@ pub(in super::super) async fn make(
         let title = "Do you really want this key?";
         return page(200, &SurePage { title, at: whom.at, visitor, action: whom.action, owner, name, warnings, typed });
     }
-    match state.directory.create_token(&visitor.actor(request).once(Some(key)), new).await {
+    match handed_over(state.directory.create_token(&visitor.actor(request).once(Some(key)), new)).await {
         Ok(made) => made::show(state, request, visitor, made).await,
         Err(DirectoryError::Invalid(invalid)) => {
             problems.note(&read::beside(invalid));
@@ -191,6 +198,10 @@ pub(in super::super) async fn make(
         }
         Err(DirectoryError::Refused { field: Some(field), detail, .. }) => {
             problems.note(&read::beside(Invalid::new("refused", field, detail)));
+            filled(422, visitor, whom, choices, typed, problems)
+        }
+        Err(DirectoryError::NotFound { what: "site", name }) => {
+            problems.add("rights", format!("There is no site “{name}” that this key could be for."));
             filled(422, visitor, whom, choices, typed, problems)
         }
         Err(error) => made::made_before(error),

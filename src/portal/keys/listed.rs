@@ -14,8 +14,32 @@ pub(in super::super) const NEWEST_FIRST: &str = "-created";
 pub(in super::super) struct Listed {
     pub items: Vec<TokenInfo>,
     pub next: Option<String>,
-    /// The directory has no order of these.
-    pub unsorted: bool,
+    /// Why they are in no order, where they are not.
+    pub unsorted: Option<Unsorted>,
+}
+
+/// Why the directory has no order of what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in super::super) enum Unsorted {
+    /// The lists are being put in order.
+    InTheMaking,
+    /// There are too many of them for who asks.
+    TooMany,
+}
+
+impl Unsorted {
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::InTheMaking => {
+                "The lists are being put in order, once after an update. Until that is done, in some minutes, they are shown in no \
+                 order."
+            }
+            Self::TooMany => {
+                "These are too many to be sorted, more than about 2,000: they are shown in no order, one page after the other. The \
+                 filters look through each page by itself, so go on as long as there are more."
+            }
+        }
+    }
 }
 
 /// The keys that a filter takes: in its order, or as they are found where there is none.
@@ -29,10 +53,13 @@ pub(in super::super) async fn listed(
     window: &Window,
 ) -> Result<Listed, DirectoryError> {
     let (found, unsorted) = match state.directory.tokens(actor, &filter, window).await {
-        Err(DirectoryError::ListsInTheMaking | DirectoryError::Refused { code: "too_many_to_sort", .. }) => {
-            (state.directory.tokens(actor, &TokenFilter { sort: None, ..filter }, window).await?, true)
-        }
-        found => (found?, false),
+        Err(DirectoryError::ListsInTheMaking) => (None, Some(Unsorted::InTheMaking)),
+        Err(DirectoryError::Refused { code: "too_many_to_sort", .. }) => (None, Some(Unsorted::TooMany)),
+        found => (Some(found?), None),
+    };
+    let found = match found {
+        Some(found) => found,
+        None => state.directory.tokens(actor, &TokenFilter { sort: None, ..filter }, window).await?,
     };
     Ok(Listed { items: found.items, next: found.next, unsorted })
 }
@@ -46,9 +73,9 @@ pub(in super::super) fn sorted(word: &mut String) -> Sort<TokenSort> {
 }
 
 /// How a table is sorted, in words.
-pub(in super::super) fn order(word: &str, unsorted: bool) -> &'static str {
+pub(in super::super) fn order(word: &str, unsorted: Option<Unsorted>) -> &'static str {
     match (word.trim_start_matches('-'), word.starts_with('-')) {
-        _ if unsorted => "in no order",
+        _ if unsorted.is_some() => "in no order",
         ("created", true) => "the newest first",
         ("created", false) => "the oldest first",
         ("expires", false) => "those that end first",

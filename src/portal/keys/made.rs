@@ -12,7 +12,7 @@ use super::{
     shown::KeyShown,
 };
 use crate::{
-    directory::{AccessFilter, DirectoryError, Made, TokenInfo, Window},
+    directory::{AccessFilter, DirectoryError, Handed, Made, TokenInfo, Window, handed_over},
     domain::{
         access::Level,
         token::{PlainToken, TokenId},
@@ -29,6 +29,8 @@ struct MadePage {
     key: KeyShown,
     /// Something that it may read.
     url: Option<String>,
+    /// Otherwise a failover of the store could undo it.
+    confirmed: bool,
 }
 
 /// The page that shows it.
@@ -36,11 +38,12 @@ pub(super) async fn show(
     state: &PortalState,
     request: &HttpRequest,
     visitor: SignedIn,
-    (text, info): (PlainToken, TokenInfo),
+    made: Handed<(PlainToken, TokenInfo)>,
 ) -> Result<HttpResponse, Refusal> {
+    let Handed { over: (text, info), confirmed } = made;
     let url = url(state, request, &visitor, &info).await;
     let key = KeyShown::new(info, &visitor, state.directory.token_rules(), state.clock.now());
-    page(200, &MadePage { title: "Copy your key", at: at(key.owner.is_none()), visitor, text, key, url })
+    page(200, &MadePage { title: "Copy your key", at: at(key.owner.is_none()), visitor, text, key, url, confirmed })
 }
 
 /// That nobody can tell where to try it is no reason not to show it.
@@ -109,7 +112,7 @@ pub(super) async fn rotate(
     let id = TokenId::parse(&path).ok_or_else(Refusal::not_found)?;
     let grace = GRACES.iter().find(|(word, ..)| *word == grace).map(|(.., grace)| *grace).ok_or_else(Refusal::bad_form)?;
     let actor = visitor.actor(&request).once(Some(once::read(&request, &once)?));
-    match state.directory.rotate_token(&actor, &id, grace).await {
+    match handed_over(state.directory.rotate_token(&actor, &id, grace)).await {
         Ok(made) => show(&state, &request, visitor, made).await,
         Err(error) => made_before(error),
     }

@@ -13,7 +13,10 @@ use super::super::{
     second_factor::CodeFailed,
     visitor::SignedIn,
 };
-use crate::domain::factor::{PresentedCode, RecoveryCode};
+use crate::{
+    directory::{Handed, handed_over},
+    domain::factor::{PresentedCode, RecoveryCode},
+};
 
 #[derive(Template)]
 #[template(path = "portal/security/recovery.html")]
@@ -72,8 +75,8 @@ pub(in super::super) async fn submit(
     let Some(code) = PresentedCode::parse(code.expose()) else {
         return ask(&state, &request, visitor, Some(Failed::Wrong)).await;
     };
-    match state.directory.renew_recovery_codes(&visitor.actor(&request), &code).await {
-        Ok(codes) => shown(visitor, &codes, "/security".to_owned(), None),
+    match handed_over(state.directory.renew_recovery_codes(&visitor.actor(&request), &code)).await {
+        Ok(codes) => shown(visitor, codes, "/security".to_owned(), false),
         Err(error) => {
             let failed = Failed::read(error, state.clock.now())?;
             ask(&state, &request, visitor, Some(failed)).await
@@ -83,27 +86,25 @@ pub(in super::super) async fn submit(
 
 #[derive(Template)]
 #[template(path = "portal/security/recovery_shown.html")]
-struct Shown<'a> {
+struct Shown {
     title: &'static str,
     at: &'static str,
     visitor: SignedIn,
-    codes: &'a [RecoveryCode],
+    codes: Vec<RecoveryCode>,
     way_on: String,
-    begun: Option<Begun>,
-}
-
-/// They come with the first factor.
-pub(super) struct Begun {
-    /// Enough replicas of the store have it.
-    pub confirmed: bool,
+    /// They come with the first factor.
+    begun: bool,
+    /// Otherwise a failover of the store could undo it.
+    confirmed: bool,
 }
 
 /// The page that shows them, and the way on from there.
 pub(super) fn shown(
     visitor: SignedIn,
-    codes: &[RecoveryCode],
+    codes: Handed<Vec<RecoveryCode>>,
     way_on: String,
-    begun: Option<Begun>,
+    begun: bool,
 ) -> Result<HttpResponse, Refusal> {
-    page(200, &Shown { title: "Your recovery codes", at: "/security", visitor, codes, way_on, begun })
+    let Handed { over: codes, confirmed } = codes;
+    page(200, &Shown { title: "Your recovery codes", at: "/security", visitor, codes, way_on, begun, confirmed })
 }

@@ -15,7 +15,10 @@ use super::{
     },
     Line, own,
 };
-use crate::domain::factor::PresentedCode;
+use crate::{
+    directory::{Handed, handed_over},
+    domain::factor::PresentedCode,
+};
 
 #[derive(Template)]
 #[template(path = "portal/security/remove.html")]
@@ -79,9 +82,10 @@ pub(in super::super) async fn submit(
     let Some(code) = PresentedCode::parse(code.expose()) else {
         return ask(&state, &request, &id, visitor, Some(Failed::Wrong)).await;
     };
-    match state.directory.remove_factor(&visitor.actor(&request), &factor.id, &code).await {
-        Ok(session) => {
-            let mut response = go_to("/security?notice=removed");
+    match handed_over(state.directory.remove_factor(&visitor.actor(&request), &factor.id, &code)).await {
+        Ok(Handed { over: session, confirmed }) => {
+            let notice = if confirmed { "removed" } else { "removed_unconfirmed" };
+            let mut response = go_to(&format!("/security?notice={notice}"));
             keep(&state, &session, &mut response)?;
             Ok(response)
         }

@@ -19,10 +19,10 @@ use super::{
         second_factor::CodeFailed,
         visitor::{Newcomer, SignedIn, keep},
     },
-    recovery::{self, Begun},
+    recovery,
 };
 use crate::{
-    directory::{DirectoryError, NewTotp, TotpAdded, TotpSetup, fields},
+    directory::{DirectoryError, Handed, NewTotp, TotpAdded, TotpSetup, fields, handed_over},
     domain::{factor::PresentedCode, seal::Sealed, session::Stage, text::Invalid},
 };
 
@@ -184,12 +184,13 @@ pub(in super::super) async fn submit(
             return ask(newcomer, asked);
         }
     };
-    match state.directory.add_totp(&actor, &new).await {
-        Ok(TotpAdded { session, codes, confirmed }) => {
+    match handed_over(state.directory.add_totp(&actor, &new)).await {
+        Ok(Handed { over: TotpAdded { session, codes }, confirmed }) => {
             let visitor = Newcomer::with(&state, session.secret.clone()).await?.and_then(Newcomer::when_in);
             let way_on = if newcomer.stage == Stage::Whole { "/security".to_owned() } else { arrival.link(SIGN_IN) };
             let mut response = match (codes, visitor) {
-                (Some(codes), Some(visitor)) => recovery::shown(visitor, &codes, way_on, Some(Begun { confirmed }))?,
+                (Some(over), Some(visitor)) => recovery::shown(visitor, Handed { over, confirmed }, way_on, true)?,
+                _ if !confirmed => go_to("/security?notice=added_unconfirmed"),
                 _ => go_to(&way_on),
             };
             keep(&state, &session, &mut response)?;

@@ -8,6 +8,7 @@ use super::super::super::{
 };
 use crate::{
     counts::{Outcome, Overview, Percentiles, Replica},
+    directory::Lately,
     domain::time::Timestamp,
 };
 
@@ -32,7 +33,7 @@ pub(super) struct Pictures {
     decisions: Chart,
     latencies: Chart,
     refusals: Vec<Bar>,
-    keys: Vec<Bar>,
+    keys: Vec<KeyBar>,
     sites: Vec<Bar>,
     replicas: Vec<ReplicaShown>,
     is_idle: bool,
@@ -44,6 +45,13 @@ struct Bar {
     count: String,
     /// In hundredths of the longest.
     length: u64,
+}
+
+/// A key, and how often it comes.
+struct KeyBar {
+    bar: Bar,
+    /// What it is called and whose it is, unless it is gone.
+    named: Option<(String, String)>,
 }
 
 /// How something is.
@@ -70,11 +78,15 @@ struct ReplicaShown {
 }
 
 impl Pictures {
-    pub fn new(overview: Overview, now: Timestamp) -> Self {
+    pub fn new(Lately { counted: overview, keys: mut named }: Lately, now: Timestamp) -> Self {
         let totals = overview.totals();
         let all = totals.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
         let (decisions, latencies) = (decisions(&overview, totals, all), latencies(&overview));
         let Overview { until, refusals, latency, keys, sites, replicas, .. } = overview;
+        let key = |bar: Bar| {
+            let named = named.remove(&bar.name).map(|(name, account)| (name.as_str().to_owned(), account.to_string()));
+            KeyBar { bar, named }
+        };
         let away = replicas.iter().any(|replica| !replica.gone && !replica.state.store_answers);
         Self {
             until: Shown::new(until, now),
@@ -86,7 +98,7 @@ impl Pictures {
             decisions,
             latencies,
             refusals: bars(refusals.into_iter().take(REASONS).collect(), ""),
-            keys: bars(keys, "about "),
+            keys: bars(keys, "about ").into_iter().map(key).collect(),
             sites: bars(sites, "about "),
             replicas: replicas.into_iter().map(|replica| ReplicaShown::new(replica, all, now)).collect(),
             is_idle: all == 0,

@@ -107,8 +107,13 @@ impl Choices {
             CeilingAsk::EverySite(most) => site.highest.min(*most),
             CeilingAsk::PerSite(levels) => levels.get(&site.site).map_or(Level::None, |most| site.highest.min(*most)),
         };
-        let administered: Vec<_> = self.sites.iter().filter(|site| reached(site) >= Level::Admin).collect();
-        let named = administered.iter().map(|site| site.site.as_str()).collect::<Vec<_>>().join(", ");
+        let offered = self.sites.iter().filter(|site| reached(site) >= Level::Admin).map(|site| &site.site);
+        // One that was typed; whether its owner has that there, the directory knows.
+        let chosen = if let CeilingAsk::PerSite(levels) = &new.ceiling { Some(levels) } else { None };
+        let chosen = chosen.into_iter().flatten().filter(|(_, level)| **level >= Level::Admin).map(|(site, _)| site);
+        let typed = chosen.filter(|site| self.sites.iter().all(|choice| choice.site != **site));
+        let administered: Vec<_> = offered.chain(typed).map(SiteName::as_str).collect();
+        let named = administered.join(", ");
         match &new.ceiling {
             CeilingAsk::Owner if self.superuser => warnings.push(format!(
                 "It is as strong as a superuser: it passes every rule of every site, and it keeps up with whatever {he} may do later."

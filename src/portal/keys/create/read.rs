@@ -82,7 +82,8 @@ fn ceiling(typed: &Fields, choices: &Choices) -> Result<CeilingAsk, Invalid> {
         "every" if !choices.every.is_empty() => Ok(CeilingAsk::EverySite(level(&typed.every)?)),
         "sites" => {
             let rows = typed.chosen("site.").filter(|(_, level)| !level.is_empty());
-            let rows = rows.map(|(site, text)| Ok((SiteName::parse(site)?, level(text)?)));
+            let other = Some((typed.other_site.trim(), typed.other_level.as_str())).filter(|(site, _)| !site.is_empty());
+            let rows = rows.chain(other).map(|(site, text)| Ok((SiteName::parse(site)?, level(text)?)));
             let rows: BTreeMap<_, _> = rows.collect::<Result<_, Invalid>>()?;
             if rows.is_empty() {
                 return Err(invalid("choose a level on at least one site"));
