@@ -114,7 +114,7 @@ fn one_late_answer_is_not_called_an_outage() {
     let way = Faulty::start(server.port());
     let config = format!("{CONFIG}\n[hot_path]\nmax_staleness = \"3s\"\n");
     let mut keygate = Keygate::prepare_on_redis(&config, &way.url());
-    let text = fs::read_to_string(keygate.config()).unwrap().replace("[store]", "[store]\ntimeout = \"2s\"");
+    let text = fs::read_to_string(keygate.config()).unwrap().replace("timeout = \"1s\"", "timeout = \"2s\"");
     keygate.write_config(&text);
     keygate.restart();
     let shop = Shop::furnish(keygate);

@@ -64,11 +64,11 @@ impl Portal {
         Self::furnish(keygate, section)
     }
 
-    /// On a store that is waited for: with these lines more about it.
-    fn patient(server: &Server, more: &str) -> Self {
+    /// On a store with these lines more about it, be it ready or not.
+    fn with_store(server: &Server, more: &str) -> Self {
         let mut keygate = Keygate::prepare_on_redis(&format!("{CONFIG}{PLAIN}"), &server.url());
         let config = std::fs::read_to_string(keygate.config()).expect("there is a configuration");
-        keygate.write_config(&config.replace("[store]", &format!("[store]\ntimeout = \"1s\"\n{more}")));
+        keygate.write_config(&config.replace("[store]", &format!("[store]\n{more}")));
         keygate.restart_unready();
         Self::furnish(keygate, PLAIN)
     }

@@ -18,7 +18,7 @@ fn add_to(server: &Server, index: &str, members: &[String]) {
 #[test]
 fn more_keys_than_are_sorted_are_shown_and_it_is_said() {
     let server = Server::start(Program::Redis);
-    let portal = Portal::patient(&server, "");
+    let portal = Portal::on_redis(PLAIN, &server);
     for (name, device) in [("laptop", "old laptop"), ("export", "backup server"), ("nothing", "")] {
         let device = if device.is_empty() { &[][..] } else { &["--device", device] };
         portal.keygate.must(&[&["token", "create", "vera", "--name", name][..], device].concat());
@@ -39,7 +39,7 @@ fn more_keys_than_are_sorted_are_shown_and_it_is_said() {
 #[test]
 fn more_accounts_than_are_looked_at_are_reached_by_the_next_part_of_the_matrix() {
     let server = Server::start(Program::Redis);
-    let portal = Portal::patient(&server, "");
+    let portal = Portal::on_redis(PLAIN, &server);
     let keygate = &portal.keygate;
     keygate.must(&["account", "superuser", "vera", "on"]);
     for (site, login) in [("shop", "ci"), ("blog", "reports")] {

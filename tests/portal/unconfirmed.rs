@@ -7,7 +7,7 @@ use crate::support::redis::{Program, Server};
 
 /// No replica is there to confirm anything. Each write that waits for one does so for less than half of the time-out.
 fn lonely(server: &Server) -> Portal {
-    Portal::patient(server, "wait_replicas = 1")
+    Portal::with_store(server, "wait_replicas = 1")
 }
 
 const WARNING: &str = "too few replicas of the store";
