@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     directory::{
-        Actor, CeilingAsk, DirectoryError, Expiry, FieldPatch, Found, Handed, Made, NewToken, Sort, TokenFilter, TokenInfo,
-        TokenPatch, TokenSort, fields, handed_over,
+        Actor, CeilingAsk, DirectoryError, Expiry, FieldPatch, Found, Made, NewToken, Sort, TokenFilter, TokenInfo, TokenPatch,
+        TokenSort, fields,
     },
     domain::{
         access::Level,
@@ -196,7 +196,7 @@ async fn create(
         expires: expiry(body.expires_at.as_deref(), body.expires_in.as_deref())?,
         system: body.system,
     };
-    let made = handed_over(state.directory.create_token(&actor, new)).await;
+    let made = state.directory.create_token(&actor, new).await;
     answer_made(&state, &actor, made).await
 }
 
@@ -333,9 +333,6 @@ struct MadeToken<'a> {
     #[schema(required)]
     token: Option<&'a str>,
     record: TokenView,
-    /// Only `false`: too few replicas of the store have confirmed it, and a failover could undo it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    confirmed: Option<bool>,
 }
 
 /// Replace a token
@@ -350,7 +347,7 @@ async fn rotate(
     Posted { actor, body }: Posted<RotateToken>,
 ) -> Result<HttpResponse, Problem> {
     let grace = body.grace.as_deref().map(|grace| duration(grace, "grace")).transpose()?.unwrap_or_default();
-    let made = handed_over(state.directory.rotate_token(&actor, &token_id(&path)?, grace)).await;
+    let made = state.directory.rotate_token(&actor, &token_id(&path)?, grace).await;
     answer_made(&state, &actor, made).await
 }
 
@@ -358,17 +355,17 @@ async fn rotate(
 async fn answer_made(
     state: &ApiState,
     actor: &Actor,
-    made: Result<Handed<(PlainToken, TokenInfo)>, DirectoryError>,
+    made: Result<(PlainToken, TokenInfo), DirectoryError>,
 ) -> Result<HttpResponse, Problem> {
-    let (text, info, confirmed) = match made {
-        Ok(Handed { over: (text, info), confirmed }) => (Some(text), info, confirmed),
-        Err(DirectoryError::Replayed(Made::Token(id))) => (None, state.directory.token(&actor.anew(), &id).await?, true),
+    let (text, info) = match made {
+        Ok((text, info)) => (Some(text), info),
+        Err(DirectoryError::Replayed(Made::Token(id))) => (None, state.directory.token(&actor.anew(), &id).await?),
         Err(error) => return Err(error.into()),
     };
     let record = TokenView::from(info);
     let (path, version) = (format!("/tokens/{}", record.id), record.version);
     let token = text.as_ref().map(PlainToken::expose_secret);
-    let body = MadeToken { token, record, confirmed: (!confirmed).then_some(false) };
+    let body = MadeToken { token, record };
     Ok(answer::created(&path, version, text.is_none(), body))
 }
 

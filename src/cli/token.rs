@@ -116,9 +116,6 @@ Examples:
 struct Made {
     token: String,
     record: TokenView,
-    /// Only `false`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    confirmed: Option<bool>,
 }
 
 impl Command {
@@ -164,12 +161,6 @@ fn present(session: &Session, made: &Made) {
     session.output.token(made, &made.token);
     if !session.output.json {
         note(&format!("token {} of `{}`; it is shown this once", made.record.id, made.record.account));
-    }
-    if made.confirmed == Some(false) {
-        note(
-            "keygate: too few replicas of the store have confirmed it, and a failover could undo it; look in a while which token is \
-             good",
-        );
     }
 }
 

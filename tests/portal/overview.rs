@@ -167,13 +167,18 @@ fn only_superusers_see_what_was_decided() {
     assert_eq!(portal.client().get("/admin/overview/events").status, 303);
 }
 
-/// Somebody's browser that goes on looking.
+/// Somebody's browser that goes on looking, once the portal knows that it does.
 fn watch(client: &Client<'_>) -> BufReader<TcpStream> {
     let request = client.request("GET", "/admin/overview/events").header("Connection", "close");
     let mut stream = connect(HOME, client.portal.keygate.portal).expect("the portal listens");
     stream.write_all(&request.head()).expect("the portal listens");
-    BufReader::new(stream)
+    let mut stream = BufReader::new(stream);
+    assert!(!stream.fill_buf().expect("the portal answers").is_empty());
+    stream
 }
+
+/// Of a stream, that of many minutes.
+const MUCH: usize = 1 << 20;
 
 /// Reads up to a line that holds this, and says all that was there until then.
 fn read_until(stream: &mut BufReader<TcpStream>, what: &str) -> String {
@@ -185,6 +190,7 @@ fn read_until(stream: &mut BufReader<TcpStream>, what: &str) -> String {
         if line.contains(what) {
             return text;
         }
+        assert!(text.len() < MUCH, "no {what} in {text}");
     }
 }
 
