@@ -64,12 +64,13 @@ impl Portal {
         Self::furnish(keygate, section)
     }
 
-    /// On a store with these lines more about it, be it ready or not.
+    /// On a store with these lines more about it, which is believed for a minute after it was last in order.
     fn with_store(server: &Server, more: &str) -> Self {
-        let mut keygate = Keygate::prepare_on_redis(&format!("{CONFIG}{PLAIN}"), &server.url());
+        let patient = "\n[hot_path]\nmax_staleness = \"1m\"\n";
+        let mut keygate = Keygate::prepare_on_redis(&format!("{CONFIG}{PLAIN}{patient}"), &server.url());
         let config = std::fs::read_to_string(keygate.config()).expect("there is a configuration");
         keygate.write_config(&config.replace("[store]", &format!("[store]\n{more}")));
-        keygate.restart_unready();
+        keygate.restart();
         Self::furnish(keygate, PLAIN)
     }
 
