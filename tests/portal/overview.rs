@@ -284,11 +284,13 @@ fn the_overview_and_the_policy_have_their_pictures_taken() {
     assert_eq!(browser.count(".servers li"), 4);
     show("/admin/policy", "policy");
     open("/admin/overview");
-    browser.submit(&format!(".bars a[href='/keys/{key}']"));
-    assert_eq!(browser.text("h1"), "nightly export");
+    // In one go: an element that was found may be replaced before it is clicked or read.
+    browser.run(&format!("document.querySelector(\".bars a[href='/keys/{key}']\").click(); return ''"));
+    wait_for("the page of the key", || {
+        (browser.run("return document.querySelector('h1')?.textContent ?? ''") == "nightly export").then_some(())
+    });
     // The pictures are others when something has happened, without anybody's doing.
     open("/admin/overview");
-    // In one go: an element that was found may be replaced before it is read.
     let seen = || browser.run("return document.querySelector('.tiles dd').textContent");
     let before = seen();
     ask(&two.other, &bearing(&two.token), 30, 200);
