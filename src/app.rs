@@ -99,6 +99,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     policy: Arc<ArcSwap<Policy>>,
     tasks: Tasks,
+    workers: usize,
     check: TcpListener,
     check_unix: Option<UnixListener>,
     portal: (Portal, TcpListener),
@@ -220,9 +221,26 @@ impl App {
             grpc: local(&grpc)?,
             control: control_path,
         };
+        let workers = settings.check.workers.unwrap_or_else(for_every_two_cores);
         let portal = (settings.portal, portal);
         let api = ApiParts { prefixes, realm: settings.realm.as_str().to_owned() };
-        Ok(Self { addresses, directory, api, store, wire, metrics, policy, tasks, check, check_unix, portal, pages, grpc, control })
+        Ok(Self {
+            addresses,
+            directory,
+            api,
+            store,
+            wire,
+            metrics,
+            policy,
+            tasks,
+            workers,
+            check,
+            check_unix,
+            portal,
+            pages,
+            grpc,
+            control,
+        })
     }
 
     #[must_use]
@@ -234,7 +252,7 @@ impl App {
     /// file changes the policy without a restart.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>, reload: Option<Reload>) -> io::Result<()> {
         let health = Health { store: self.store.clone(), metrics: self.metrics.clone() };
-        let check = http::check(&self.wire, &health, self.check, self.check_unix)?;
+        let check = http::check(&self.wire, &health, self.workers, self.check, self.check_unix)?;
         let ApiParts { prefixes, realm } = self.api;
         let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone(), prefixes, realm, portal: None };
         let (settings, listener) = self.portal;
@@ -243,7 +261,7 @@ impl App {
         let portal = http::portal(of_portal, self.pages, self.wire.gate.clone(), &health, &settings, listener)?;
         let control = http::control(state, self.wire.gate.clone(), &health, self.control)?;
         let (stop_grpc, stopped) = watch::channel(false);
-        let grpc = serve_grpc(self.grpc, self.wire.clone(), self.store.clone(), stopped)?;
+        let grpc = serve_grpc(self.grpc, self.workers, self.wire.clone(), self.store.clone(), stopped)?;
         let _watching = reload.map(|reload| reload.watch(self.policy.clone(), self.metrics.clone()));
         let tasks = self.tasks.start(&self.directory, self.store, &self.metrics);
         let handles = [check.handle(), portal.handle(), control.handle()];
@@ -323,15 +341,23 @@ fn make_private_directory(path: &Path) -> Result<(), StartError> {
     Ok(())
 }
 
+/// One worker for every two cores. Whoever asks has more to do with a request than a check is, and mostly has it to do on the same
+/// machine: more workers would answer no sooner, but take the cores from those that ask, in the middle of each question, and
+/// hand them back for every single answer.
+fn for_every_two_cores() -> usize {
+    thread::available_parallelism().map_or(1, |cores| cores.get().div_ceil(2))
+}
+
 /// gRPC runs in a runtime of its own: its versions of `http` and `h2` are not actix-web's, and neither side can starve the other.
 fn serve_grpc(
     listener: TcpListener,
+    workers: usize,
     wire: Arc<Wire>,
     store: Arc<ReachedStore>,
     stopped: watch::Receiver<bool>,
 ) -> io::Result<thread::JoinHandle<()>> {
     listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("grpc").enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).thread_name("grpc").enable_all().build()?;
     let serve = async move {
         let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
         let (reporter, health) = tonic_health::server::health_reporter();

@@ -1,9 +1,12 @@
 //! Who may ask at which listener, and under which names an identity is told.
 
 use std::{
+    collections::BTreeMap,
+    fs,
     io::Write as _,
     net::IpAddr,
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    thread,
 };
 
 use crate::support::dialects::{DIALECTS, PROXY, Verdict, call, check, message};
@@ -39,6 +42,32 @@ fn the_unix_socket_answers_and_is_trusted_by_default() {
         }
         shop.keygate.stop();
         assert!(!socket.exists());
+    }
+}
+
+/// How many threads there are of each name.
+fn threads(process: u32) -> BTreeMap<String, usize> {
+    let mut named = BTreeMap::new();
+    for thread in fs::read_dir(format!("/proc/{process}/task")).unwrap() {
+        let name = fs::read_to_string(thread.unwrap().path().join("comm")).unwrap();
+        *named.entry(name.trim().to_owned()).or_default() += 1;
+    }
+    named
+}
+
+#[test]
+fn there_is_a_worker_for_every_two_cores_or_as_many_as_wanted() {
+    let cores = thread::available_parallelism().unwrap().get();
+    let counted = |more: &str| {
+        let mut shop = Shop::start(&checking(more));
+        // Workers of the checks answer as soon as there are any.
+        assert_eq!(shop.ask("nginx", &shop.request()).status, 200);
+        let threads = threads(shop.keygate.program().id());
+        (threads["actix-rt|system"], threads["grpc"])
+    };
+    let (http, grpc) = counted("workers = 1");
+    for (more, workers) in [("", cores.div_ceil(2)), ("workers = 5", 5)] {
+        assert_eq!(counted(more), (http - 1 + workers, grpc - 1 + workers), "{more}");
     }
 }
 

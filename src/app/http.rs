@@ -52,12 +52,18 @@ pub(super) struct Health {
 
 /// `/auth/*`, and what operators and orchestrators ask. Served without what applications have around their handlers (routes,
 /// extractors, middleware): all of it would be paid for with every check.
-pub(super) fn check(wire: &Arc<Wire>, health: &Health, tcp: TcpListener, unix: Option<UnixListener>) -> io::Result<Server> {
+pub(super) fn check(
+    wire: &Arc<Wire>,
+    health: &Health,
+    workers: usize,
+    tcp: TcpListener,
+    unix: Option<UnixListener>,
+) -> io::Result<Server> {
     let (wire, health) = (wire.clone(), health.clone());
     // For each worker its own, or all of them would count the references to one, on every check.
     let own = move || Rc::new((wire.clone(), health.clone()));
     notice_the_dead(&tcp)?;
-    let mut server = Server::build().disable_signals().shutdown_timeout(STOP_WITHIN.as_secs());
+    let mut server = Server::build().workers(workers).disable_signals().shutdown_timeout(STOP_WITHIN.as_secs());
     let stopping = server.graceful_shutdown_signal();
     let (tcp_own, tcp_stopping) = (own.clone(), stopping.clone());
     server = server.listen("check", tcp, move || {

@@ -37,6 +37,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { path: "check.trusted_proxies", kind: Kind::List },
     Key { path: "check.proxy_secret", kind: Kind::Secret },
     Key { path: "check.proxy_secret_file", kind: Kind::Text },
+    Key { path: "check.workers", kind: Kind::Integer },
     Key { path: "portal.listen", kind: Kind::Text },
     Key { path: "portal.url", kind: Kind::Text },
     Key { path: "portal.hosts", kind: Kind::List },

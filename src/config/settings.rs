@@ -147,6 +147,8 @@ pub struct Check {
     pub trusted_proxies: TrustedProxies,
     /// What a proxy must show besides, if set: visible ASCII, so that a header can carry it.
     pub proxy_secret: Option<SecretString>,
+    /// Threads that answer over HTTP, and as many over gRPC. `None`: one for every two cores.
+    pub workers: Option<usize>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -251,6 +251,8 @@ fn check(reader: &mut Reader<'_>) -> Result<Check, Noted> {
     });
     let networks = reader.items("check.trusted_proxies", trusted);
     let secret = reader.secret("check.proxy_secret", "check.proxy_secret_file");
+    let workers =
+        reader.get("check.workers").map(|_| reader.number("check.workers", "1 to 1024", |value| (1..=1024).contains(&value)));
     if let Ok(Some(secret)) = &secret {
         let text = secret.expose_secret();
         if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -265,7 +267,8 @@ fn check(reader: &mut Reader<'_>) -> Result<Check, Noted> {
         None => None,
     };
     mode?;
-    Ok(Check { listen: listen?, unix, trusted_proxies, proxy_secret: secret? })
+    let workers = workers.transpose()?.map(|workers| workers as usize);
+    Ok(Check { listen: listen?, unix, trusted_proxies, proxy_secret: secret?, workers })
 }
 
 /// A network or an address; `None` is whoever comes through the Unix socket.

@@ -3,12 +3,13 @@
 //! Whatever it costs to be asked over HTTP or gRPC at all is the same here and there: the same libraries, workers,
 //! sockets and as many headers of the same names and about the same lengths. Only the judging is missing.
 //!
-//! `floor check HTTP-ADDRESS GRPC-ADDRESS` stands in for Keygate, `floor upstream ADDRESS` for the application
+//! `floor check HTTP-ADDRESS GRPC-ADDRESS [WORKERS]` stands in for Keygate (without a number with as many workers as there are
+//! cores, which is what the libraries do if they are told nothing), `floor upstream ADDRESS` for the application
 //! behind a proxy.
 
 mod always;
 
-use std::{io, net::TcpListener, thread, time::Duration};
+use std::{io, net::TcpListener, num::NonZero, thread, time::Duration};
 
 use actix_web::{App, HttpResponse, HttpServer, web};
 use always::{IDENTITY, allow};
@@ -32,10 +33,14 @@ const GRPC_STREAMS: u32 = 1024;
 fn main() -> io::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["check", http, grpc] => {
-            serve_grpc(TcpListener::bind(grpc)?)?;
+        ["check", http, grpc, ref workers @ ..] => {
+            let workers = workers.first().map_or_else(cores, |workers| workers.parse().map_err(io::Error::other))?;
+            serve_grpc(TcpListener::bind(grpc)?, workers)?;
             let listener = TcpListener::bind(http)?;
-            let server = HttpServer::new(|| App::new().default_service(web::to(allow))).keep_alive(KEEP_ALIVE).listen(listener)?;
+            let server = HttpServer::new(|| App::new().default_service(web::to(allow)))
+                .workers(workers)
+                .keep_alive(KEEP_ALIVE)
+                .listen(listener)?;
             actix_web::rt::System::new().block_on(server.run())
         }
         ["upstream", http] => {
@@ -44,8 +49,12 @@ fn main() -> io::Result<()> {
                 HttpServer::new(|| App::new().default_service(web::to(page))).workers(1).keep_alive(KEEP_ALIVE).listen(listener)?;
             actix_web::rt::System::new().block_on(server.run())
         }
-        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "usage: floor check HTTP GRPC | floor upstream HTTP")),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "usage: floor check HTTP GRPC [WORKERS] | floor upstream HTTP")),
     }
+}
+
+fn cores() -> io::Result<usize> {
+    thread::available_parallelism().map(NonZero::get)
 }
 
 async fn page() -> HttpResponse {
@@ -53,9 +62,9 @@ async fn page() -> HttpResponse {
 }
 
 /// In a runtime of its own with as many workers, as in Keygate.
-fn serve_grpc(listener: TcpListener) -> io::Result<()> {
+fn serve_grpc(listener: TcpListener, workers: usize) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().thread_name("grpc").enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).thread_name("grpc").enable_all().build()?;
     let serve = async move {
         let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener)?).with_nodelay(Some(true));
         let server = tonic::transport::Server::builder().max_concurrent_streams(GRPC_STREAMS);

@@ -162,6 +162,8 @@ url = "redis+cluster://a/1"
 max_staleness = "49ms"
 entries = 1
 memory_mib = 0
+[check]
+workers = 0
 "#;
     assert_eq!(
         mistakes_of("hot-path", text, &[("KEYGATE__HOT_PATH__ENTRIES", "-1")]),
@@ -172,6 +174,7 @@ memory_mib = 0
             "keygate.toml:6: store.url: expected some servers of the cluster, as in \"redis+cluster://a:6379,b:6379\", and no database",
             "keygate.toml:8: hot_path.max_staleness: expected 50ms to 1m, found \"49ms\"",
             "keygate.toml:10: hot_path.memory_mib: expected 1 to 1048576, found 0",
+            "keygate.toml:12: check.workers: expected 1 to 1024, found 0",
             "KEYGATE__HOT_PATH__ENTRIES: expected 1000 to 100000000, found -1",
         ]
     );
