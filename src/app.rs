@@ -99,9 +99,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     policy: Arc<ArcSwap<Policy>>,
     tasks: Tasks,
-    workers: usize,
-    check: TcpListener,
-    check_unix: Option<UnixListener>,
+    check: http::Asked,
     portal: (Portal, TcpListener),
     pages: Option<Arc<PortalState>>,
     grpc: TcpListener,
@@ -221,26 +219,11 @@ impl App {
             grpc: local(&grpc)?,
             control: control_path,
         };
-        let workers = settings.check.workers.unwrap_or_else(for_every_two_cores);
         let portal = (settings.portal, portal);
+        let workers = settings.check.workers.unwrap_or_else(for_every_two_cores);
+        let check = http::Asked { workers, tcp: check, unix: check_unix };
         let api = ApiParts { prefixes, realm: settings.realm.as_str().to_owned() };
-        Ok(Self {
-            addresses,
-            directory,
-            api,
-            store,
-            wire,
-            metrics,
-            policy,
-            tasks,
-            workers,
-            check,
-            check_unix,
-            portal,
-            pages,
-            grpc,
-            control,
-        })
+        Ok(Self { addresses, directory, api, store, wire, metrics, policy, tasks, check, portal, pages, grpc, control })
     }
 
     #[must_use]
@@ -252,7 +235,8 @@ impl App {
     /// file changes the policy without a restart.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>, reload: Option<Reload>) -> io::Result<()> {
         let health = Health { store: self.store.clone(), metrics: self.metrics.clone() };
-        let check = http::check(&self.wire, &health, self.workers, self.check, self.check_unix)?;
+        let workers = self.check.workers;
+        let check = http::check(&self.wire, &health, self.check)?;
         let ApiParts { prefixes, realm } = self.api;
         let state = ApiState { directory: self.directory.clone(), policy: self.policy.clone(), prefixes, realm, portal: None };
         let (settings, listener) = self.portal;
@@ -261,7 +245,7 @@ impl App {
         let portal = http::portal(of_portal, self.pages, self.wire.gate.clone(), &health, &settings, listener)?;
         let control = http::control(state, self.wire.gate.clone(), &health, self.control)?;
         let (stop_grpc, stopped) = watch::channel(false);
-        let grpc = serve_grpc(self.grpc, self.workers, self.wire.clone(), self.store.clone(), stopped)?;
+        let grpc = serve_grpc(self.grpc, workers, self.wire.clone(), self.store.clone(), stopped)?;
         let _watching = reload.map(|reload| reload.watch(self.policy.clone(), self.metrics.clone()));
         let tasks = self.tasks.start(&self.directory, self.store, &self.metrics);
         let handles = [check.handle(), portal.handle(), control.handle()];

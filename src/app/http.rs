@@ -50,15 +50,17 @@ pub(super) struct Health {
     pub metrics: Arc<Metrics>,
 }
 
+/// Where checks are asked for over HTTP.
+pub(super) struct Asked {
+    pub workers: usize,
+    pub tcp: TcpListener,
+    pub unix: Option<UnixListener>,
+}
+
 /// `/auth/*`, and what operators and orchestrators ask. Served without what applications have around their handlers (routes,
 /// extractors, middleware): all of it would be paid for with every check.
-pub(super) fn check(
-    wire: &Arc<Wire>,
-    health: &Health,
-    workers: usize,
-    tcp: TcpListener,
-    unix: Option<UnixListener>,
-) -> io::Result<Server> {
+pub(super) fn check(wire: &Arc<Wire>, health: &Health, asked: Asked) -> io::Result<Server> {
+    let Asked { workers, tcp, unix } = asked;
     let (wire, health) = (wire.clone(), health.clone());
     // For each worker its own, or all of them would count the references to one, on every check.
     let own = move || Rc::new((wire.clone(), health.clone()));
