@@ -5,6 +5,9 @@ mod fuzz;
 mod idempotency;
 mod limits;
 
+use std::time::Duration;
+
+use keygate::clock::{Clock, SystemClock};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -171,14 +174,24 @@ async fn listed(control: &Control, path: &str, member: &str) -> Vec<String> {
     }
 }
 
+/// The next millisecond: what is made now, was made after what was made before. In one millisecond the ids decide.
+async fn later() {
+    let now = SystemClock.now();
+    while SystemClock.now() <= now {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test]
 async fn lists_are_sorted_in_both_directions_and_filtered() {
     let control = Control::start();
     for (login, kind) in [("ci", "service"), ("Bo", "human")] {
+        later().await;
         control.send(Method::POST, "/accounts", &json!({ "login": login, "kind": kind })).await;
         control.send(Method::POST, "/sites", &json!({ "id": format!("{}-1", login.to_lowercase()) })).await;
     }
     for (account, name, expires) in [("ci", "b", "30d"), ("Bo", "C", "2d"), ("ci", "a", "never")] {
+        later().await;
         let made = control.send(Method::POST, "/tokens", &json!({ "account": account, "name": name, "expires_in": expires })).await;
         assert_eq!(made.status, 201, "{}", made.body);
     }
