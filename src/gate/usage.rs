@@ -2,7 +2,7 @@
 //! then. A check pays one short lock for it and never waits for the store. Knows nothing of what a token may do.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     mem,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -57,19 +57,24 @@ impl Usage {
         // Ids are random, and only those come here that were made.
         let sum: usize = token.as_str().bytes().map(usize::from).sum();
         let mut shard = lock(&self.shards[sum % SHARDS]);
-        if let Some(known) = shard.get_mut(token) {
-            if last.at >= known.at {
-                *known = last;
+        let kept = shard.len();
+        match shard.entry(token.clone()) {
+            Entry::Occupied(mut known) => {
+                if last.at >= known.get().at {
+                    known.insert(last);
+                }
+                None
             }
-            return None;
+            Entry::Vacant(_) if kept >= self.per_shard => {
+                drop(shard);
+                self.drop_uses(1);
+                None
+            }
+            Entry::Vacant(new) => {
+                new.insert(last);
+                Some(kept + 1)
+            }
         }
-        if shard.len() >= self.per_shard {
-            drop(shard);
-            self.drop_uses(1);
-            return None;
-        }
-        shard.insert(token.clone(), last);
-        Some(shard.len())
     }
 
     /// Until there is so much that it should be written at once.
@@ -83,21 +88,26 @@ impl Usage {
     /// # Errors
     /// Why not everything could be written. What the store refuses for good is dropped, and counted.
     pub async fn write(&self, store: &dyn Store) -> Result<(), StoreError> {
-        let gathered: Vec<_> = self.shards.iter().flat_map(|shard| mem::take(&mut *lock(shard))).collect();
         let mut refused = None;
-        let mut calls = gathered.chunks(PER_CALL);
-        while let Some(uses) = calls.next() {
-            match store.note_uses(uses).await {
-                Ok(()) => {}
-                Err(error) if error.transient => {
-                    for (token, last) in uses.iter().chain(calls.flatten()) {
-                        self.keep(token, last.clone());
+        // One after the other, so that hardly anything of them is in memory twice.
+        for shard in &self.shards {
+            // As many are likely to come again.
+            let room = HashMap::with_capacity(lock(shard).len());
+            let gathered: Vec<_> = mem::replace(&mut *lock(shard), room).into_iter().collect();
+            let mut calls = gathered.chunks(PER_CALL);
+            while let Some(uses) = calls.next() {
+                match store.note_uses(uses).await {
+                    Ok(()) => {}
+                    Err(error) if error.transient => {
+                        for (token, last) in uses.iter().chain(calls.flatten()) {
+                            self.keep(token, last.clone());
+                        }
+                        return Err(error);
                     }
-                    return Err(error);
-                }
-                Err(error) => {
-                    self.drop_uses(uses.len());
-                    refused = Some(error);
+                    Err(error) => {
+                        self.drop_uses(uses.len());
+                        refused = Some(error);
+                    }
                 }
             }
         }

@@ -224,8 +224,11 @@ impl Store for RedisStore {
     }
 
     async fn note_uses(&self, uses: &[(TokenId, LastUse)]) -> Result<(), StoreError> {
-        let note = |(token, last): &(TokenId, LastUse)| (Partition::of_id(token.as_str()), uses::note(&self.keys, token, last));
-        self.routes.tell_each(&uses.iter().map(note).collect::<Vec<_>>()).await
+        let mut uses: Vec<_> = uses.iter().map(|one| (Partition::of_id(one.0.as_str()), one)).collect();
+        uses.sort_by_key(|(partition, _)| *partition);
+        let together = uses.chunk_by(|(one, _), (other, _)| one == other);
+        let notes: Vec<_> = together.map(|uses| (uses[0].0, uses::note(&self.keys, uses[0].0, uses))).collect();
+        self.routes.tell_each(&notes).await
     }
 
     async fn uses(&self, tokens: &[TokenId]) -> Result<Vec<Option<LastUse>>, StoreError> {

@@ -13,31 +13,38 @@ use crate::{
 };
 
 /// ```text
-/// KEYS[1]  the last use of one token, KEYS[2]  the order of last uses
-/// ARGV[1]  the token, ARGV[2]  milliseconds, ARGV[3]  address or "-"
+/// KEYS[1]  the order of last uses, and then the last use of each token
+/// ARGV     for each of them: the token, milliseconds, address or "-"
 /// ```
 ///
 /// What is there and cannot be read is written over: the use at hand is the last one that is known. One that is noted again
 /// gets its place, in case it was noted before there was an order.
 const NOTE: &str = r"#!lua
-local last = redis.call('GET', KEYS[1])
-local at = last and tonumber(string.match(last, '^(-?%d+) '))
-local new = tonumber(ARGV[2])
-if at and new < at then
-  return
+local function place(token, millis)
+  return string.format('%015d %s', math.max(millis, 0), token)
 end
-local function place(millis)
-  return string.format('%015d %s', math.max(millis, 0), ARGV[1])
-end
-if at and new > at then
-  redis.call('ZREM', KEYS[2], place(at))
-end
-redis.call('ZADD', KEYS[2], 0, place(new))
-if new ~= at then
-  redis.call('SET', KEYS[1], ARGV[2] .. ' ' .. ARGV[3])
+for i = 2, #KEYS do
+  local token, millis, address = unpack(ARGV, 3 * i - 5, 3 * i - 3)
+  local last = redis.pcall('GET', KEYS[i])
+  local at = type(last) == 'string' and tonumber(string.match(last, '^(-?%d+) ')) or nil
+  local new = tonumber(millis)
+  if not at or new >= at then
+    if at and new > at then
+      redis.call('ZREM', KEYS[1], place(token, at))
+    end
+    redis.call('ZADD', KEYS[1], 0, place(token, new))
+    if new ~= at then
+      redis.call('SET', KEYS[i], millis .. ' ' .. address)
+    end
+  end
 end
 ";
-/// As [`NOTE`], with the first argument only. Redis runs it also where its memory is full.
+/// ```text
+/// KEYS[1]  the last use of one token, KEYS[2]  the order of last uses
+/// ARGV[1]  the token
+/// ```
+///
+/// Redis runs it also where its memory is full.
 const FORGET: &str = r"#!lua flags=allow-oom
 local last = redis.call('GET', KEYS[1])
 local at = last and tonumber(string.match(last, '^(-?%d+) '))
@@ -48,25 +55,27 @@ redis.call('DEL', KEYS[1])
 ";
 const NO_ADDRESS: &str = "-";
 
-/// The script comes along each time: it is short, and whoever gets it need not have it.
-pub(super) fn note(keys: &Keyspace, token: &TokenId, last: &LastUse) -> Cmd {
-    let mut command = run(NOTE, keys, token);
-    command.arg(last.at.as_millis());
-    match last.address {
-        Some(address) => command.arg(address.to_string()),
-        None => command.arg(NO_ADDRESS),
-    };
+/// Of tokens of one partition. The script comes along each time: it is short, and whoever gets it need not have it.
+pub(super) fn note(keys: &Keyspace, partition: Partition, uses: &[(Partition, &(TokenId, LastUse))]) -> Cmd {
+    let mut command = redis::cmd("EVAL");
+    command.arg(NOTE).arg(1 + uses.len()).arg(keys.order_of_uses(partition));
+    for (_, (token, _)) in uses {
+        command.arg(keys.last_use(token));
+    }
+    for (_, (token, last)) in uses {
+        command.arg(token.as_str()).arg(last.at.as_millis());
+        match last.address {
+            Some(address) => command.arg(address.to_string()),
+            None => command.arg(NO_ADDRESS),
+        };
+    }
     command
 }
 
 pub(super) fn forget(keys: &Keyspace, token: &TokenId) -> Cmd {
-    run(FORGET, keys, token)
-}
-
-fn run(script: &str, keys: &Keyspace, token: &TokenId) -> Cmd {
     let mut command = redis::cmd("EVAL");
     let order = keys.order_of_uses(Partition::of_id(token.as_str()));
-    command.arg(script).arg(2).arg(keys.last_use(token)).arg(order).arg(token.as_str());
+    command.arg(FORGET).arg(2).arg(keys.last_use(token)).arg(order).arg(token.as_str());
     command
 }
 
