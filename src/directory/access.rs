@@ -1,7 +1,7 @@
 //! Who may do how much on which site. Rows lie with their account, keyed by the site's id; rows of sites that are
 //! gone are shown to nobody, and swept out when their account's rows are next written.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::{
     Actor, Directory, DirectoryError, Listing, Plan, Window, accounts::account_id, fields::MAX_LIST, shown::AccessView,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{
-        access::{AccessRows, Level, SiteLevel},
+        access::{AccessRows, Level, SiteLevel, SiteLevels},
         account::{Account, AccountKind, Format},
         event::Action,
         id::{AccountId, SiteId},
@@ -86,7 +86,7 @@ impl Directory {
         edit.expect_owner(&account, old.as_ref());
         edit.expect_same(Key::Site(site.site.clone()), &site);
         let mut rows =
-            old.unwrap_or_else(|| AccessRows { v: Format, account: account.id.clone(), rows: BTreeMap::new(), version: 0 });
+            old.unwrap_or_else(|| AccessRows { v: Format, account: account.id.clone(), rows: SiteLevels::default(), version: 0 });
         for dead in self.dead_sites(&rows.rows).await? {
             rows.rows.remove(&dead);
             edit.remove_from(Index::AccessOn(dead), &account.id);
@@ -254,11 +254,11 @@ impl Directory {
     }
 
     /// Which of these sites are no more, or are others under the same name.
-    async fn dead_sites(&self, rows: &BTreeMap<SiteId, SiteLevel>) -> Result<Vec<SiteId>, StoreError> {
-        let keys: Vec<_> = rows.values().map(|row| Key::Site(row.site.clone())).collect();
+    async fn dead_sites(&self, rows: &SiteLevels) -> Result<Vec<SiteId>, StoreError> {
+        let keys: Vec<_> = rows.rows().map(|row| Key::Site(row.site.clone())).collect();
         let sites = self.get_all::<Site>(&keys).await?;
         let is_dead = |(id, site): (&SiteId, Option<Site>)| site.is_none_or(|site| site.id != *id).then(|| id.clone());
-        Ok(rows.keys().zip(sites).filter_map(is_dead).collect())
+        Ok(rows.sites().zip(sites).filter_map(is_dead).collect())
     }
 }
 

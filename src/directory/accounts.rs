@@ -368,8 +368,8 @@ impl Directory {
         let rows: Option<AccessRows> = self.get(key.clone()).await?;
         edit.expect_as_read(key.clone(), rows.as_ref());
         if let Some(rows) = rows {
-            for site in rows.rows.into_keys() {
-                edit.remove_from(Index::AccessOn(site), id);
+            for site in rows.rows.sites() {
+                edit.remove_from(Index::AccessOn(site.clone()), id);
             }
             edit.delete(key);
         }

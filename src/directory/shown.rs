@@ -162,8 +162,8 @@ impl From<TokenInfo> for TokenView {
             name: token.name,
             device: token.device,
             levels: levels(&token.judged.ceiling),
-            scopes: token.judged.scopes,
-            networks: token.judged.networks,
+            scopes: token.judged.scopes.into(),
+            networks: token.judged.networks.into(),
             secure_only: token.judged.secure_only,
             created_at: token.created_at,
             created_by: token.created_by.account,
@@ -398,7 +398,7 @@ fn levels(ceiling: &Ceiling) -> Option<BTreeMap<String, Level>> {
     match ceiling {
         Ceiling::Owner => None,
         Ceiling::EverySite(level) => Some(BTreeMap::from([("*".to_owned(), *level)])),
-        Ceiling::PerSite(rows) => Some(rows.values().map(|row| (row.site.to_string(), row.level)).collect()),
+        Ceiling::PerSite(rows) => Some(rows.rows().map(|row| (row.site.to_string(), row.level)).collect()),
     }
 }
 

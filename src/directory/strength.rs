@@ -53,13 +53,13 @@ impl Directory {
         fields::bounded(&asked, "too_many_sites", "levels")?;
         let keys: Vec<_> = names.keys().cloned().map(Key::Site).collect();
         let sites = self.get_all::<Site>(&keys).await?;
-        let mut rows = BTreeMap::new();
+        let mut rows = Vec::with_capacity(names.len());
         for ((name, level), site) in names.iter().zip(sites) {
             let site = site.filter(|site| known(&site.id)).ok_or_else(|| Self::not_a_site(name))?;
             edit.expect_same(Key::Site(name.clone()), &site);
-            rows.insert(site.id, SiteLevel { site: site.site, level: some(*level)? });
+            rows.push((site.id, SiteLevel { site: site.site, level: some(*level)? }));
         }
-        Ok(Some(Ceiling::PerSite(rows)))
+        Ok(Some(Ceiling::PerSite(Box::new(rows.into_iter().collect()))))
     }
 }
 

@@ -1,8 +1,8 @@
 //! How much someone may do: `none < view < write < admin` on a site, and `superuser` above all sites.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, mem};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{
     id::{AccountId, SiteId},
@@ -48,14 +48,14 @@ impl fmt::Display for Level {
 }
 
 impl Serialize for Level {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
 }
 
 impl<'de> Deserialize<'de> for Level {
     /// A word that is not known reads as `None`: a level nobody understands gives nothing.
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         Ok(Self::parse(&text).unwrap_or_default())
     }
@@ -68,13 +68,92 @@ pub struct SiteLevel {
     pub level: Level,
 }
 
+/// A level on each of some sites, sorted by their ids. Takes no more memory than its rows: there are as many of these in memory as
+/// accounts, most of them with a row or two.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SiteLevels(Box<[(SiteId, SiteLevel)]>);
+
+impl SiteLevels {
+    #[must_use]
+    pub fn get(&self, site: &SiteId) -> Option<&SiteLevel> {
+        let at = self.0.binary_search_by(|(known, _)| known.cmp(site)).ok()?;
+        Some(&self.0[at].1)
+    }
+
+    /// In place of what was there of the site.
+    pub fn insert(&mut self, site: SiteId, row: SiteLevel) {
+        let mut rows = mem::take(&mut self.0).into_vec();
+        match rows.binary_search_by(|(known, _)| known.cmp(&site)) {
+            Ok(at) => rows[at].1 = row,
+            Err(at) => rows.insert(at, (site, row)),
+        }
+        self.0 = rows.into_boxed_slice();
+    }
+
+    pub fn remove(&mut self, site: &SiteId) {
+        let mut rows = mem::take(&mut self.0).into_vec();
+        rows.retain(|(known, _)| known != site);
+        self.0 = rows.into_boxed_slice();
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&SiteId, &SiteLevel)> + Clone {
+        self.0.iter().map(|(site, row)| (site, row))
+    }
+
+    pub fn sites(&self) -> impl Iterator<Item = &SiteId> {
+        self.0.iter().map(|(site, _)| site)
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = &SiteLevel> {
+        self.0.iter().map(|(_, row)| row)
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Of what is said of a site more than once, the last holds.
+impl FromIterator<(SiteId, SiteLevel)> for SiteLevels {
+    fn from_iter<I: IntoIterator<Item = (SiteId, SiteLevel)>>(rows: I) -> Self {
+        Self(rows.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect())
+    }
+}
+
+impl IntoIterator for SiteLevels {
+    type Item = (SiteId, SiteLevel);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_vec().into_iter()
+    }
+}
+
+impl Serialize for SiteLevels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for SiteLevels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
+    }
+}
+
 /// All rows of one account: what it may do on which site. Kept by the site's id, so that a site made again
 /// under an old name inherits nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccessRows {
     pub v: super::account::Format,
     pub account: AccountId,
-    pub rows: BTreeMap<SiteId, SiteLevel>,
+    pub rows: SiteLevels,
     pub version: u64,
 }
 
@@ -87,6 +166,6 @@ impl AccessRows {
     /// The highest level held on any site.
     #[must_use]
     pub fn highest(&self) -> Level {
-        self.rows.values().map(|row| row.level).max().unwrap_or_default()
+        self.rows.rows().map(|row| row.level).max().unwrap_or_default()
     }
 }

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::{
-    access::{AccessRows, Level, SiteLevel},
+    access::{AccessRows, Level, SiteLevel, SiteLevels},
     account::{Account, AccountKind},
     decision::Reason,
     held::{self, Held},
@@ -120,7 +120,7 @@ impl Owner<'_> {
     }
 
     fn rows(&self) -> impl Iterator<Item = (&SiteId, &SiteLevel)> {
-        self.access.into_iter().flat_map(|access| &access.rows)
+        self.access.into_iter().flat_map(|access| access.rows.iter())
     }
 }
 
@@ -208,11 +208,11 @@ impl Authority {
         let rows = match (bearer.ceiling(), bearer.account.superuser) {
             (Ceiling::Owner, true) => return None,
             (Ceiling::EverySite(most), true) if *most >= Level::Admin => return None,
-            (Ceiling::PerSite(rows), true) => Some(rows),
+            (Ceiling::PerSite(rows), true) => Some(&**rows),
             (_, true) => None,
             (_, false) => bearer.access.as_ref().map(|access| &access.rows),
         };
-        let mut sites: Vec<_> = rows.into_iter().flatten().filter(|(site, _)| self.administers(site)).collect();
+        let mut sites: Vec<_> = rows.into_iter().flat_map(SiteLevels::iter).filter(|(site, _)| self.administers(site)).collect();
         sites.sort_by(|a, b| a.1.site.cmp(&b.1.site));
         Some(sites)
     }
@@ -259,7 +259,7 @@ impl Authority {
         match &token.ceiling {
             Ceiling::PerSite(rows) if !self.is_superuser() && !self.is(&token.account) => {
                 let his = rows.iter().filter(|(site, _)| self.administers(site));
-                Ceiling::PerSite(his.map(|(site, row)| (site.clone(), row.clone())).collect())
+                Ceiling::PerSite(Box::new(his.map(|(site, row)| (site.clone(), row.clone())).collect()))
             }
             ceiling => ceiling.clone(),
         }
@@ -302,7 +302,7 @@ impl Authority {
                 let of_owner = sites.into_iter().filter(|(site, _)| owner.level(site) > Level::None);
                 let row =
                     |(id, row): (&SiteId, &SiteLevel)| (id.clone(), SiteLevel { site: row.site.clone(), level: self.level(id) });
-                Ceiling::PerSite(of_owner.map(row).collect())
+                Ceiling::PerSite(Box::new(of_owner.map(row).collect()))
             }
         }
     }

@@ -4,18 +4,18 @@
 mod text;
 
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     ops::{Deref, DerefMut},
 };
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 
 pub use text::{Minted, PlainToken, PresentedToken, TokenId, TokenKind, TokenPrefix, TokenPrefixes};
 
 use super::{
-    access::{Level, SiteLevel},
+    access::{Level, SiteLevels},
     account::Format,
     id::{AccountId, SiteId},
     key::{Digest, KeyId},
@@ -26,7 +26,7 @@ use super::{
 /// A named use of tokens: a token with scopes passes only rules of those scopes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Scope(String);
+pub struct Scope(SmolStr);
 
 impl Scope {
     pub const MAX_CHARS: u64 = 64;
@@ -43,7 +43,7 @@ impl Scope {
         if text.is_empty() || !text.bytes().all(allowed) {
             return Err(Invalid::new("scope_characters", "scopes", "a scope is letters, digits and . _ : / -"));
         }
-        Ok(Self(text.to_owned()))
+        Ok(Self(text.into()))
     }
 
     #[must_use]
@@ -61,7 +61,7 @@ impl TryFrom<String> for Scope {
 
 impl From<Scope> for String {
     fn from(scope: Scope) -> Self {
-        scope.0
+        scope.0.into()
     }
 }
 
@@ -75,7 +75,7 @@ pub enum Ceiling {
     /// At most this level, on every site.
     EverySite(Level),
     /// At most these levels on these sites, and nothing on any other.
-    PerSite(BTreeMap<SiteId, SiteLevel>),
+    PerSite(Box<SiteLevels>),
 }
 
 impl Ceiling {
@@ -138,8 +138,8 @@ pub struct JudgedToken {
     pub digest: Digest,
     pub key: KeyId,
     pub ceiling: Ceiling,
-    pub scopes: Vec<Scope>,
-    pub networks: Vec<IpNet>,
+    pub scopes: Box<[Scope]>,
+    pub networks: Box<[IpNet]>,
     /// Never accepted in a URL.
     pub secure_only: bool,
     pub expires_at: Option<Timestamp>,

@@ -2,7 +2,6 @@
 //! writes nothing by itself.
 
 use std::{
-    collections::BTreeMap,
     sync::atomic::{AtomicI64, Ordering},
     time::Duration,
 };
@@ -85,7 +84,7 @@ async fn house() -> House {
         created_at: now,
         version: 1,
     };
-    let rows = BTreeMap::from([(site.id.clone(), SiteLevel { site: site.site.clone(), level: Level::View })]);
+    let rows = [(site.id.clone(), SiteLevel { site: site.site.clone(), level: Level::View })].into_iter().collect();
     let access = AccessRows { v: Format, account: account.id.clone(), rows, version: 1 };
     let cookie = SessionSecret::generate(SessionId::generate(&mut rng), &mut rng);
     let session = Session {

@@ -1,6 +1,6 @@
 //! What judging costs by itself, without a store and without a network.
 
-use std::{collections::BTreeMap, hint::black_box, sync::Arc, time::Duration};
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keygate::domain::{
@@ -85,7 +85,7 @@ fn world() -> World {
     let shop = site("shop".to_owned());
     let others = (0..9).map(|number| site(format!("site-{number}")));
     let row = |site: Site| (site.id, SiteLevel { site: site.site, level: Level::Write });
-    let rows: BTreeMap<_, _> = others.chain([shop.clone()]).map(row).collect();
+    let rows = others.chain([shop.clone()]).map(row).collect();
     let access = AccessRows { v: Format, account: account.id.clone(), rows, version: 1 };
     let token = JudgedToken {
         v: Format,
@@ -96,8 +96,8 @@ fn world() -> World {
         digest: minted.digest,
         key: minted.key,
         ceiling: Ceiling::Owner,
-        scopes: Vec::new(),
-        networks: Vec::new(),
+        scopes: Box::default(),
+        networks: Box::default(),
         secure_only: false,
         expires_at: Some(Timestamp::from_millis(2_000_000)),
         revoked: None,

@@ -163,8 +163,8 @@ impl Maker {
                 digest: minted.digest,
                 key: minted.key,
                 ceiling: Ceiling::Owner,
-                scopes: Vec::new(),
-                networks: Vec::new(),
+                scopes: Box::default(),
+                networks: Box::default(),
                 secure_only: false,
                 expires_at: None,
                 revoked: None,
@@ -223,7 +223,8 @@ impl Maker {
 
 fn add_access(change: &mut Change, account: &Account, site: &Site) -> Result<(), Failure> {
     let level = SiteLevel { site: site.site.clone(), level: Level::Write };
-    let rows = AccessRows { v: Format, account: account.id.clone(), rows: [(site.id.clone(), level)].into(), version: 1 };
+    let rows =
+        AccessRows { v: Format, account: account.id.clone(), rows: [(site.id.clone(), level)].into_iter().collect(), version: 1 };
     change.steps.push(Step::Put(Key::Access(account.id.clone()), rows.encode()?));
     change.steps.push(Step::AddTo(Index::AccessOn(site.id.clone()), account.id.to_string()));
     Ok(())

@@ -1,7 +1,7 @@
 //! The truth table: one case that passes, and everything that stops it, one line each. Then levels, whole:
 //! every owner, ceiling and demand against a model that says it in other words.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use super::*;
 use crate::domain::{
@@ -85,8 +85,8 @@ fn world() -> World {
         digest: minted.digest,
         key: minted.key,
         ceiling: Ceiling::Owner,
-        scopes: Vec::new(),
-        networks: Vec::new(),
+        scopes: Box::default(),
+        networks: Box::default(),
         secure_only: false,
         expires_at: None,
         revoked: None,
@@ -262,25 +262,25 @@ fn every_guard_stands_alone() {
             w.token().superseded = Some(Box::new(Supersession { by, grace_until: Timestamp::from_millis(NOW + 1) }));
         }),
         // Where it may be used.
-        ("allow", |w| w.token().networks = vec!["192.0.2.0/24".parse().unwrap()]),
-        ("403 network", |w| w.token().networks = vec!["198.51.100.0/24".parse().unwrap()]),
+        ("allow", |w| w.token().networks = ["192.0.2.0/24".parse().unwrap()].into()),
+        ("403 network", |w| w.token().networks = ["198.51.100.0/24".parse().unwrap()].into()),
         ("403 network", |w| {
             w.client = None;
-            w.token().networks = vec!["0.0.0.0/0".parse().unwrap()];
+            w.token().networks = ["0.0.0.0/0".parse().unwrap()].into();
         }),
         ("allow", |w| {
             w.client = Some("::ffff:192.0.2.1");
-            w.token().networks = vec!["192.0.2.1/32".parse().unwrap()];
+            w.token().networks = ["192.0.2.1/32".parse().unwrap()].into();
         }),
         // What for.
         ("allow", |w| w.demand().scope = Some(Scope::parse("reporting").unwrap())),
-        ("403 scope", |w| w.token().scopes = vec![Scope::parse("reporting").unwrap()]),
+        ("403 scope", |w| w.token().scopes = [Scope::parse("reporting").unwrap()].into()),
         ("allow", |w| {
-            w.token().scopes = vec![Scope::parse("x").unwrap(), Scope::parse("reporting").unwrap()];
+            w.token().scopes = [Scope::parse("x").unwrap(), Scope::parse("reporting").unwrap()].into();
             w.demand().scope = Some(Scope::parse("reporting").unwrap());
         }),
         ("403 scope", |w| {
-            w.token().scopes = vec![Scope::parse("x").unwrap()];
+            w.token().scopes = [Scope::parse("x").unwrap()].into();
             w.demand().scope = Some(Scope::parse("reporting").unwrap());
         }),
         ("403 scope", |w| w.demand().scope = Some(Scope::parse("manage").unwrap())),
@@ -302,10 +302,10 @@ fn every_guard_stands_alone() {
         ("allow", |w| w.method = "OPTIONS"),
         ("403 site_access", |w| w.demand().read = Level::None),
         ("403 site_access", |w| w.token().ceiling = Ceiling::EverySite(Level::None)),
-        ("403 site_access", |w| w.token().ceiling = Ceiling::PerSite(BTreeMap::new())),
+        ("403 site_access", |w| w.token().ceiling = Ceiling::PerSite(Box::default())),
         ("403 site_access", |w| {
             w.account().superuser = true;
-            w.token().ceiling = Ceiling::PerSite(BTreeMap::new());
+            w.token().ceiling = Ceiling::PerSite(Box::default());
         }),
         ("403 site_access", |w| {
             w.account().superuser = true;

@@ -17,7 +17,7 @@ pub(super) fn url(state: &PortalState, token: &Token, held: impl Fn(&SiteName) -
         Ceiling::Owner => held(site),
         Ceiling::EverySite(most) => held(site).min(*most),
         Ceiling::PerSite(rows) => {
-            let most = rows.values().find(|row| row.site == *site).map_or(Level::None, |row| row.level);
+            let most = rows.rows().find(|row| row.site == *site).map_or(Level::None, |row| row.level);
             held(site).min(most)
         }
     })

@@ -119,7 +119,7 @@ pub(super) fn levels(ceiling: &Ceiling, own: bool) -> String {
         Ceiling::EverySite(level) => capital(&format!("{level} on every site")),
         Ceiling::PerSite(rows) if rows.is_empty() => "Nothing".to_owned(),
         Ceiling::PerSite(rows) => {
-            let mut rows: Vec<_> = rows.values().collect();
+            let mut rows: Vec<_> = rows.rows().collect();
             rows.sort_by(|a, b| b.level.cmp(&a.level).then_with(|| a.site.cmp(&b.site)));
             let texts: Vec<_> = rows.iter().map(|row| format!("{} on {}", row.level, row.site)).collect();
             capital(&texts.join(", "))
