@@ -4,35 +4,36 @@
 //! The rule is that of [`Records`](super::records::Records): first the clock, then how far the store vouches, then whether
 //! anything has changed since the records were looked up. Only then are they used. The secret is verified each time.
 
+mod places;
+
 use std::{cell::RefCell, net::IpAddr, rc::Rc};
 
+use self::places::{Hash, Places};
 use super::{Gate, Gathered, Verification, find::Search, records::Stamp};
 use crate::{
     clock::BootTime,
-    domain::{policy::SiteAsk, site::Host, time::Timestamp},
+    domain::{id::AccountId, policy::SiteAsk, site::Host, time::Timestamp},
     store::Partition,
 };
 
-/// How many credentials a worker has at hand: about three megabytes.
-const SLOTS: usize = 8_192;
-/// Each credential may be in so many of them, so that two which share them do not drive each other out.
-const WAYS: usize = 2;
 /// How many questions for sites are kept in one place.
 const ASKED: usize = 8;
 /// The same use again is told after so many milliseconds.
 const QUIET_MILLIS: i64 = 1_000;
 
 thread_local! {
-    static LATELY: RefCell<Lately> = const { RefCell::new(Lately { of: 0, slots: Vec::new(), next: 0, asked: Vec::new() }) };
+    static LATELY: RefCell<Lately> = RefCell::new(Lately::new(0));
 }
 
-/// Each credential has a few slots, which it shares with others.
+/// What lies in which slot is said by [`Places`], and checked by what lies there.
 pub(super) struct Lately {
     /// Whose records these are, as a process may have several gates.
     of: u64,
-    slots: Vec<Option<Slot>>,
-    /// Counts those that were put here: they take turns in driving others out.
-    next: usize,
+    places: Places,
+    /// About twelve megabytes when all are taken, and none before.
+    slots: Vec<Slot>,
+    /// The one that came last of those that have no slot.
+    passing: Option<Slot>,
     /// What was asked for last: most requests ask for the same sites, which then lie in one place.
     asked: Vec<Rc<Asked>>,
 }
@@ -78,6 +79,10 @@ impl Noted {
 }
 
 impl Lately {
+    fn new(of: u64) -> Self {
+        Self { of, places: Places::new(), slots: Vec::new(), passing: None, asked: Vec::new() }
+    }
+
     pub fn with<T>(then: impl FnOnce(&mut Self) -> T) -> T {
         LATELY.with_borrow_mut(then)
     }
@@ -86,32 +91,37 @@ impl Lately {
     pub fn find(&mut self, gate: &Gate, search: &Search<'_>, asked: &SiteAsk<'_>) -> Option<(&Gathered, &mut Noted)> {
         let records = &gate.parts.records;
         if self.of != records.id() {
-            self.of = records.id();
-            self.slots.clear();
-            self.slots.resize_with(SLOTS, || None);
+            *self = Self::new(records.id());
         }
-        let first = first_slot(search)?;
-        let slots = &self.slots[first..first + WAYS];
+        let hash = hash_of(search)?;
         let began = BootTime::now();
         let family = family(search);
-        let own = slots.iter().position(|slot| slot.as_ref().is_some_and(|slot| slot.is_for(search, asked)));
-        let known = own.and_then(|way| Some((way, slots[way].as_ref()?)));
-        let way = match known.filter(|(_, known)| records.is_current(&known.stamp, family, began)) {
-            Some((_, known)) if !gate.still_verifies(search, &known.gathered) => return None,
-            Some((way, known)) => {
-                records.count_hits(known.gathered.count());
-                way
+        let mut places = self.places.of(hash);
+        let own = places.find(|place| self.slots.get(*place).is_some_and(|slot| slot.is_for(search, asked)));
+        drop(places);
+        let known = own.filter(|own| records.is_current(&self.slots[*own].stamp, family, began));
+        let slot = if let Some(known) = known {
+            let known = &mut self.slots[known];
+            if !gate.still_verifies(search, &known.gathered) {
+                return None;
             }
-            None => {
-                let free = own.or_else(|| slots.iter().position(Option::is_none));
-                let gathered = Slot::gather(gate, search, asked, || self.shared(search, asked))?;
-                self.next = self.next.wrapping_add(1);
-                let way = free.unwrap_or(self.next % WAYS);
-                self.slots[first + way] = Some(gathered);
-                way
+            records.count_hits(known.gathered.count());
+            known
+        } else {
+            let gathered = Slot::gather(gate, search, asked, || self.shared(search, asked))?;
+            match own.or_else(|| self.places.make_room(hash)) {
+                Some(own) if own < self.slots.len() => {
+                    self.slots[own] = gathered;
+                    &mut self.slots[own]
+                }
+                Some(_) => {
+                    self.slots.push(gathered);
+                    self.slots.last_mut()?
+                }
+                None => self.passing.insert(gathered),
             }
         };
-        self.slots[first + way].as_mut().map(|slot| (&slot.gathered, &mut slot.noted))
+        Some((&slot.gathered, &mut slot.noted))
     }
 
     fn shared(&mut self, search: &Search<'_>, sites: &SiteAsk<'_>) -> Rc<Asked> {
@@ -161,17 +171,13 @@ fn family(search: &Search<'_>) -> Option<Partition> {
     if let Search::Session { cookie, .. } = search { Some(Partition::of_id(cookie.session.as_str())) } else { None }
 }
 
-/// Ids are random, so their first letters are as good as any hash of them.
-fn first_slot(search: &Search<'_>) -> Option<usize> {
-    let id = match search {
-        Search::Anonymous => return Some(0),
-        Search::Token { token, .. } => token.id.as_bytes(),
-        Search::Session { cookie, .. } => cookie.session.as_bytes(),
-        Search::Known(_) | Search::Password { .. } => return None,
-    };
-    let letters = u64::from_le_bytes(*id.first_chunk()?);
-    let set = usize::try_from(letters.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - (SLOTS / WAYS).ilog2())).ok()?;
-    Some(set * WAYS)
+fn hash_of(search: &Search<'_>) -> Option<Hash> {
+    match search {
+        Search::Anonymous => Hash::of(AccountId::anonymous().as_str().as_bytes()),
+        Search::Token { token, .. } => Hash::of(token.id.as_bytes()),
+        Search::Session { cookie, .. } => Hash::of(cookie.session.as_bytes()),
+        Search::Known(_) | Search::Password { .. } => None,
+    }
 }
 
 #[cfg(test)]
