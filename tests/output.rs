@@ -137,7 +137,7 @@ fn config_show_prints_everything_but_secrets() {
     [hot_path]
     max_staleness = "1s"
     entries = 2000000
-    memory_mib = 512
+    memory_mib = 1024
 
     [outage]
     nginx = "error"

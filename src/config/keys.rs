@@ -131,7 +131,7 @@ listen = "127.0.0.1:9182"
 [hot_path]
 max_staleness = "1s"
 entries = 2000000
-memory_mib = 512
+memory_mib = 1024
 
 [outage]
 nginx = "error"

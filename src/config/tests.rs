@@ -129,7 +129,7 @@ fn the_documented_example_loads() {
         panic!("{:?}", settings.store)
     };
     assert_eq!((url.expose_secret(), prefix.as_str(), timeout.as_millis()), ("redis://127.0.0.1:6379", "kg:", 150));
-    assert_eq!(settings.hot_path, HotPath { max_staleness: Duration::from_secs(2), entries: 2_000_000, bytes: 512 << 20 });
+    assert_eq!(settings.hot_path, HotPath { max_staleness: Duration::from_secs(2), entries: 2_000_000, bytes: 1 << 30 });
     assert_eq!(settings.check.unix, Some(UnixSocket { path: "/run/keygate/check.sock".into(), mode: 0o660 }));
     assert_eq!(settings.identity_names.get(IdentityHeader::Account), Some("X-WEBAUTH-USER"));
     let [health, orders, reporting] = policy.rules() else { panic!("{policy:?}") };

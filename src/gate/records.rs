@@ -45,7 +45,7 @@ impl Default for MemoryRules {
         Self {
             max_staleness: Duration::from_secs(1),
             store_timeout: Duration::from_millis(150),
-            bounds: Bounds { entries: 2_000_000, bytes: 1 << 29 },
+            bounds: Bounds { entries: 2_000_000, bytes: 1 << 30 },
         }
     }
 }

@@ -16,8 +16,8 @@ use crate::{
     },
 };
 
-/// What an entry takes beside the text of its record: the parsed record's own size, key, and the tables it lies in.
-const BESIDE: u32 = 400;
+/// What an entry takes beside its record, which is about as large as its text: key, and the tables it lies in.
+const BESIDE: u32 = 150;
 
 /// A record that may be remembered.
 pub(in crate::gate) trait Kept: Record {
