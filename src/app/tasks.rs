@@ -28,7 +28,7 @@ const WRITE_USES: Duration = Duration::from_secs(10);
 const FIRST_SWEEP: Duration = Duration::from_secs(5);
 const BETWEEN_SWEEPS: Duration = Duration::from_hours(1);
 /// Between two parts of a sweep, so that it takes little of the store at any time.
-const BETWEEN_PARTS: Duration = Duration::from_millis(50);
+const BETWEEN_PARTS: Duration = Duration::from_millis(200);
 /// Before something is tried again that the store could not do for the moment.
 const AGAIN: Duration = Duration::from_secs(1);
 
