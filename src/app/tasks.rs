@@ -27,8 +27,10 @@ const WRITE_USES: Duration = Duration::from_secs(10);
 /// From the start to the first sweep. The checks come first.
 const FIRST_SWEEP: Duration = Duration::from_secs(5);
 const BETWEEN_SWEEPS: Duration = Duration::from_hours(1);
-/// Between two parts of a sweep, so that it takes little of the store at any time.
+/// Between two parts of a sweep, so that it takes little of the store, and of this process, at any time.
 const BETWEEN_PARTS: Duration = Duration::from_millis(200);
+/// The same while lists are in the making, for which somebody may wait.
+const IN_THE_MAKING: Duration = Duration::from_millis(50);
 /// Before something is tried again that the store could not do for the moment.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -262,7 +264,7 @@ async fn look_after(directory: &Directory, list: List) {
             Ok(None) => break,
             Ok(next) => {
                 after = next;
-                BETWEEN_PARTS
+                if matches!(list, List::Sorted) { IN_THE_MAKING } else { BETWEEN_PARTS }
             }
             Err(error) if error.transient => AGAIN,
             Err(error) => {
