@@ -169,3 +169,28 @@ impl AccessRows {
         self.rows.rows().map(|row| row.level).max().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_on_sites_are_found_by_site_in_whatever_order_they_came() {
+        let id = |text: &str| SiteId::parse(text).unwrap();
+        let row = |level| SiteLevel { site: SiteName::parse("shop").unwrap(), level };
+        let mut levels = SiteLevels::default();
+        for (site, level) in [("b", Level::View), ("c", Level::Admin), ("a", Level::View), ("b", Level::Write)] {
+            levels.insert(id(site), row(level));
+        }
+        let json = serde_json::to_string(&levels).unwrap();
+        assert!(json.starts_with(r#"{"a":{"#), "{json}");
+        assert_eq!(serde_json::from_str::<SiteLevels>(&json).unwrap(), levels);
+        assert_eq!(levels.clone().into_iter().rev().collect::<SiteLevels>(), levels);
+        let level = |levels: &SiteLevels, site| levels.get(&id(site)).map(|row| row.level);
+        let held = |levels: &SiteLevels| ["a", "b", "c", "d"].map(|site| level(levels, site));
+        assert_eq!(held(&levels), [Some(Level::View), Some(Level::Write), Some(Level::Admin), None]);
+        levels.remove(&id("a"));
+        levels.remove(&id("d"));
+        assert_eq!(held(&levels), [None, Some(Level::Write), Some(Level::Admin), None]);
+    }
+}
