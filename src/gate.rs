@@ -108,8 +108,7 @@ struct Seen<'a> {
 /// The records of one check.
 #[derive(Default)]
 struct Gathered {
-    /// As it is, and not shared: where it lies with what a worker has at hand, it is there as soon as that is.
-    token: Option<JudgedToken>,
+    token: Option<Arc<JudgedToken>>,
     session: Option<Arc<Session>>,
     /// What the request's host has of the session.
     check_session: Option<Arc<CheckSession>>,
@@ -310,7 +309,7 @@ impl Gate {
             otherwise: asking.as_ref().map(|asking| asking.demand.otherwise),
         };
         let Gathered { token, session, .. } = gathered;
-        let seen = Seen { token: token.as_ref(), session: session.as_deref(), now: snapshot.now, client: request.client };
+        let seen = Seen { token: token.as_deref(), session: session.as_deref(), now: snapshot.now, client: request.client };
         then(&verdict, Some(seen))
     }
 
@@ -325,7 +324,7 @@ impl Gate {
             Verification::Verified => Finding::Verified(Verified {
                 account: gathered.account.as_deref(),
                 access: gathered.access.as_deref(),
-                token: gathered.token.as_ref(),
+                token: gathered.token.as_deref(),
                 session: gathered.session.as_deref(),
             }),
             Verification::Unavailable(reason) => Finding::Unavailable(reason),

@@ -68,7 +68,7 @@ impl Gate {
                     return Ok((Gathered::default(), Verification::Unknown));
                 };
                 let gathered = look_up_account(&token.account, sites, view)?;
-                Ok(verified(Gathered { token: Some(JudgedToken::clone(&token)), ..gathered }))
+                Ok(verified(Gathered { token: Some(token), ..gathered }))
             }
             Search::Session { cookie, host } => self.look_up_session(cookie, host, sites, view),
             Search::Password { folded } => {
@@ -101,7 +101,7 @@ impl Gate {
             return Ok((Gathered::default(), Verification::Mismatch));
         }
         let gathered = look_up_account(&token.account, sites, view)?;
-        let gathered = Gathered { token: Some(JudgedToken::clone(&token)), ..gathered };
+        let gathered = Gathered { token: Some(token), ..gathered };
         let verification = if is_his(&gathered, login) { Verification::Verified } else { Verification::Mismatch };
         Ok((gathered, verification))
     }

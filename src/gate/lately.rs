@@ -30,7 +30,7 @@ pub(super) struct Lately {
     /// Whose records these are, as a process may have several gates.
     of: u64,
     places: Places,
-    /// About twelve megabytes when all are taken, and none before.
+    /// About seventeen megabytes when all are taken, and none before.
     slots: Vec<Slot>,
     /// The one that came last of those that have no slot.
     passing: Option<Slot>,

@@ -7,8 +7,8 @@ use std::num::NonZeroU32;
 
 /// Each credential may be in so many places, so that two which share them do not drive each other out.
 const WAYS: usize = 2;
-/// So many times as many credentials have a place, 32,768. A power of two.
-const SETS: usize = 16_384;
+/// So many times as many credentials have a place, 131,072. A power of two.
+const SETS: usize = 65_536;
 /// Among so many those are told apart that came once. A power of two.
 const COMERS: usize = 4 * SETS;
 
