@@ -111,7 +111,7 @@ mod tests {
     fn ids_spread_over_all_places() {
         let (mut places, mut rng) = (Places::new(), test_rng());
         let mut slots = 0;
-        for _ in 0..400_000 {
+        for _ in 0..12 * WAYS * SETS {
             let id = random_base62::<12>(&mut rng);
             slots += usize::from(places.make_room(Hash::of(&id).unwrap()).is_some());
         }
